@@ -1,0 +1,170 @@
+//! All a stage may touch: its inputs' descriptors, its scratch folder, progress, checkpoint and the wish to stop.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::ContentHash;
+use spindle_shared::worker::{ArtifactFile, Assignment, Report};
+
+use crate::checkpoint::Checkpoint;
+
+/// Why a stage ends without a result.
+#[derive(Debug)]
+pub enum Halt {
+    /// It was told to stop.
+    Stopped,
+    Failed(Failure),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Halt::Failed(failure)
+    }
+}
+
+/// Sends a report to the daemon; a closed channel is noticed by the reading side, so errors end here.
+pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
+
+/// One run's surroundings.
+pub struct Context {
+    pub assignment: Assignment,
+    files: Vec<File>,
+    cancel: Arc<AtomicBool>,
+    report: Reporter,
+    last_progress: Mutex<Option<Instant>>,
+}
+
+/// At most four progress reports a second.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+impl Context {
+    /// `descriptors` in the order of the assignment's inputs.
+    pub fn new(assignment: Assignment, descriptors: Vec<OwnedFd>, cancel: Arc<AtomicBool>, report: Reporter) -> Self {
+        let files = descriptors.into_iter().map(File::from).collect();
+        Context { assignment, files, cancel, report, last_progress: Mutex::new(None) }
+    }
+
+    /// The descriptor of the job's own input, which comes first, and its name for messages.
+    pub fn input(&self) -> Result<(&File, String), Failure> {
+        match (self.files.first(), self.assignment.inputs.first()) {
+            (Some(file), Some(input)) => Ok((file, input.name.to_string())),
+            _ => Err(Failure::new(FailureKind::Internal, "the run came without its input")),
+        }
+    }
+
+    /// An earlier stage's file, by the name it has in the artifact.
+    pub fn artifact(&self, name: &str) -> Result<&File, Failure> {
+        self.assignment
+            .inputs
+            .iter()
+            .position(|input| input.name.0 == name.as_bytes())
+            .and_then(|at| self.files.get(at))
+            .ok_or_else(|| Failure::new(FailureKind::Internal, format!("the run came without its `{name}`")))
+    }
+
+    /// All inputs with their descriptors.
+    pub fn inputs(&self) -> impl Iterator<Item = (&spindle_shared::worker::InputFile, &File)> {
+        self.assignment.inputs.iter().zip(&self.files)
+    }
+
+    pub fn scratch(&self) -> &Path {
+        self.assignment.scratch.as_path()
+    }
+
+    /// Tells how much is done, 0–1; cheap to call often.
+    pub fn progress(&self, done: f32) {
+        let mut last = self.last_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
+            *last = Some(Instant::now());
+            (self.report)(Report::Progress { run: self.assignment.run, done: done.clamp(0.0, 1.0) });
+        }
+    }
+
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// For C callbacks that outlive a borrow.
+    pub fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancel)
+    }
+
+    /// `Err(Halt::Stopped)` where the run was told to stop; for loops with `?`.
+    pub fn go_on(&self) -> Result<(), Halt> {
+        if self.cancelled() { Err(Halt::Stopped) } else { Ok(()) }
+    }
+
+    /// The pieces that earlier runs of this same work finished, ready to append more.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, Failure> {
+        match &self.assignment.checkpoint {
+            None => Ok(None),
+            Some(path) => Checkpoint::open(path.as_path())
+                .map(Some)
+                .map_err(|e| Failure::new(FailureKind::Internal, format!("failed to open the checkpoint {path}: {e}"))),
+        }
+    }
+
+    /// Writes one file of the artifact into scratch, hashing as it goes, and flushes it to the disk.
+    pub fn write_artifact(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut ArtifactWriter) -> Result<(), Halt>,
+    ) -> Result<ArtifactFile, Halt> {
+        let path = self.scratch().join(name);
+        let failed = |e: io::Error| disk_failure(&e, &path);
+        let file = File::create(&path).map_err(failed)?;
+        let mut writer = ArtifactWriter {
+            inner: BufWriter::with_capacity(256 << 10, file),
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+        };
+        write(&mut writer)?;
+        let ArtifactWriter { inner, hasher, bytes } = writer;
+        let file = inner.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.sync_data().map_err(failed)?;
+        Ok(ArtifactFile { name: name.to_owned(), bytes, content: ContentHash(*hasher.finalize().as_bytes()) })
+    }
+}
+
+/// Counts and hashes what passes through.
+pub struct ArtifactWriter {
+    inner: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for ArtifactWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// An I/O error on Spindle's own files or on an output, by what a person can do about it.
+pub fn disk_failure(error: &io::Error, path: &Path) -> Failure {
+    let shown = spindle_shared::text::escaped(&path.to_string_lossy());
+    let kind = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FailureKind::Permission,
+        io::ErrorKind::AlreadyExists => FailureKind::Exists,
+        _ => FailureKind::Internal,
+    };
+    let failure = Failure::new(kind, format!("failed to write {shown}: {error}"));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            failure.advise("make room on this disk, then `spindlectl retry` the job")
+        }
+        _ => failure,
+    }
+}

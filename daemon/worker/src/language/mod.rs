@@ -1,0 +1,3 @@
+//! Text: transcripts, cues, formats.
+
+pub mod transcript;

@@ -1,0 +1,1 @@
+//! libav, wrapped once.

@@ -1,0 +1,1 @@
+//! whisper, wrapped once.

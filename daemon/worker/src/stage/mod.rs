@@ -1,0 +1,25 @@
+//! One exhaustive match: which code does which stage.
+
+pub mod decode;
+pub mod identify;
+pub mod publish;
+pub mod pull;
+pub mod subtitle;
+pub mod transcribe;
+
+use spindle_shared::stage::Stage;
+use spindle_shared::worker::Done;
+
+use crate::context::{Context, Halt};
+
+/// Does the run's work; a panic inside is caught by the caller and reported as a crash.
+pub fn run(context: &Context) -> Result<Done, Halt> {
+    match &context.assignment.stage {
+        Stage::Identify(_) => identify::run(context),
+        Stage::Decode(stage) => decode::run(context, stage),
+        Stage::Transcribe(stage) => transcribe::run(context, stage),
+        Stage::Subtitle(stage) => subtitle::run(context, stage),
+        Stage::Publish(stage) => publish::run(context, stage),
+        Stage::Pull(stage) => pull::run(context, stage),
+    }
+}

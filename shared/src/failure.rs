@@ -1,0 +1,155 @@
+//! A failure is data: a kind, a message for people, and advice. Kinds are decided where the fault is seen, never guessed from text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, as far as anyone would act differently. One retry policy and one line of advice each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FailureKind {
+    Network,
+    RateLimited,
+    Quota,
+    Server,
+    Auth,
+    /// Missing, empty, unreadable, unsupported, no such stream, too long.
+    Input,
+    /// The output's name is taken by a file that is not ours to replace.
+    Exists,
+    Permission,
+    OutOfMemory,
+    Timeout,
+    /// The worker died, hung, or spoke garbage under this job.
+    Crash,
+    /// This input killed its own worker twice.
+    Poison,
+    ModelMissing,
+    Cancelled,
+    Internal,
+}
+
+impl FailureKind {
+    pub const ALL: [FailureKind; 15] = [
+        FailureKind::Network,
+        FailureKind::RateLimited,
+        FailureKind::Quota,
+        FailureKind::Server,
+        FailureKind::Auth,
+        FailureKind::Input,
+        FailureKind::Exists,
+        FailureKind::Permission,
+        FailureKind::OutOfMemory,
+        FailureKind::Timeout,
+        FailureKind::Crash,
+        FailureKind::Poison,
+        FailureKind::ModelMissing,
+        FailureKind::Cancelled,
+        FailureKind::Internal,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::Network => "network",
+            FailureKind::RateLimited => "rate_limited",
+            FailureKind::Quota => "quota",
+            FailureKind::Server => "server",
+            FailureKind::Auth => "auth",
+            FailureKind::Input => "input",
+            FailureKind::Exists => "exists",
+            FailureKind::Permission => "permission",
+            FailureKind::OutOfMemory => "out_of_memory",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Crash => "crash",
+            FailureKind::Poison => "poison",
+            FailureKind::ModelMissing => "model_missing",
+            FailureKind::Cancelled => "cancelled",
+            FailureKind::Internal => "internal",
+        }
+    }
+
+    /// What to do, where the place of failure has nothing more exact to say.
+    pub fn advice(self) -> &'static str {
+        match self {
+            FailureKind::Network => "check the connection, then `spindlectl retry` the job",
+            FailureKind::RateLimited => "nothing to do: it goes on when the service allows",
+            FailureKind::Quota => "wait for the quota to renew, or raise it",
+            FailureKind::Server => "the service is at fault; retry later",
+            FailureKind::Auth => "check the key or the login for this service",
+            FailureKind::Input => "check that the file plays; replace it and submit it again",
+            FailureKind::Exists => "move the file that has this name, or submit with --force or --skip-existing",
+            FailureKind::Permission => "give yourself the right to read the input and write the output folder",
+            FailureKind::OutOfMemory => "run fewer at once (--parallel) or take a smaller model",
+            FailureKind::Timeout => "raise --timeout, or split the input",
+            FailureKind::Crash => "retry; if it happens again the input may be damaged",
+            FailureKind::Poison => "this input makes the decoder crash: convert or repair it first",
+            FailureKind::ModelMissing => {
+                "fetch the model with `spindlectl models pull NAME`, or check it with `models verify`"
+            }
+            FailureKind::Cancelled => "submit it again, or `spindlectl retry` it",
+            FailureKind::Internal => "this is a fault of Spindle: please report it with `spindlectl logs`",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a run, and in the end a job, failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// What happened, to which input; lower case, no full stop.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl Failure {
+    /// A failure with its kind's own advice.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Failure { kind, message: clipped(message.into()), advice: kind.advice().to_owned() }
+    }
+
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = clipped(advice.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+/// Texts from outside (a library's, a server's) end at the limit, on a character's border.
+fn clipped(mut text: String) -> String {
+    let max = crate::limits::FAILURE_TEXT_BYTES_MAX;
+    if text.len() > max {
+        let cut = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_name_and_advice() {
+        let names: std::collections::BTreeSet<_> = FailureKind::ALL.iter().map(|k| k.name()).collect();
+        assert_eq!(names.len(), FailureKind::ALL.len());
+        assert!(FailureKind::ALL.iter().all(|k| !k.advice().is_empty()));
+    }
+
+    #[test]
+    fn long_texts_are_cut_on_a_border() {
+        let failure = Failure::new(FailureKind::Input, "字".repeat(10_000));
+        assert!(failure.message.len() <= crate::limits::FAILURE_TEXT_BYTES_MAX + '…'.len_utf8());
+    }
+}

@@ -1,0 +1,14 @@
+//! Spindle's vocabulary: the nouns, the stages, the recipes and the wire, shared by all four programs.
+//!
+//! Knows no runtime, no database and no clock; only [`client`] (a feature) opens a socket, only [`intake`] (a feature) walks folders.
+
+pub mod failure;
+pub mod id;
+pub mod job;
+pub mod lane;
+pub mod language;
+pub mod limits;
+pub mod stage;
+pub mod text;
+pub mod time;
+pub mod worker;

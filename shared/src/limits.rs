@@ -1,0 +1,42 @@
+//! Every limit in one place: frames, texts, lists, queues. Nothing that comes from outside grows past these.
+
+/// One frame on the local socket, length field excluded.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Rows in one frame of a listing.
+pub const ROWS_PER_FRAME_MAX: usize = 1_000;
+/// Inputs in one frame of a submission; a frame also ends when it is half full in bytes.
+pub const INPUTS_PER_FRAME_MAX: usize = 1_000;
+/// Inputs of one batch.
+pub const INPUTS_MAX: usize = 1_000_000;
+/// One path, as the kernel has it (PATH_MAX).
+pub const PATH_BYTES_MAX: usize = 4_096;
+/// A message or an advice of a failure.
+pub const FAILURE_TEXT_BYTES_MAX: usize = 2_000;
+/// A batch's name, a tag's key or value, an idempotency key.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Tags of one batch.
+pub const TAGS_MAX: usize = 20;
+/// Jobs of one batch at work at the same time (`--parallel`).
+pub const PARALLEL_MAX: u32 = 64;
+/// One message between daemon and worker.
+pub const WORKER_MESSAGE_BYTES_MAX: usize = 128 << 10;
+/// Descriptors in one message to a worker (the kernel's own limit is 253).
+pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 16;
+/// What is kept of a worker's standard error, for the text of a failure.
+pub const STDERR_TAIL_BYTES_MAX: usize = 8 << 10;
+/// Messages waiting for the conductor; senders wait beyond it.
+pub const INBOX_LEN_MAX: usize = 4_096;
+/// Messages that one turn of the conductor takes into one commit.
+pub const TURN_INPUTS_MAX: usize = 512;
+/// Clients connected at once.
+pub const CLIENTS_MAX: usize = 1_000;
+/// Events waiting for one watcher before it is cut with `lagged`.
+pub const WATCHER_EVENTS_MAX: usize = 10_000;
+/// Ids named in one request.
+pub const TARGETS_MAX: usize = 10_000;
+/// A prompt for a model of speech.
+pub const PROMPT_BYTES_MAX: usize = 4_000;
+/// A client says hello within this time or is gone.
+pub const HELLO_TIMEOUT_MS: u64 = 5_000;
+/// A client that takes none of our bytes for this long is gone.
+pub const WRITE_TIMEOUT_MS: u64 = 30_000;

@@ -1,0 +1,95 @@
+//! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
+
+pub mod decode;
+pub mod identify;
+pub mod publish;
+pub mod pull;
+pub mod subtitle;
+pub mod transcribe;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::AddressHasher;
+use crate::lane::{Lane, Role};
+
+/// One stage of a recipe with its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Stage {
+    Identify(identify::Identify),
+    Decode(decode::Decode),
+    Transcribe(transcribe::Transcribe),
+    Subtitle(subtitle::Subtitle),
+    Publish(publish::Publish),
+    Pull(pull::Pull),
+}
+
+/// What the scheduler and the supervisor need to know of a kind of work; constant per kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageFacts {
+    pub name: &'static str,
+    /// Which process does it.
+    pub role: Role,
+    /// What it occupies while it runs, one slot of it.
+    pub lane: Lane,
+    /// Raised when the same parameters give another result than before: old artifacts are then not found any more.
+    pub version: u32,
+    /// Whether its result is an artifact worth keeping; what publishes or fetches leaves none.
+    pub artifact: bool,
+    /// Whether its artifact is dropped when its job ends: quickly made again, and large.
+    pub transient: bool,
+    /// Longest time for one run, in milliseconds, unless the batch says otherwise.
+    pub timeout_ms: u64,
+    /// Its share of a job's progress, relative to the other stages' weights.
+    pub weight: u32,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+impl Stage {
+    pub fn facts(&self) -> StageFacts {
+        let (name, role, lane, weight) = match self {
+            Stage::Identify(_) => ("identify", Role::Files, Lane::Io, 1),
+            Stage::Decode(_) => ("decode", Role::Media, Lane::Cpu, 4),
+            Stage::Transcribe(_) => ("transcribe", Role::Speech, Lane::Cpu, 93),
+            Stage::Subtitle(_) => ("subtitle", Role::Files, Lane::Io, 1),
+            Stage::Publish(_) => ("publish", Role::Files, Lane::Io, 1),
+            Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
+        };
+        StageFacts {
+            name,
+            role,
+            lane,
+            version: 1,
+            artifact: matches!(self, Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_)),
+            transient: matches!(self, Stage::Decode(_)),
+            timeout_ms: HOUR_MS,
+            weight,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Feeds the address of this stage's artifact with what changes its result, and nothing else.
+    pub fn address_into(&self, hasher: &mut AddressHasher) {
+        let facts = self.facts();
+        hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
+        match self {
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) => {}
+            Stage::Decode(stage) => stage.address_into(hasher),
+            Stage::Transcribe(stage) => stage.address_into(hasher),
+            Stage::Subtitle(stage) => stage.address_into(hasher),
+        }
+    }
+
+    /// What the types can't say: ranges and combinations. The message names the parameter and the range.
+    pub fn validate(&self) -> Result<(), String> {
+        match self {
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Decode(_) => Ok(()),
+            Stage::Transcribe(stage) => stage.validate(),
+            Stage::Subtitle(stage) => stage.validate(),
+            Stage::Pull(stage) => stage.validate(),
+        }
+    }
+}

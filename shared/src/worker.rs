@@ -1,0 +1,112 @@
+//! What daemon and worker say to each other, over a SOCK_SEQPACKET socketpair: one message, one packet.
+//!
+//! The worker's end is its descriptor 3. Descriptors of inputs travel with the packet of their Assignment (SCM_RIGHTS), in
+//! the order of [`Assignment::inputs`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::id::{ContentHash, RunId};
+use crate::job::{Detail, FileIdentity, Output, OutputPlan, PathBytes};
+use crate::lane::Role;
+use crate::stage::Stage;
+
+/// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
+pub const WORKER_PROTOCOL: u32 = 1;
+
+/// Number of the worker's end of the socketpair.
+pub const WORKER_FD: i32 = 3;
+
+/// Daemon to worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    Assign(Box<Assignment>),
+    /// Stop this run now; a Report with `Outcome::Stopped` follows, or the process is killed.
+    Cancel(RunId),
+    /// Finish what runs, then exit with 0.
+    Leave,
+}
+
+/// One run: everything the worker needs to know, and nothing of the queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub run: RunId,
+    pub stage: Stage,
+    /// What the packet's descriptors are.
+    pub inputs: Vec<InputFile>,
+    /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it.
+    pub scratch: PathBytes,
+    /// Where finished pieces are kept across runs (`checkpoint()`); `None` for stages without.
+    pub checkpoint: Option<PathBytes>,
+    /// Where outputs go; only `publish` and `pull` look at it.
+    pub output: OutputPlan,
+    /// Tells this job's partial files from others': `.NAME.spindle-XXXX.part`; the same for every run of the job.
+    pub part_tag: String,
+    /// What earlier stages found out.
+    pub detail: Detail,
+    /// Files that may be replaced because they are still as Spindle published them: path and the content's hash.
+    pub replaceable: Vec<(PathBytes, ContentHash)>,
+    /// Threads this run may use.
+    pub threads: u32,
+}
+
+/// A descriptor handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// The artifact's file name (`audio.s16`), or the input's own path, for messages and for formats told by extension.
+    pub name: PathBytes,
+    pub bytes: u64,
+}
+
+/// Worker to daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    Hello {
+        protocol: u32,
+        role: Role,
+    },
+    /// Share of the run that is done, 0–1; at most 4 a second.
+    Progress {
+        run: RunId,
+        done: f32,
+    },
+    Ended {
+        run: RunId,
+        outcome: Outcome,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    Done(Box<Done>),
+    Failed(Failure),
+    /// Stopped because it was told to; its checkpoint holds what was finished.
+    Stopped,
+}
+
+/// What a finished run hands over.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Done {
+    /// Content hash of the input (`identify`).
+    pub content: Option<ContentHash>,
+    /// Identity of the bytes that were read; differs from the submission's where the file has changed since.
+    pub identity: Option<FileIdentity>,
+    /// The artifact's files, left in the run's scratch folder, flushed.
+    pub files: Vec<ArtifactFile>,
+    pub detail: Detail,
+    /// Files under their final names, with the hash of their content.
+    pub outputs: Vec<(Output, ContentHash)>,
+    /// Units of work done (media-seconds, bytes), for the rates.
+    pub work: f64,
+    /// Largest resident memory of the process so far, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// One file of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactFile {
+    pub name: String,
+    pub bytes: u64,
+    pub content: ContentHash,
+}
