@@ -132,6 +132,8 @@ pub struct JobSpec {
     pub stages: Option<Vec<Stage>>,
     /// Decided at submission: nothing to do, and why.
     pub skip: Option<String>,
+    /// Files this job may replace while they still have this content: earlier outputs, made otherwise.
+    pub replace: Vec<(PathBytes, crate::id::ContentHash)>,
 }
 
 /// How a job stands, as shown (F7).

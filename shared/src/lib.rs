@@ -2,13 +2,20 @@
 //!
 //! Knows no runtime, no database and no clock; only [`client`] (a feature) opens a socket, only [`intake`] (a feature) walks folders.
 
+pub mod batch;
+pub mod event;
+pub mod exit;
 pub mod failure;
 pub mod id;
 pub mod job;
 pub mod lane;
 pub mod language;
 pub mod limits;
+pub mod paths;
+pub mod recipe;
+pub mod snapshot;
 pub mod stage;
 pub mod text;
 pub mod time;
+pub mod wire;
 pub mod worker;

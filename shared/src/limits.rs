@@ -40,3 +40,7 @@ pub const PROMPT_BYTES_MAX: usize = 4_000;
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 /// A client that takes none of our bytes for this long is gone.
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
+/// Stages of one recipe.
+pub const STAGES_MAX: usize = 16;
+/// Batches or jobs in one answer where no limit is named.
+pub const LIST_DEFAULT: u32 = 50;

@@ -1,0 +1,136 @@
+//! Changes: what must be durable before anybody is told. The store applies them; recovery reads back what they left.
+
+use spindle_shared::batch::{BatchSpec, Counts, Priority};
+use spindle_shared::failure::Failure;
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, Output, PathBytes};
+use spindle_shared::time::WallMs;
+use spindle_shared::worker::ArtifactFile;
+
+/// One thing to write down. Changes of one turn are applied in order, in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    BatchAdded(Box<NewBatch>),
+    /// How a batch stands now; of several in one turn only the last matters.
+    BatchChanged(BatchId, BatchStatus),
+    /// A job that is not at its end, beyond what its submission says.
+    JobOpen(JobId, Box<OpenJob>),
+    /// A job at its end; it is open no more.
+    JobEnded(JobId, Box<EndedJob>),
+    BatchRemoved(BatchId),
+    /// These bytes have this hash.
+    InputKnown(FileIdentity, ContentHash),
+    ArtifactStored(ContentHash, StoredArtifact),
+    ArtifactDropped(ContentHash),
+    Published(PathBytes, PublishedFile),
+    HousePaused(bool),
+}
+
+/// A batch as it is submitted, with all its jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBatch {
+    pub id: BatchId,
+    pub owner: Owner,
+    pub spec: BatchSpec,
+    pub created_at: WallMs,
+    pub status: BatchStatus,
+    /// In input order; job 1 first. Those with a skip reason are ended already.
+    pub jobs: Vec<JobSpec>,
+}
+
+/// What changes in a batch's life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchStatus {
+    pub priority: Priority,
+    pub paused: bool,
+    pub cancelling: bool,
+    pub started_at: Option<WallMs>,
+    pub finished_at: Option<WallMs>,
+    pub counts: Counts,
+}
+
+/// What an unfinished job has behind it. A job that never started has the default, which is not written.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OpenJob {
+    /// Tries begun of the stage it is at, those that cost nothing not counted.
+    pub attempts: u32,
+    /// Times it killed its own worker.
+    pub deaths: u32,
+    /// Not before this time.
+    pub ready_at: Option<WallMs>,
+    pub started_at: Option<WallMs>,
+    /// Of the last try.
+    pub failure: Option<Failure>,
+    /// Must run alone in its worker: it was there when one died.
+    pub alone: bool,
+    /// 0–1, as shown last.
+    pub progress: f32,
+    /// Stage and seconds, in order.
+    pub timings: Vec<(String, f64)>,
+    pub detail: Detail,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndedJob {
+    /// A terminal state.
+    pub state: JobState,
+    pub stage: String,
+    pub attempts: u32,
+    pub progress: f32,
+    pub started_at: Option<WallMs>,
+    pub finished_at: WallMs,
+    pub timings: Vec<(String, f64)>,
+    pub failure: Option<Failure>,
+    pub skipped_reason: Option<String>,
+    pub outputs: Vec<Output>,
+    pub detail: Detail,
+    pub peak_memory_bytes: u64,
+}
+
+/// A stage's result in the artifact folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredArtifact {
+    pub stage: String,
+    pub files: Vec<ArtifactFile>,
+    /// What the stage found out, for jobs that reuse it.
+    pub detail: Detail,
+    pub created_at: WallMs,
+}
+
+/// A file that Spindle gave a final name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedFile {
+    /// Of the bytes as published; differs once somebody edits the file.
+    pub content: ContentHash,
+    /// The input it was made from, as it was then.
+    pub input: Option<FileIdentity>,
+    /// Of the parameters it was made with, the input left out.
+    pub parameters: ContentHash,
+    pub job: JobId,
+    pub published_at: WallMs,
+}
+
+/// What recovery hands to the scheduler.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Recovered {
+    /// Number of this boot, never given before; fences runs of dead daemons.
+    pub boot: u64,
+    pub next_batch: u64,
+    pub paused: bool,
+    /// Batches that are not at their end, oldest first.
+    pub batches: Vec<RecoveredBatch>,
+}
+
+/// An unfinished batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecoveredBatch {
+    pub id: BatchId,
+    pub owner: Owner,
+    pub spec: BatchSpec,
+    pub created_at: WallMs,
+    pub status: BatchStatus,
+    pub total: u32,
+    /// Indexes of its unfinished jobs in input order, with what they have behind them (`None` = never started).
+    pub open: Vec<(u32, Option<Box<OpenJob>>)>,
+}

@@ -1,0 +1,186 @@
+//! A batch: a recipe with parameters over inputs; what is asked for, and how it stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BatchId, Owner};
+use crate::recipe::Recipe;
+use crate::time::WallMs;
+
+/// 0–100, smaller runs first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    pub const NORMAL: Priority = Priority(50);
+    pub const WORDS: [(&str, Priority); 5] = [
+        ("urgent", Priority(0)),
+        ("high", Priority(25)),
+        ("normal", Priority(50)),
+        ("low", Priority(75)),
+        ("idle", Priority(100)),
+    ];
+}
+
+impl std::str::FromStr for Priority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((_, priority)) = Priority::WORDS.iter().find(|(word, _)| *word == text) {
+            return Ok(*priority);
+        }
+        text.parse::<u8>()
+            .ok()
+            .filter(|number| *number <= 100)
+            .map(Priority)
+            .ok_or_else(|| format!("`{text}` is no priority: 0–100 or urgent, high, normal, low, idle"))
+    }
+}
+
+impl std::fmt::Display for Priority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What to do where an output's name is taken at submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnExisting {
+    Refuse,
+    Skip,
+    Force,
+}
+
+/// What a user asks for, without the inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchSpec {
+    pub recipe: Recipe,
+    pub name: Option<String>,
+    pub tags: Vec<(String, String)>,
+    pub priority: Priority,
+    /// Jobs at work at the same time, from first start to end; 1–64.
+    pub parallel: u32,
+    /// Tries after the first, for kinds that are tried again; `None` = each kind's own policy.
+    pub retries: Option<u32>,
+    /// Longest time for one run of a stage; `None` = each stage's own.
+    pub timeout_ms: Option<u64>,
+    /// The same key from the same owner gives the same batch.
+    pub key: Option<String>,
+    pub on_existing: OnExisting,
+}
+
+/// How a batch stands (F7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum BatchState {
+    Pending,
+    Running,
+    Paused,
+    Cancelling,
+    Completed,
+    Partial,
+    Failed,
+    Cancelled,
+}
+
+impl BatchState {
+    pub const ALL: [BatchState; 8] = [
+        BatchState::Pending,
+        BatchState::Running,
+        BatchState::Paused,
+        BatchState::Cancelling,
+        BatchState::Completed,
+        BatchState::Partial,
+        BatchState::Failed,
+        BatchState::Cancelled,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            BatchState::Pending => "pending",
+            BatchState::Running => "running",
+            BatchState::Paused => "paused",
+            BatchState::Cancelling => "cancelling",
+            BatchState::Completed => "completed",
+            BatchState::Partial => "partial",
+            BatchState::Failed => "failed",
+            BatchState::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        BatchState::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    pub fn is_terminal(self) -> bool {
+        matches!(self, BatchState::Completed | BatchState::Partial | BatchState::Failed | BatchState::Cancelled)
+    }
+}
+
+/// How many jobs are in each state; they always add up to the total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    pub pending: u32,
+    pub running: u32,
+    pub retrying: u32,
+    pub completed: u32,
+    pub skipped: u32,
+    pub failed: u32,
+    pub cancelled: u32,
+}
+
+impl Counts {
+    pub fn total(&self) -> u32 {
+        self.pending + self.running + self.retrying + self.ended()
+    }
+
+    pub fn ended(&self) -> u32 {
+        self.completed + self.skipped + self.failed + self.cancelled
+    }
+
+    pub fn all_ended(&self) -> bool {
+        self.pending + self.running + self.retrying == 0
+    }
+
+    pub fn slot(&mut self, state: crate::job::JobState) -> &mut u32 {
+        use crate::job::JobState;
+        match state {
+            JobState::Pending => &mut self.pending,
+            JobState::Running => &mut self.running,
+            JobState::Retrying => &mut self.retrying,
+            JobState::Completed => &mut self.completed,
+            JobState::Skipped => &mut self.skipped,
+            JobState::Failed => &mut self.failed,
+            JobState::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
+/// A batch as shown to people and scripts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchView {
+    pub id: BatchId,
+    pub name: Option<String>,
+    pub recipe: String,
+    pub owner: Owner,
+    pub state: BatchState,
+    pub priority: Priority,
+    pub parallel: u32,
+    pub created_at: WallMs,
+    pub started_at: Option<WallMs>,
+    pub finished_at: Option<WallMs>,
+    pub counts: Counts,
+    /// 0–1, never going back.
+    pub progress: f32,
+    /// The stage most of its running jobs are at.
+    pub stage: Option<String>,
+    /// Remaining time: likely, low and high, in seconds; `None` = unknown.
+    pub eta: Option<Eta>,
+    pub tags: Vec<(String, String)>,
+}
+
+/// Remaining time as a range, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Eta {
+    pub seconds: f64,
+    pub low: f64,
+    pub high: f64,
+}

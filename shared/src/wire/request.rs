@@ -1,0 +1,114 @@
+//! What a client may ask. One connection carries one call, or one watch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{BatchSpec, BatchState, Priority};
+use crate::id::{BatchId, JobId, Target};
+use crate::job::{FileIdentity, Input, JobState, OutputPlan, PathBytes};
+use crate::stage::Stage;
+
+/// The first variants are frozen for ever: any protocol number can ask for health, drain and shutdown. New ones go to the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    Health,
+    /// Start nothing new; answer when nothing runs any more.
+    Drain,
+    /// Stop what runs at its checkpoints, then end.
+    Shutdown,
+    /// A new batch; its inputs follow in [`Request::Inputs`] frames, `total` in all.
+    Submit {
+        spec: Box<BatchSpec>,
+        total: u32,
+        dry_run: bool,
+    },
+    Inputs(Vec<Submission>),
+    /// Newest first.
+    List {
+        filter: BatchFilter,
+        limit: u32,
+    },
+    Batches(Vec<BatchId>),
+    House,
+    /// In input order, from this index (1-based); empty `states` = all.
+    Jobs {
+        batch: BatchId,
+        states: Vec<JobState>,
+        from: u32,
+        limit: u32,
+    },
+    Job(JobId),
+    Cancel(Selection),
+    /// `now`: running work stops at its checkpoint; otherwise it runs to the end of its stage.
+    Pause {
+        what: Selection,
+        now: bool,
+    },
+    Resume(Selection),
+    Retry(Selection),
+    Prioritize {
+        what: Selection,
+        priority: Priority,
+    },
+    /// Forgets ended batches; `purge`: their artifacts too.
+    Remove {
+        what: Selection,
+        purge: bool,
+    },
+    Explain(Target),
+    /// Failed jobs, newest batch first.
+    Failures {
+        limit: u32,
+    },
+    Models,
+    Workers,
+    /// A snapshot, then every event. `jobs`: how many of each batch's jobs the snapshot holds, running and failed ones first.
+    Watch {
+        scope: Scope,
+        jobs: u32,
+    },
+}
+
+/// One input of a submission, as the client found it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    pub input: Input,
+    pub output: OutputPlan,
+    /// This input's own parameters, where they differ from the batch's.
+    pub stages: Option<Vec<Stage>>,
+    /// Output names that are taken already.
+    pub taken: Vec<TakenName>,
+}
+
+/// A file that has the name of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenName {
+    pub path: PathBytes,
+    pub identity: FileIdentity,
+}
+
+/// What an action is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Selection {
+    /// The whole daemon (pause, resume).
+    House,
+    Targets(Vec<Target>),
+    Matching(BatchFilter),
+}
+
+/// All conditions must hold; an empty filter matches every batch the caller may see.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BatchFilter {
+    pub states: Vec<BatchState>,
+    pub recipe: Option<String>,
+    /// Numeric user id.
+    pub owner: Option<u32>,
+    pub tags: Vec<(String, String)>,
+}
+
+/// What a watcher sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Every batch, no jobs but running and newly ended ones as they change.
+    House,
+    Batches(Vec<BatchId>),
+}

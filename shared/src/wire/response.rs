@@ -1,0 +1,189 @@
+//! What the daemon answers: a sequence of frames that ends with [`Response::End`] or [`Response::Refused`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::BatchView;
+use crate::event::Event;
+use crate::exit;
+use crate::id::Target;
+use crate::job::{Input, JobView, PathBytes};
+use crate::snapshot::Snapshot;
+use crate::time::WallMs;
+
+/// One frame of an answer. The first variants are frozen for ever; new ones go to the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// Nothing more follows.
+    End,
+    Refused(Refusal),
+    Health(Health),
+    Submitted(Submitted),
+    /// A dry run: what each input would become, in chunks.
+    Planned(Vec<PlannedJob>),
+    Batches(Vec<BatchView>),
+    Jobs(Vec<JobView>),
+    House(HouseView),
+    /// What an action did: each thing named, and what happened to it.
+    Acted(Vec<Acted>),
+    Explained(Vec<Explanation>),
+    Models(Vec<ModelView>),
+    Workers(Vec<WorkerView>),
+    Snapshot(Box<Snapshot>),
+    Event(Box<Event>),
+}
+
+/// Why a request was not done; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub kind: RefusalKind,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Refusal { kind, message: message.into(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// What a client would do differently; each has its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalKind {
+    Usage,
+    Limit,
+    NotFound,
+    NotPermitted,
+    ModelMissing,
+    NotFinished,
+    /// The thing is not in a state for this: a finished batch can't be cancelled.
+    WrongState,
+    /// The daemon is stopping.
+    Stopping,
+    Internal,
+}
+
+impl RefusalKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            RefusalKind::Usage => "usage",
+            RefusalKind::Limit => "limit",
+            RefusalKind::NotFound => "not_found",
+            RefusalKind::NotPermitted => "not_permitted",
+            RefusalKind::ModelMissing => "model_missing",
+            RefusalKind::NotFinished => "not_finished",
+            RefusalKind::WrongState => "wrong_state",
+            RefusalKind::Stopping => "stopping",
+            RefusalKind::Internal => "internal",
+        }
+    }
+
+    pub fn exit_code(self) -> u8 {
+        match self {
+            RefusalKind::Usage => exit::USAGE,
+            RefusalKind::Limit => exit::REFUSED,
+            RefusalKind::NotFound => exit::NOT_FOUND,
+            RefusalKind::NotPermitted => exit::NOT_PERMITTED,
+            RefusalKind::ModelMissing => exit::MISSING,
+            RefusalKind::NotFinished => exit::NOT_FINISHED,
+            RefusalKind::WrongState | RefusalKind::Internal => exit::ERROR,
+            RefusalKind::Stopping => exit::UNREACHABLE,
+        }
+    }
+}
+
+/// Whether all is well, and what is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub healthy: bool,
+    pub version: String,
+    /// What was looked at: name, whether it is well, and a word about it.
+    pub checks: Vec<(String, bool, String)>,
+}
+
+/// A batch that is durable now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    pub batch: BatchView,
+    /// `None` = unknown.
+    pub estimated_seconds: Option<f64>,
+    /// The key was known: this is the earlier batch, nothing new was queued.
+    pub repeated: bool,
+}
+
+/// What one input would become.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedJob {
+    pub index: u32,
+    pub input: Input,
+    /// Names its outputs would have; `{lang}` stands for a language not yet known.
+    pub outputs: Vec<PathBytes>,
+    pub skipped_reason: Option<String>,
+    pub estimated_seconds: Option<f64>,
+}
+
+/// One thing an action touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    pub target: Target,
+    /// `cancelled`, `paused`, `nothing to do: …`.
+    pub what: String,
+}
+
+/// Why something is as it is, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub target: Target,
+    pub state: String,
+    pub why: String,
+    pub advice: Option<String>,
+}
+
+/// A model of the catalogue or of the model folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelView {
+    pub name: String,
+    /// Where it lies; `None` = not installed.
+    pub path: Option<PathBytes>,
+    pub bytes: u64,
+    /// From the catalogue.
+    pub sha256: Option<String>,
+    pub english_only: bool,
+    pub about: String,
+}
+
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    pub id: String,
+    pub role: String,
+    pub pid: u32,
+    /// Model it holds.
+    pub model: Option<String>,
+    /// What it does now: runs, as the supervisor knows them.
+    pub runs: Vec<crate::id::RunId>,
+    pub runs_done: u64,
+    pub resident_bytes: u64,
+}
+
+/// The daemon itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HouseView {
+    pub version: String,
+    pub pid: u32,
+    pub started_at: WallMs,
+    pub paused: bool,
+    pub draining: bool,
+    pub batches_open: u32,
+    /// Jobs of open batches, by state.
+    pub counts: crate::batch::Counts,
+    /// Name, slots in use, slots.
+    pub lanes: Vec<(String, u32, u32)>,
+    pub state_dir: PathBytes,
+    pub model_dir: PathBytes,
+}
