@@ -11,4 +11,5 @@ pub mod limits;
 pub mod stage;
 pub mod text;
 pub mod time;
+pub mod wire;
 pub mod worker;
