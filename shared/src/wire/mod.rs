@@ -1,5 +1,7 @@
-//! The local socket's language: frames, hello, requests and responses.
+//! The wire: how values become bytes and bytes become frames, and what is said in them. Knows no socket.
 
+pub mod codec;
+pub mod frame;
 pub mod hello;
 pub mod request;
 pub mod response;
