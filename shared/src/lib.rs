@@ -8,6 +8,7 @@ pub mod job;
 pub mod lane;
 pub mod language;
 pub mod limits;
+pub mod output;
 pub mod stage;
 pub mod text;
 pub mod time;
