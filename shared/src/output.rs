@@ -226,7 +226,10 @@ mod tests {
         assert_eq!(plans[0].stem.0, b"caf\xe9 \n.tar");
         assert_eq!(file_name(&plans[0].stem, Some("fr"), "srt").0, b"caf\xe9 \n.tar.fr.srt");
         assert_eq!(file_name(&plans[0].stem, None, "srt").0, b"caf\xe9 \n.tar.srt");
-        assert_eq!(planned(&[("/v/.hidden", None), ("/v/end.", None), ("/", None)], None)[..2], ["/v|.hidden", "/v|end"]);
+        assert_eq!(
+            planned(&[("/v/.hidden", None), ("/v/end.", None), ("/", None)], None)[..2],
+            ["/v|.hidden", "/v|end"]
+        );
     }
 
     #[test]
@@ -264,7 +267,8 @@ mod tests {
         for name in ["talk.en.srt", "talk.yue.vtt", "talk.und.srt", "talk.jv.srt"] {
             assert!(any.covers(name.as_bytes()), "{name}");
         }
-        for name in ["talk.srt", "talk.xx.srt", "talk.en.txt", "Talk.en.srt", "talk.de.en.srt", "talk.ensrt", "en.srt"] {
+        for name in ["talk.srt", "talk.xx.srt", "talk.en.txt", "Talk.en.srt", "talk.de.en.srt", "talk.ensrt", "en.srt"]
+        {
             assert!(!any.covers(name.as_bytes()), "{name}");
         }
         assert_eq!(parts_of(b"a.b.de.srt", "srt"), Some((&b"a.b"[..], "de")));
