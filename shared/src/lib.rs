@@ -11,6 +11,7 @@ pub mod job;
 pub mod lane;
 pub mod language;
 pub mod limits;
+pub mod output;
 pub mod paths;
 pub mod recipe;
 pub mod snapshot;
