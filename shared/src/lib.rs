@@ -2,6 +2,7 @@
 //!
 //! Knows no runtime, no database and no clock; only [`client`] (a feature) opens a socket, only [`intake`] (a feature) walks folders.
 
+pub mod catalogue;
 pub mod failure;
 pub mod id;
 pub mod job;
