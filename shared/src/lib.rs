@@ -3,6 +3,7 @@
 //! Knows no runtime, no database and no clock; only [`client`] (a feature) opens a socket, only [`intake`] (a feature) walks folders.
 
 pub mod batch;
+pub mod catalogue;
 pub mod event;
 pub mod exit;
 pub mod failure;
