@@ -20,9 +20,11 @@ const LEAD_SECONDS: f64 = 0.3;
 /// Passes over one window; each goes on behind what the one before it heard.
 const PASSES_MAX: usize = 4;
 /// A phrase's time may reach this far beyond its sound.
-const MARGIN_SECONDS: f64 = 0.1;
+const MARGIN_SECONDS: f64 = 0.06;
 /// Louder than the floor by this is sound.
 const SOUND_DB: f32 = 4.0;
+/// Quieter than a phrase's loudest moment by this is none of its sound, whatever the floor is.
+const PHRASE_DB: f32 = 35.0;
 
 /// The segments of a window, in seconds of the recording. `samples` are the window's.
 pub fn window(
@@ -90,14 +92,25 @@ fn segment(phrase: &Phrase, levels: &[f32], floor: f32, length: f64) -> Segment 
     }
 }
 
-/// Silence at a phrase's ends is none of it.
+/// Silence at a phrase's ends is none of it, nor is the last sound of the phrase before: whisper.cpp lets a phrase begin where the one before
+/// it ended.
 fn drawn_in(start: f64, end: f64, levels: &[f32], floor: f32, length: f64) -> (f64, f64) {
+    /// What sounds no longer than this at the very start, with a pause behind it, was the phrase before: 190 ms.
+    const REMNANT_FRAMES: usize = 6;
+    /// And that pause is at least this long: 100 ms.
+    const PAUSE_FRAMES: usize = 3;
     let start = start.clamp(0.0, length);
     let end = end.clamp(start, length);
     let first = frame_at(start).min(levels.len());
     let last = frame_at(end).clamp(first, levels.len());
-    let loud = |at: &usize| levels[*at] > floor + SOUND_DB;
-    match ((first..last).find(loud), (first..last).rev().find(loud)) {
+    let loudest = levels[first..last].iter().copied().fold(voice::SILENCE_DB, f32::max);
+    let sound = (loudest - PHRASE_DB).max(floor + SOUND_DB);
+    let loud = |at: &usize| levels[*at] > sound;
+    let remnant = (first..last.min(first + REMNANT_FRAMES)).take_while(loud).count();
+    let pause = (first + remnant..last).take_while(|at| !loud(at)).count();
+    let from = if remnant < REMNANT_FRAMES && pause >= PAUSE_FRAMES { first + remnant } else { first };
+    let found = ((from..last).find(loud).or((first..last).find(loud)), (first..last).rev().find(loud));
+    match found {
         (Some(from), Some(until)) => (
             start.max(from as f64 * FRAME_SECONDS - MARGIN_SECONDS),
             end.min((until + 1) as f64 * FRAME_SECONDS + MARGIN_SECONDS),

@@ -189,6 +189,7 @@ fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
         score.words += wanted.len();
         score.errors += distance(&wanted, &text);
         score.phrases += phrases.len();
+        if std::env::var_os("SHOW").is_some() { for p in &phrases { let b=transcript.segments.iter().min_by(|a,b| ((a.start-p.0).abs()+(a.end-p.1).abs()).total_cmp(&((b.start-p.0).abs()+(b.end-p.1).abs()))).unwrap(); println!("{name} ref {:.2}-{:.2} {:?} got {:.2}-{:.2} {} d {:+.2} {:+.2}", p.0,p.1,p.2.join(" "),b.start,b.end,b.text,b.start-p.0,b.end-p.1); } }
         let near = |a: f64, b: f64| (a - b).abs() <= 0.2;
         score.starts += phrases.iter().filter(|p| transcript.segments.iter().any(|s| near(s.start, p.0))).count();
         score.ends += phrases.iter().filter(|p| transcript.segments.iter().any(|s| near(s.end, p.1))).count();
