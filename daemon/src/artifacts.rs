@@ -69,7 +69,10 @@ impl Artifacts {
     /// Whether the files are all there with their sizes.
     pub fn has(&self, address: &ContentHash, artifact: &StoredArtifact) -> bool {
         let folder = self.folder(address);
-        artifact.files.iter().all(|file| fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.bytes))
+        artifact
+            .files
+            .iter()
+            .all(|file| fs::metadata(folder.join(&file.name)).is_ok_and(|meta| meta.len() == file.bytes))
     }
 
     pub fn drop_scratch(&self, run: RunId) {

@@ -55,7 +55,7 @@ pub struct Conductor {
     scheduler: Scheduler,
     store: Store,
     reader: Reader,
-    supervisor: Supervisor,
+    supervisor: Arc<Supervisor>,
     artifacts: Artifacts,
     clock: Clock,
     inbox: mpsc::Receiver<Message>,
@@ -87,7 +87,7 @@ struct Started {
 pub struct Parts {
     pub scheduler: Scheduler,
     pub store: Store,
-    pub supervisor: Supervisor,
+    pub supervisor: Arc<Supervisor>,
     pub artifacts: Artifacts,
     pub clock: Clock,
     pub inbox: mpsc::Receiver<Message>,
@@ -152,9 +152,9 @@ impl Conductor {
         let count = self.runtime.block_on(async {
             match due {
                 None => inbox.recv_many(messages, limits::TURN_INPUTS_MAX).await,
-                Some(due) => {
-                    tokio::time::timeout(due, inbox.recv_many(messages, limits::TURN_INPUTS_MAX)).await.unwrap_or(usize::MAX)
-                }
+                Some(due) => tokio::time::timeout(due, inbox.recv_many(messages, limits::TURN_INPUTS_MAX))
+                    .await
+                    .unwrap_or(usize::MAX),
             }
         });
         if count == 0 {
@@ -234,9 +234,10 @@ impl Conductor {
         self.artifacts.drop_scratch(run);
         match kept {
             Ok(()) => outcome,
-            Err(error) => {
-                Outcome::Failed(Failure::new(FailureKind::Internal, format!("failed to keep the result of a stage: {error}")))
-            }
+            Err(error) => Outcome::Failed(Failure::new(
+                FailureKind::Internal,
+                format!("failed to keep the result of a stage: {error}"),
+            )),
         }
     }
 
@@ -303,7 +304,9 @@ impl Conductor {
             Effect::LookupArtifacts { job, addresses } => {
                 let found = addresses
                     .iter()
-                    .map(|address| self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found)))
+                    .map(|address| {
+                        self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found))
+                    })
                     .collect();
                 Some(Input::ArtifactsFound { job, found })
             }

@@ -89,9 +89,7 @@ impl Config {
                 continue;
             };
             let value = value.parse::<i64>().map_or(toml::Value::String(value), toml::Value::Integer);
-            let section = table
-                .entry(section.to_lowercase())
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let section = table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             let toml::Value::Table(section) = section else { continue };
             section.insert(key.to_lowercase(), value);
             Config::deserialize(toml::Value::Table(table.clone()))
@@ -154,6 +152,9 @@ mod tests {
 
     #[test]
     fn a_named_file_must_exist() {
-        assert!(matches!(Config::load(Some(Path::new("/nonexistent/x.toml")), Service::User), Err(ConfigError::Read { .. })));
+        assert!(matches!(
+            Config::load(Some(Path::new("/nonexistent/x.toml")), Service::User),
+            Err(ConfigError::Read { .. })
+        ));
     }
 }

@@ -10,9 +10,17 @@ use crate::workers::Note;
 
 /// One thing to take notice of.
 pub enum Message {
-    Command { peer: Peer, command: Command, reply: oneshot::Sender<Answer> },
+    Command {
+        peer: Peer,
+        command: Command,
+        reply: oneshot::Sender<Answer>,
+    },
     /// As [`Command::Watch`]; from the answer on, the watcher gets every event of its scope.
-    Watch { peer: Peer, watcher: Arc<Watcher>, reply: oneshot::Sender<Answer> },
+    Watch {
+        peer: Peer,
+        watcher: Arc<Watcher>,
+        reply: oneshot::Sender<Answer>,
+    },
     Note(Note),
     /// A signal asks for the end.
     Stop,

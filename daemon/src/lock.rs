@@ -29,6 +29,9 @@ pub fn take(state_dir: &Path) -> Result<File, LockError> {
         }
         Err(error) => return Err(failed(error.into())),
     }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
     Ok(file)
 }

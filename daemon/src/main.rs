@@ -107,7 +107,11 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         // The conductor has ended when nobody takes this; so does the worker then.
         move |note| drop(inbox.send_blocking(Message::Note(note)))
     })?;
-    let views = supervisor.views();
+    let supervisor = Arc::new(supervisor);
+    let views = {
+        let supervisor = Arc::clone(&supervisor);
+        move || supervisor.workers()
+    };
     let stopping = Arc::new(AtomicBool::new(false));
     let listener = {
         let _entered = runtime.enter();
@@ -138,7 +142,8 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         stopping: Arc::clone(&stopping),
         house: state_dir.into(),
     };
-    let conductor = std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;
+    let conductor =
+        std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;
     let result = conductor.join().map_err(|_| "the conductor panicked; what it had told is on disk")?;
     debug_assert!(stopping.load(Ordering::SeqCst));
     // Answers already given are still on their way out.

@@ -28,10 +28,14 @@ fn find(name: &str, model_dir: &Path) -> Result<ModelRef, Refusal> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
-        [format!("ggml-{name}.bin"), name.to_owned(), format!("{name}.bin")].iter().map(|file| model_dir.join(file)).collect()
+        [format!("ggml-{name}.bin"), name.to_owned(), format!("{name}.bin")]
+            .iter()
+            .map(|file| model_dir.join(file))
+            .collect()
     };
-    let Some((path, meta)) =
-        candidates.into_iter().find_map(|path| fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|meta| (path, meta)))
+    let Some((path, meta)) = candidates
+        .into_iter()
+        .find_map(|path| fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|meta| (path, meta)))
     else {
         return Err(missing(name, model_dir));
     };
@@ -41,7 +45,7 @@ fn find(name: &str, model_dir: &Path) -> Result<ModelRef, Refusal> {
         hasher.part(&number.to_le_bytes());
     }
     hasher.part(&identity.mtime_ns.to_le_bytes()).part(&identity.ctime_ns.to_le_bytes());
-    let english_only = header(&path).is_some_and(|header| header.english_only);
+    let english_only = header(&path).is_some_and(|header| header.english_only());
     Ok(ModelRef { name: name.to_owned(), path: path.into(), hash: Some(hasher.finish()), english_only })
 }
 
@@ -60,25 +64,32 @@ fn missing(name: &str, model_dir: &Path) -> Refusal {
     if catalogue::find(name).is_some() {
         return refusal.hint(format!("`spindlectl models pull {shown}` fetches it"));
     }
-    let installed: Vec<String> = list(model_dir).into_iter().filter(|model| model.path.is_some()).map(|model| model.name).collect();
-    let known = if installed.is_empty() { "none is installed".to_owned() } else { format!("installed: {}", installed.join(", ")) };
-    refusal.hint(format!("{known}; `spindlectl models list` shows those that can be fetched; a ggml file is taken by its path"))
+    let installed: Vec<String> =
+        list(model_dir).into_iter().filter(|model| model.path.is_some()).map(|model| model.name).collect();
+    let known = if installed.is_empty() {
+        "none is installed".to_owned()
+    } else {
+        format!("installed: {}", installed.join(", "))
+    };
+    refusal.hint(format!(
+        "{known}; `spindlectl models list` shows those that can be fetched; a ggml file is taken by its path"
+    ))
 }
 
 /// The catalogue, and what else lies in the model folder.
 pub fn list(model_dir: &Path) -> Vec<ModelView> {
-    let mut views: Vec<ModelView> = catalogue::models()
+    let mut views: Vec<ModelView> = catalogue::MODELS
         .iter()
         .map(|model| {
-            let path = model_dir.join(model.file);
+            let path = model_dir.join(model.file());
             let installed = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
             ModelView {
                 name: model.name.to_owned(),
                 path: installed.is_some().then(|| path.into()),
                 bytes: installed.map_or(model.bytes, |meta| meta.len()),
                 sha256: Some(model.sha256.to_owned()),
-                english_only: model.english_only,
-                about: model.about.to_owned(),
+                english_only: model.english_only(),
+                about: model.good_for.to_owned(),
             }
         })
         .collect();
@@ -95,7 +106,7 @@ pub fn list(model_dir: &Path) -> Vec<ModelView> {
                 bytes: entry.metadata().map_or(0, |meta| meta.len()),
                 path: Some(entry.path().into()),
                 sha256: None,
-                english_only: header.english_only,
+                english_only: header.english_only(),
                 about: "not of the catalogue".to_owned(),
             })
         })

@@ -35,7 +35,11 @@ pub async fn on_store<T: Send + 'static>(
     }
 }
 
-async fn overlay(house: &House, batches: Option<Vec<BatchId>>, jobs: bool) -> Result<(HashMap<BatchId, BatchView>, Vec<JobView>), Broken> {
+async fn overlay(
+    house: &House,
+    batches: Option<Vec<BatchId>>,
+    jobs: bool,
+) -> Result<(HashMap<BatchId, BatchView>, Vec<JobView>), Broken> {
     match house.inbox.ask(LOOKER, Command::Overlay { batches, jobs }).await? {
         Answer::Overlay { batches, jobs } => Ok((batches.into_iter().map(|view| (view.id, view)).collect(), jobs)),
         _ => Ok((HashMap::new(), Vec::new())),
@@ -67,7 +71,9 @@ pub async fn list(house: &Arc<House>, filter: BatchFilter, limit: u32) -> Result
     let (open, _) = overlay(house, None, false).await?;
     let rows = on_store(house, move |house| {
         let live = |view: &BatchView| open.get(&view.id).cloned();
-        let rows = house.reader.batches(limit as usize, |view| live(view).map_or_else(|| fits(view, &filter), |view| fits(&view, &filter)))?;
+        let rows = house.reader.batches(limit as usize, |view| {
+            live(view).map_or_else(|| fits(view, &filter), |view| fits(&view, &filter))
+        })?;
         Ok(rows.into_iter().map(|view| live(&view).unwrap_or(view)).collect::<Vec<_>>())
     })
     .await?;
@@ -77,7 +83,9 @@ pub async fn list(house: &Arc<House>, filter: BatchFilter, limit: u32) -> Result
 pub async fn batches(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<Response>, Broken> {
     let (mut open, _) = overlay(house, Some(ids.clone()), false).await?;
     let rows = on_store(house, move |house| {
-        ids.into_iter().map(|id| Ok((id, open.remove(&id).map_or_else(|| house.reader.batch(id), |view| Ok(Some(view)))?))).collect::<Result<Vec<_>, StoreError>>()
+        ids.into_iter()
+            .map(|id| Ok((id, open.remove(&id).map_or_else(|| house.reader.batch(id), |view| Ok(Some(view)))?)))
+            .collect::<Result<Vec<_>, StoreError>>()
     })
     .await?;
     match rows.iter().find(|(_, view)| view.is_none()) {
@@ -97,16 +105,28 @@ fn laid_over(stored: JobView, open: &BTreeMap<JobId, JobView>) -> JobView {
     }
 }
 
-pub async fn jobs(house: &Arc<House>, batch: BatchId, states: Vec<JobState>, from: u32, limit: u32) -> Result<Vec<Response>, Broken> {
+pub async fn jobs(
+    house: &Arc<House>,
+    batch: BatchId,
+    states: Vec<JobState>,
+    from: u32,
+    limit: u32,
+) -> Result<Vec<Response>, Broken> {
     let (open, active) = overlay(house, Some(vec![batch]), true).await?;
     let active: BTreeMap<JobId, JobView> = active.into_iter().map(|view| (view.id, view)).collect();
-    let known = on_store(house, move |house| Ok(open.contains_key(&batch) || house.reader.batch(batch)?.is_some())).await?;
+    let known =
+        on_store(house, move |house| Ok(open.contains_key(&batch) || house.reader.batch(batch)?.is_some())).await?;
     if !known {
         return Ok(not_found(format_args!("batch {batch}")));
     }
     let rows = on_store(house, move |house| {
         if states.iter().all(|state| state.is_terminal()) {
-            return Ok(house.reader.jobs(batch, &states, from, limit)?.into_iter().map(|view| laid_over(view, &active)).collect());
+            return Ok(house
+                .reader
+                .jobs(batch, &states, from, limit)?
+                .into_iter()
+                .map(|view| laid_over(view, &active))
+                .collect());
         }
         // Which open state a job shows is known only with the overlay: page through until enough fit.
         let (mut rows, mut next) = (Vec::new(), from);
@@ -115,7 +135,11 @@ pub async fn jobs(house: &Arc<House>, batch: BatchId, states: Vec<JobState>, fro
             let Some(last) = page.last().map(|view| view.id.index) else { break };
             next = last.saturating_add(1);
             let full = page.len() < PAGE as usize;
-            rows.extend(page.into_iter().map(|view| laid_over(view, &active)).filter(|view| states.is_empty() || states.contains(&view.state)));
+            rows.extend(
+                page.into_iter()
+                    .map(|view| laid_over(view, &active))
+                    .filter(|view| states.is_empty() || states.contains(&view.state)),
+            );
             if full || rows.len() >= limit as usize {
                 break;
             }
@@ -167,13 +191,18 @@ pub fn workers(house: &House) -> Vec<Response> {
 
 pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     let mut checks = Vec::new();
-    let conductor = tokio::time::timeout(std::time::Duration::from_secs(5), house.inbox.ask(LOOKER, Command::House)).await;
+    let conductor =
+        tokio::time::timeout(std::time::Duration::from_secs(5), house.inbox.ask(LOOKER, Command::House)).await;
     checks.push(match conductor {
         Ok(Ok(_)) => ("scheduler".to_owned(), true, "answers".to_owned()),
         _ => ("scheduler".to_owned(), false, "does not answer within 5 s".to_owned()),
     });
     let store = on_store(house, |house| house.reader.batches(1, |_| true).map(|_| ())).await;
-    checks.push(("store".to_owned(), store.is_ok(), if store.is_ok() { "readable" } else { "not readable" }.to_owned()));
+    checks.push((
+        "store".to_owned(),
+        store.is_ok(),
+        if store.is_ok() { "readable" } else { "not readable" }.to_owned(),
+    ));
     let models = on_store(house, |house| Ok(crate::models::list(&house.model_dir))).await?;
     let installed = models.iter().filter(|model| model.path.is_some()).count();
     // A house without a model of speech is not ill: it serves everything else.
@@ -199,14 +228,22 @@ pub async fn explain(house: &Arc<House>, peer: Peer, target: Target) -> Result<V
                     "it has ended: {} completed, {} skipped, {} failed, {} cancelled",
                     counts.completed, counts.skipped, counts.failed, counts.cancelled
                 );
-                let advice = (counts.failed + counts.cancelled > 0).then(|| format!("`spindlectl jobs {id} --state failed` lists them; `spindlectl retry {id}` tries them again"));
+                let advice = (counts.failed + counts.cancelled > 0).then(|| {
+                    format!(
+                        "`spindlectl jobs {id} --state failed` lists them; `spindlectl retry {id}` tries them again"
+                    )
+                });
                 Explanation { target, state: view.state.name().to_owned(), why, advice }
             }),
             Target::Job(id) => house.reader.job(id)?.map(|view| {
                 let (why, advice) = match (&view.failure, &view.skipped_reason) {
                     (Some(failure), _) => (failure.to_string(), Some(failure.advice.clone())),
-                    (None, Some(reason)) => (format!("skipped: {reason}"), Some("--force does it all the same".to_owned())),
-                    (None, None) if view.state == JobState::Cancelled => ("it was cancelled".to_owned(), Some(format!("`spindlectl retry {id}` queues it again"))),
+                    (None, Some(reason)) => {
+                        (format!("skipped: {reason}"), Some("--force does it all the same".to_owned()))
+                    }
+                    (None, None) if view.state == JobState::Cancelled => {
+                        ("it was cancelled".to_owned(), Some(format!("`spindlectl retry {id}` queues it again")))
+                    }
                     (None, None) if view.detail.notes.is_empty() => ("it ended well".to_owned(), None),
                     (None, None) => (format!("it ended well; {}", view.detail.notes.join("; ")), None),
                 };
@@ -248,7 +285,10 @@ fn check_targets(targets: &[Target]) -> Result<(), Refusal> {
         return Err(Refusal::new(RefusalKind::NotFound, "no batch fits").hint("`spindlectl list` shows what there is"));
     }
     if targets.len() > limits::TARGETS_MAX {
-        return Err(Refusal::new(RefusalKind::Limit, format!("{} ids are more than {}", targets.len(), limits::TARGETS_MAX)));
+        return Err(Refusal::new(
+            RefusalKind::Limit,
+            format!("{} ids are more than {}", targets.len(), limits::TARGETS_MAX),
+        ));
     }
     Ok(())
 }
@@ -299,7 +339,11 @@ pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<V
     .await
 }
 
-pub async fn remove_items(house: &Arc<House>, what: Selection, _purge: bool) -> Result<Result<Vec<(BatchId, Option<Owner>)>, Refusal>, Broken> {
+pub async fn remove_items(
+    house: &Arc<House>,
+    what: Selection,
+    _purge: bool,
+) -> Result<Result<Vec<(BatchId, Option<Owner>)>, Refusal>, Broken> {
     let targets = selected(house, what, |view| view.state.is_terminal()).await?;
     if let Err(refusal) = check_targets(&targets) {
         return Ok(Err(refusal));
@@ -331,7 +375,13 @@ pub async fn first_missing(house: &Arc<House>, ids: &[BatchId]) -> Result<Option
 }
 
 /// Fills a watcher's snapshot with what is not open: ended batches asked for by name, and jobs up to the window.
-pub async fn complete_snapshot(house: &Arc<House>, snapshot: &mut Snapshot, active: Vec<JobView>, scope: &Scope, window: u32) -> Result<(), Broken> {
+pub async fn complete_snapshot(
+    house: &Arc<House>,
+    snapshot: &mut Snapshot,
+    active: Vec<JobView>,
+    scope: &Scope,
+    window: u32,
+) -> Result<(), Broken> {
     let ids: Vec<BatchId> = match scope {
         Scope::House => Vec::new(),
         Scope::Batches(ids) => ids.clone(),
@@ -350,7 +400,8 @@ pub async fn complete_snapshot(house: &Arc<House>, snapshot: &mut Snapshot, acti
             }
         }
         for (id, live) in &open {
-            if window > 0 && !jobs.contains_key(id)
+            if window > 0
+                && !jobs.contains_key(id)
                 && let Some(stored) = house.reader.job(*id)?
             {
                 jobs.insert(*id, JobView { input: stored.input, ..live.clone() });

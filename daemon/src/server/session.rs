@@ -102,17 +102,27 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
 }
 
 fn too_many(command: &Command) -> Option<Refusal> {
-    let (Command::Cancel(what) | Command::Pause { what, .. } | Command::Resume(what) | Command::Prioritize { what, .. }) = command
+    let (Command::Cancel(what)
+    | Command::Pause { what, .. }
+    | Command::Resume(what)
+    | Command::Prioritize { what, .. }) = command
     else {
         return None;
     };
     let Selection::Targets(targets) = what else { return None };
-    (targets.len() > limits::TARGETS_MAX)
-        .then(|| Refusal::new(RefusalKind::Limit, format!("{} ids are more than {}", targets.len(), limits::TARGETS_MAX)))
+    (targets.len() > limits::TARGETS_MAX).then(|| {
+        Refusal::new(RefusalKind::Limit, format!("{} ids are more than {}", targets.len(), limits::TARGETS_MAX))
+    })
 }
 
 /// A snapshot, then every event of the scope until somebody hangs up.
-async fn watch(connection: &mut Connection, house: &Arc<House>, peer: Peer, scope: Scope, jobs: u32) -> Result<(), Broken> {
+async fn watch(
+    connection: &mut Connection,
+    house: &Arc<House>,
+    peer: Peer,
+    scope: Scope,
+    jobs: u32,
+) -> Result<(), Broken> {
     if let Scope::Batches(ids) = &scope
         && let Some(missing) = read::first_missing(house, ids).await?
     {

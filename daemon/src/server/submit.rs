@@ -38,7 +38,9 @@ pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<V
     let mut submissions = Vec::new();
     while submissions.len() < total {
         match connection.receive(Some(PATIENCE)).await? {
-            Request::Inputs(more) if !more.is_empty() && submissions.len() + more.len() <= total => submissions.extend(more),
+            Request::Inputs(more) if !more.is_empty() && submissions.len() + more.len() <= total => {
+                submissions.extend(more)
+            }
             _ => return Err(Broken::Garbage("inputs that don't fit the submission".to_owned())),
         }
     }
@@ -91,7 +93,11 @@ pub async fn submit(
 }
 
 /// Each input as a job, with what is decided about names that are taken; or the refusal of the whole.
-fn jobs(house: &House, spec: &BatchSpec, submissions: Vec<Submission>) -> Result<Result<Vec<JobSpec>, Refusal>, StoreError> {
+fn jobs(
+    house: &House,
+    spec: &BatchSpec,
+    submissions: Vec<Submission>,
+) -> Result<Result<Vec<JobSpec>, Refusal>, StoreError> {
     let mut jobs = Vec::with_capacity(submissions.len());
     let mut taken_names: Vec<PathBytes> = Vec::new();
     for submission in submissions {
@@ -119,7 +125,9 @@ fn jobs(house: &House, spec: &BatchSpec, submissions: Vec<Submission>) -> Result
     let more = taken_names.len().saturating_sub(TAKEN_TOLD_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let message = format!("{} outputs exist already: {}{more}", taken_names.len(), shown.join(", "));
-    Ok(Err(Refusal::new(RefusalKind::Usage, message).hint("--skip-existing keeps what is up to date; --force replaces it")))
+    Ok(Err(
+        Refusal::new(RefusalKind::Usage, message).hint("--skip-existing keeps what is up to date; --force replaces it")
+    ))
 }
 
 /// What a taken name means for its job.
@@ -171,7 +179,12 @@ const EXISTS: &str = "exists";
 const EDITED: &str = "edited since";
 const UP_TO_DATE: &str = "up to date";
 
-fn verdict(house: &House, name: &TakenName, input: &FileIdentity, parameters: ContentHash) -> Result<Verdict, StoreError> {
+fn verdict(
+    house: &House,
+    name: &TakenName,
+    input: &FileIdentity,
+    parameters: ContentHash,
+) -> Result<Verdict, StoreError> {
     let Some(record) = house.reader.published(&name.path)? else {
         return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EXISTS) });
     };
@@ -180,8 +193,13 @@ fn verdict(house: &House, name: &TakenName, input: &FileIdentity, parameters: Co
         return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EDITED) });
     }
     // Inode and ctime change when a file is restored from a backup or given another mode; size and time of change don't.
-    let same_input = record.input.is_some_and(|made_from| made_from.bytes == input.bytes && made_from.mtime_ns == input.mtime_ns);
-    Ok(if same_input && record.parameters == parameters { Verdict::Keep(UP_TO_DATE) } else { Verdict::Redo(record.content) })
+    let same_input =
+        record.input.is_some_and(|made_from| made_from.bytes == input.bytes && made_from.mtime_ns == input.mtime_ns);
+    Ok(if same_input && record.parameters == parameters {
+        Verdict::Keep(UP_TO_DATE)
+    } else {
+        Verdict::Redo(record.content)
+    })
 }
 
 fn content_of(path: &Path) -> Option<ContentHash> {
@@ -195,7 +213,10 @@ fn extension_of(path: &PathBytes) -> Option<&[u8]> {
 }
 
 fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> {
-    stages.iter().find_map(|stage| if let Stage::Subtitle(subtitle) = stage { Some(subtitle.formats.clone()) } else { None }).unwrap_or_default()
+    stages
+        .iter()
+        .find_map(|stage| if let Stage::Subtitle(subtitle) = stage { Some(subtitle.formats.clone()) } else { None })
+        .unwrap_or_default()
 }
 
 /// What a dry run tells of each job.
@@ -215,14 +236,17 @@ fn plan(spec: &BatchSpec, jobs: &[JobSpec]) -> Vec<Response> {
             }
         })
         .collect();
-    let mut frames: Vec<Response> = planned.chunks(limits::ROWS_PER_FRAME_MAX / 4).map(|chunk| Response::Planned(chunk.to_vec())).collect();
+    let mut frames: Vec<Response> =
+        planned.chunks(limits::ROWS_PER_FRAME_MAX / 4).map(|chunk| Response::Planned(chunk.to_vec())).collect();
     frames.push(Response::End);
     frames
 }
 
 /// Final names, with `{lang}` where the language is not known yet.
 fn outputs_of(job: &JobSpec, stages: &[Stage]) -> Vec<PathBytes> {
-    let suffix = stages.iter().find_map(|stage| if let Stage::Publish(publish) = stage { Some(publish.language_suffix) } else { None });
+    let suffix = stages
+        .iter()
+        .find_map(|stage| if let Stage::Publish(publish) = stage { Some(publish.language_suffix) } else { None });
     let language = stages.iter().find_map(|stage| match stage {
         Stage::Transcribe(transcribe) if transcribe.translate || transcribe.model.english_only => Some("en".to_owned()),
         Stage::Transcribe(transcribe) => transcribe.language.clone(),

@@ -105,7 +105,9 @@ mod tests {
     async fn progress_is_coalesced_and_order_kept() {
         let watcher = Watcher::new(Scope::Batches(vec![BatchId(1)]));
         for (seq, event) in
-            [progress(1, 1, 0.1), progress(2, 2, 0.5), event(3, Fact::Alert("x".to_owned())), progress(4, 1, 0.2)].iter().enumerate()
+            [progress(1, 1, 0.1), progress(2, 2, 0.5), event(3, Fact::Alert("x".to_owned())), progress(4, 1, 0.2)]
+                .iter()
+                .enumerate()
         {
             assert!(watcher.push(event), "{seq}");
         }

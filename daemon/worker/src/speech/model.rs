@@ -237,7 +237,8 @@ impl Listener {
         let mut probabilities = vec![0.0; unsafe { sys::whisper_lang_max_id() } as usize + 1];
         // SAFETY: context and state belong together; the buffers have the lengths that are given or that whisper_lang_max_id asks for.
         let code = unsafe {
-            let code = sys::whisper_pcm_to_mel_with_state(context, state, samples.as_ptr(), samples.len() as c_int, threads);
+            let code =
+                sys::whisper_pcm_to_mel_with_state(context, state, samples.as_ptr(), samples.len() as c_int, threads);
             if code == 0 {
                 sys::whisper_lang_auto_detect_with_state(context, state, 0, threads, probabilities.as_mut_ptr())
             } else {
@@ -269,9 +270,8 @@ impl Listener {
             .map_err(|_| ListenError::Failed { code: 0, message: "a language's code holds a NUL".to_owned() })?;
         let mut pass = Pass { stop, begun: false };
         // SAFETY: a plain call that fills a struct.
-        let mut params = unsafe {
-            sys::whisper_full_default_params(sys::whisper_sampling_strategy_WHISPER_SAMPLING_BEAM_SEARCH)
-        };
+        let mut params =
+            unsafe { sys::whisper_full_default_params(sys::whisper_sampling_strategy_WHISPER_SAMPLING_BEAM_SEARCH) };
         params.n_threads = manner.threads.max(1) as c_int;
         params.offset_ms = (from * 10) as c_int;
         params.duration_ms = ((until - from).max(0) * 10) as c_int;

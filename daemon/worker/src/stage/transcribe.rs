@@ -79,7 +79,9 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     };
     let words = transcript.segments.iter().map(word_count).sum::<usize>();
     let file = context.write_artifact(TRANSCRIPT_FILE, |writer| {
-        let failed = |e: &dyn std::fmt::Display| Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"));
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"))
+        };
         serde_json::to_writer(&mut *writer, &transcript).map_err(|e| failed(&e))?;
         writer.flush().map_err(|e| failed(&e))?;
         Ok(())
@@ -232,7 +234,9 @@ fn tongue(
     };
     match () {
         () if windows.is_empty() => {}
-        () if stage.translate => notes.push(format!("translated from `{}` ({:.0} % sure)", tongue.guess, tongue.probability * 100.0)),
+        () if stage.translate => {
+            notes.push(format!("translated from `{}` ({:.0} % sure)", tongue.guess, tongue.probability * 100.0))
+        }
         () if tongue.probability < LANGUAGE_SURE => notes.push(format!(
             "the language is uncertain: heard as `{}` ({:.0} % sure); give it with --language",
             tongue.guess,
@@ -363,11 +367,11 @@ fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
         ModelError::Permission => FailureKind::Permission,
         ModelError::Missing | ModelError::Header(_) | ModelError::Refused(_) => FailureKind::ModelMissing,
     };
-    let failure = Failure::new(kind, format!("model `{}` at {} can't be used: {error}", stage.model.name, stage.model.path));
+    let failure =
+        Failure::new(kind, format!("model `{}` at {} can't be used: {error}", stage.model.name, stage.model.path));
     match error {
-        ModelError::Header(HeaderError::Magic(_) | HeaderError::Truncated | HeaderError::Damaged(_)) => {
-            failure.advise(format!("delete the file and fetch it again with `spindlectl models pull {}`", stage.model.name))
-        }
+        ModelError::Header(HeaderError::Magic(_) | HeaderError::Truncated | HeaderError::Damaged(_)) => failure
+            .advise(format!("delete the file and fetch it again with `spindlectl models pull {}`", stage.model.name)),
         ModelError::Permission => failure.advise("give Spindle the right to read the model's file"),
         _ => failure,
     }
@@ -377,7 +381,9 @@ fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
 fn listen_halt(error: ListenError) -> Halt {
     match error {
         ListenError::Stopped => Halt::Stopped,
-        ListenError::Failed { .. } => Failure::new(FailureKind::Internal, format!("failed to transcribe: {error}")).into(),
+        ListenError::Failed { .. } => {
+            Failure::new(FailureKind::Internal, format!("failed to transcribe: {error}")).into()
+        }
     }
 }
 

@@ -143,7 +143,10 @@ struct Score {
 fn check_shape(transcript: &Transcript) {
     let mut at = 0.0;
     for segment in &transcript.segments {
-        assert!(at <= segment.start && segment.start <= segment.end && segment.end <= transcript.duration, "{segment:?}");
+        assert!(
+            at <= segment.start && segment.start <= segment.end && segment.end <= transcript.duration,
+            "{segment:?}"
+        );
         assert!(!segment.text.is_empty() && segment.text == segment.text.trim());
         let joined: String = segment.words.iter().map(|word| word.text.as_str()).collect();
         assert_eq!(joined.trim(), segment.text);
@@ -189,7 +192,29 @@ fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
         score.words += wanted.len();
         score.errors += distance(&wanted, &text);
         score.phrases += phrases.len();
-        if std::env::var_os("SHOW").is_some() { for p in &phrases { let b=transcript.segments.iter().min_by(|a,b| ((a.start-p.0).abs()+(a.end-p.1).abs()).total_cmp(&((b.start-p.0).abs()+(b.end-p.1).abs()))).unwrap(); println!("{name} ref {:.2}-{:.2} {:?} got {:.2}-{:.2} {} d {:+.2} {:+.2}", p.0,p.1,p.2.join(" "),b.start,b.end,b.text,b.start-p.0,b.end-p.1); } }
+        if std::env::var_os("SHOW").is_some() {
+            for p in &phrases {
+                let b = transcript
+                    .segments
+                    .iter()
+                    .min_by(|a, b| {
+                        ((a.start - p.0).abs() + (a.end - p.1).abs())
+                            .total_cmp(&((b.start - p.0).abs() + (b.end - p.1).abs()))
+                    })
+                    .unwrap();
+                println!(
+                    "{name} ref {:.2}-{:.2} {:?} got {:.2}-{:.2} {} d {:+.2} {:+.2}",
+                    p.0,
+                    p.1,
+                    p.2.join(" "),
+                    b.start,
+                    b.end,
+                    b.text,
+                    b.start - p.0,
+                    b.end - p.1
+                );
+            }
+        }
         let near = |a: f64, b: f64| (a - b).abs() <= 0.2;
         score.starts += phrases.iter().filter(|p| transcript.segments.iter().any(|s| near(s.start, p.0))).count();
         score.ends += phrases.iter().filter(|p| transcript.segments.iter().any(|s| near(s.end, p.1))).count();
