@@ -116,7 +116,7 @@ fn make_folder(directory: &Path) -> Result<(), Failure> {
             Ok(()) => {
                 std::fs::set_permissions(path, Permissions::from_mode(0o700 | inherited & 0o055)).map_err(failed)?;
                 if let Some(parent) = path.parent() {
-                    File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                    Folder::open(parent)?.flush()?;
                 }
             }
             // Another job makes the same folder at the same time.
@@ -176,7 +176,11 @@ impl Folder {
     }
 
     fn flush(&self) -> Result<(), Failure> {
-        self.file.sync_all().map_err(|error| disk_failure(&error, &self.path))
+        match rustix::fs::fsync(&self.file) {
+            // Some network file systems flush names by themselves and folders not at all.
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(disk_failure(&error.into(), &self.path)),
+        }
     }
 
     fn failure(&self, error: impl Into<io::Error>, name: &OsStr) -> Failure {

@@ -261,6 +261,8 @@ fn border_between(left: &str, right: &str) -> Option<Border> {
         return None;
     }
     Some(match (one, other) {
+        // The honorific belongs to what follows.
+        (Class::Hiragana, _) if matches!(left, "お" | "ご") => Border::Close,
         (Class::Hiragana, Class::Han | Class::Katakana) => Border::Phrase,
         (Class::Spaced, _) | (_, Class::Spaced) => Border::Word,
         (Class::Han, Class::Katakana) | (Class::Katakana, Class::Han | Class::Hiragana) => Border::Word,

@@ -368,6 +368,13 @@ mod tests {
     }
 
     #[test]
+    fn japanese_is_broken_after_particles_and_never_after_an_honorific() {
+        let text = "夜には雨が降るでしょう。お出かけの際は傘をお持ちください。";
+        let heard = transcript("ja", 7.0, vec![segment(0.0, 6.9, text)]);
+        assert_eq!(texts(&heard, &Shape::STANDARD), ["夜には雨が降るでしょう。/お出かけの際は傘をお持ちください。"]);
+    }
+
+    #[test]
     fn mixed_scripts_keep_their_words_and_get_no_new_spaces() {
         let heard =
             transcript("zh", 9.0, vec![segment(0.0, 3.0, "我用Python写代码"), segment(3.0, 6.0, "Rust也很好用。")]);

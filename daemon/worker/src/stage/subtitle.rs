@@ -186,7 +186,7 @@ mod tests {
             let out = Command::new("ffmpeg")
                 .args(["-nostdin", "-v", "warning", "-i"])
                 .arg(scratch.path().join(&file.name))
-                .args(["-c", "copy", "-f", "framecrc", "-"])
+                .args(["-map", "0", "-c", "copy", "-f", "framecrc", "-"])
                 .output()
                 .unwrap();
             assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{}", file.name);
