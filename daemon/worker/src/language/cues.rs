@@ -265,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn seconds_are_rounded_to_milliseconds_once() {
+        for (seconds, ms) in
+            [(59.9995, 60_000), (0.0004, 0), (1.0006, 1_001), (3_599.999_6, 3_600_000), (360_000.25, 360_000_250)]
+        {
+            let heard = transcript("en", seconds + 5.0, vec![segment(seconds, seconds + 2.0, "word")]);
+            assert_eq!(cues(&heard, &Shape::STANDARD)[0].start_ms, ms, "{seconds}");
+        }
+    }
+
+    #[test]
     fn nothing_said_is_no_cue() {
         assert_eq!(cues(&transcript("en", 5.0, vec![]), &Shape::STANDARD), []);
         assert_eq!(cues(&transcript("en", 5.0, vec![segment(0.0, 1.0, " \n\u{200b}")]), &Shape::STANDARD), []);
