@@ -116,7 +116,7 @@ fn make_folder(directory: &Path) -> Result<(), Failure> {
             Ok(()) => {
                 std::fs::set_permissions(path, Permissions::from_mode(0o700 | inherited & 0o055)).map_err(failed)?;
                 if let Some(parent) = path.parent() {
-                    File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                    Folder::open(parent)?.flush()?;
                 }
             }
             // Another job makes the same folder at the same time.
@@ -176,7 +176,11 @@ impl Folder {
     }
 
     fn flush(&self) -> Result<(), Failure> {
-        self.file.sync_all().map_err(|error| disk_failure(&error, &self.path))
+        match rustix::fs::fsync(&self.file) {
+            // Some network file systems flush names by themselves and folders not at all.
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(disk_failure(&error.into(), &self.path)),
+        }
     }
 
     fn failure(&self, error: impl Into<io::Error>, name: &OsStr) -> Failure {
@@ -467,5 +471,291 @@ fn halted(error: ReadError, failure: impl FnOnce(io::Error) -> Failure) -> Halt 
     match error {
         ReadError::Io(error) => failure(error).into(),
         ReadError::Halted(halt) => halt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Desk {
+        root: tempfile::TempDir,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            Desk { root: tempfile::tempdir().unwrap() }
+        }
+
+        fn folder(&self) -> PathBuf {
+            self.root.path().join("out")
+        }
+
+        fn there(self, name: &str, content: &str) -> Self {
+            fs::create_dir_all(self.folder()).unwrap();
+            fs::write(self.folder().join(name), content).unwrap();
+            self
+        }
+
+        fn publish(&self, files: &[(&str, &str)], rules: &Rules<'_>) -> Result<Vec<ContentHash>, Halt> {
+            self.publish_ticking(files, rules, &mut |_| Ok(()))
+        }
+
+        fn publish_ticking(
+            &self,
+            files: &[(&str, &str)],
+            rules: &Rules<'_>,
+            tick: &mut dyn FnMut(u64) -> Result<(), Halt>,
+        ) -> Result<Vec<ContentHash>, Halt> {
+            let sources: Vec<File> = files
+                .iter()
+                .map(|(_, content)| {
+                    let source = tempfile::tempfile_in(self.root.path()).unwrap();
+                    source.write_all_at(content.as_bytes(), 0).unwrap();
+                    source
+                })
+                .collect();
+            let items: Vec<Item<'_>> = files
+                .iter()
+                .zip(&sources)
+                .map(|((name, content), source)| Item {
+                    name: PathBytes(name.as_bytes().to_vec()),
+                    source,
+                    bytes: content.len() as u64,
+                    check: |_| Ok(()),
+                })
+                .collect();
+            publish(&self.folder(), &items, "b1j1", rules, tick)
+        }
+
+        /// Every name in the folder with its content, hidden ones too.
+        fn lies(&self) -> Vec<(String, String)> {
+            let mut lies: Vec<_> = fs::read_dir(self.folder())
+                .unwrap()
+                .map(|entry| {
+                    let entry = entry.unwrap();
+                    (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap_or_default())
+                })
+                .collect();
+            lies.sort();
+            lies
+        }
+    }
+
+    const KEEP: Rules<'_> = Rules { force: false, replaceable: &[] };
+    const FORCE: Rules<'_> = Rules { force: true, replaceable: &[] };
+
+    fn lie<const N: usize>(files: [(&str, &str); N]) -> Vec<(String, String)> {
+        files.map(|(name, content)| (name.to_owned(), content.to_owned())).to_vec()
+    }
+
+    fn refusal(outcome: Result<Vec<ContentHash>, Halt>) -> Failure {
+        match outcome {
+            Err(Halt::Failed(failure)) => failure,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn files_appear_whole_in_a_folder_made_for_them() {
+        let desk = Desk::new();
+        let hashes = desk.publish(&[("a.srt", "one"), ("a.vtt", "")], &KEEP).unwrap();
+        assert_eq!(hashes, [ContentHash::of(b"one"), ContentHash::of(b"")]);
+        assert_eq!(desk.lies(), lie([("a.srt", "one"), ("a.vtt", "")]));
+    }
+
+    #[test]
+    fn who_may_read_the_folder_may_read_the_file() {
+        for (folder, file) in [(0o755, 0o644), (0o700, 0o600), (0o750, 0o640), (0o777, 0o644)] {
+            let desk = Desk::new().there("x", "");
+            fs::set_permissions(desk.folder(), Permissions::from_mode(folder)).unwrap();
+            desk.publish(&[("a.srt", "one")], &KEEP).unwrap();
+            assert_eq!(desk.folder().join("a.srt").metadata().unwrap().mode() & 0o7777, file);
+            // And a folder made below it has its mode, as far as reading goes.
+            make_folder(&desk.folder().join("new/er")).unwrap();
+            let made = desk.folder().join("new/er").metadata().unwrap().mode() & 0o7777;
+            assert_eq!(made, folder & 0o755, "{folder:o}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_other_content_is_never_replaced_unasked() {
+        let desk = Desk::new().there("a.vtt", "theirs");
+        let failure = refusal(desk.publish(&[("a.srt", "one"), ("a.vtt", "two")], &KEEP));
+        assert_eq!(failure.kind, FailureKind::Exists);
+        assert_eq!(failure.message, format!("{} exists already", desk.folder().join("a.vtt").display()));
+        // All or none: the other one isn't there either, and no part is left.
+        assert_eq!(desk.lies(), lie([("a.vtt", "theirs")]));
+    }
+
+    #[test]
+    fn a_target_with_the_same_bytes_counts_as_published() {
+        let desk = Desk::new().there("a.srt", "one");
+        let before = desk.folder().join("a.srt").metadata().unwrap().ino();
+        let hashes = desk.publish(&[("a.srt", "one")], &KEEP).unwrap();
+        assert_eq!(hashes, [ContentHash::of(b"one")]);
+        assert_eq!(desk.lies(), lie([("a.srt", "one")]));
+        assert_eq!(desk.folder().join("a.srt").metadata().unwrap().ino(), before);
+    }
+
+    #[test]
+    fn force_replaces_files_and_links_but_no_folder() {
+        let desk = Desk::new().there("a.srt", "theirs").there("elsewhere", "untouched");
+        std::os::unix::fs::symlink("elsewhere", desk.folder().join("a.vtt")).unwrap();
+        desk.publish(&[("a.srt", "one"), ("a.vtt", "two")], &FORCE).unwrap();
+        assert_eq!(desk.lies(), lie([("a.srt", "one"), ("a.vtt", "two"), ("elsewhere", "untouched")]));
+
+        let desk = Desk::new();
+        fs::create_dir_all(desk.folder().join("a.srt")).unwrap();
+        assert_eq!(refusal(desk.publish(&[("a.srt", "one")], &FORCE)).kind, FailureKind::Exists);
+        assert_eq!(desk.lies(), lie([("a.srt", "")]));
+    }
+
+    #[test]
+    fn a_link_is_taken_for_somebodys_even_if_its_target_has_the_bytes() {
+        let desk = Desk::new().there("elsewhere", "one");
+        std::os::unix::fs::symlink("elsewhere", desk.folder().join("a.srt")).unwrap();
+        assert_eq!(refusal(desk.publish(&[("a.srt", "one")], &KEEP)).kind, FailureKind::Exists);
+    }
+
+    #[test]
+    fn what_was_published_is_replaced_until_somebody_edits_it() {
+        let desk = Desk::new().there("a.srt", "as published");
+        let replaceable = [(PathBytes::from(desk.folder().join("a.srt")), ContentHash::of(b"as published"))];
+        let rules = Rules { force: false, replaceable: &replaceable };
+        desk.publish(&[("a.srt", "anew")], &rules).unwrap();
+        assert_eq!(desk.lies(), lie([("a.srt", "anew")]));
+
+        fs::write(desk.folder().join("a.srt"), "edited").unwrap();
+        let failure = refusal(desk.publish(&[("a.srt", "once more")], &rules));
+        assert_eq!(failure.kind, FailureKind::Exists);
+        assert!(failure.message.contains("edited since"), "{failure}");
+        assert_eq!(desk.lies(), lie([("a.srt", "edited")]));
+    }
+
+    #[test]
+    fn an_edit_between_the_look_and_the_rename_survives() {
+        let desk = Desk::new().there("a.srt", "as published");
+        let replaceable = [(PathBytes::from(desk.folder().join("a.srt")), ContentHash::of(b"as published"))];
+        let rules = Rules { force: false, replaceable: &replaceable };
+        let target = desk.folder().join("a.srt");
+        let mut zeros = 0;
+        // The last tick comes after every target was looked at: start of the part, reading of the target, then this one.
+        let outcome = desk.publish_ticking(&[("a.srt", "anew")], &rules, &mut |bytes| {
+            zeros += usize::from(bytes == 0);
+            if zeros == 3 {
+                fs::write(&target, "edited in between").unwrap();
+            }
+            Ok(())
+        });
+        assert_eq!(zeros, 3);
+        assert_eq!(refusal(outcome).kind, FailureKind::Exists);
+        assert_eq!(desk.lies(), lie([("a.srt", "edited in between")]));
+    }
+
+    #[test]
+    fn a_name_taken_in_between_takes_the_other_renames_back() {
+        let desk = Desk::new().there("a.json", "as published");
+        let replaceable = [(PathBytes::from(desk.folder().join("a.json")), ContentHash::of(b"as published"))];
+        let rules = Rules { force: false, replaceable: &replaceable };
+        let target = desk.folder().join("a.vtt");
+        let mut zeros = 0;
+        let files = [("a.srt", "one"), ("a.json", "anew"), ("a.vtt", "two")];
+        let outcome = desk.publish_ticking(&files, &rules, &mut |bytes| {
+            zeros += usize::from(bytes == 0);
+            if zeros == 5 {
+                fs::write(&target, "theirs").unwrap();
+            }
+            Ok(())
+        });
+        assert_eq!(refusal(outcome).kind, FailureKind::Exists);
+        assert_eq!(desk.lies(), lie([("a.json", "as published"), ("a.vtt", "theirs")]));
+    }
+
+    #[test]
+    fn a_killed_runs_leftover_goes_and_others_stay() {
+        let desk = Desk::new().there(".a.srt.spindle-b1j1.part", "half").there(".a.srt.spindle-b1j2.part", "another's");
+        desk.publish(&[("a.srt", "one")], &KEEP).unwrap();
+        assert_eq!(desk.lies(), lie([(".a.srt.spindle-b1j2.part", "another's"), ("a.srt", "one")]));
+    }
+
+    #[test]
+    fn a_wish_to_stop_leaves_nothing_whenever_it_comes() {
+        for stop_at in 0..20 {
+            let desk = Desk::new();
+            let mut ticks = 0;
+            let outcome = desk.publish_ticking(&[("a.srt", "one"), ("a.vtt", "two")], &KEEP, &mut |_| {
+                ticks += 1;
+                if ticks > stop_at { Err(Halt::Stopped) } else { Ok(()) }
+            });
+            match outcome {
+                Ok(_) => {
+                    assert!(stop_at >= 5, "it stopped too seldom: {stop_at}");
+                    return;
+                }
+                Err(Halt::Stopped) => assert_eq!(desk.lies(), [], "stopped at {stop_at}"),
+                Err(Halt::Failed(failure)) => panic!("{failure}"),
+            }
+        }
+        panic!("it never came to its end");
+    }
+
+    #[test]
+    fn names_of_every_length_have_a_part_of_their_own() {
+        let long = |ending: &str| format!("{}{ending}", "é".repeat((255 - ending.len()) / 2));
+        let desk = Desk::new();
+        let (srt, vtt) = (long(".de.srt"), long(".de.vtt"));
+        desk.publish(&[(&srt, "one"), (&vtt, "two")], &KEEP).unwrap();
+        assert_eq!(desk.lies(), lie([(srt.as_str(), "one"), (vtt.as_str(), "two")]));
+        for len in 1..=255 {
+            let name = PathBytes(vec![b'x'; len]);
+            let part = part_name(&name, "4611686018427387904-1000000");
+            assert!(part.len() <= 255 && part.as_bytes().starts_with(b".x"), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_the_folders_place_is_told() {
+        let desk = Desk::new();
+        fs::write(desk.folder(), "a file").unwrap();
+        let failure = refusal(desk.publish(&[("a.srt", "one")], &KEEP));
+        assert_eq!(failure.kind, FailureKind::Exists);
+        assert!(failure.message.contains("a file where the folder should be"), "{failure}");
+        let below = desk.folder().join("deeper");
+        assert_eq!(make_folder(&below).unwrap_err().kind, FailureKind::Exists);
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_written_is_told() {
+        if rustix::process::geteuid().is_root() {
+            eprintln!("skipped: root may write everywhere");
+            return;
+        }
+        let desk = Desk::new().there("x", "");
+        fs::set_permissions(desk.folder(), Permissions::from_mode(0o555)).unwrap();
+        assert_eq!(refusal(desk.publish(&[("a.srt", "one")], &KEEP)).kind, FailureKind::Permission);
+    }
+
+    #[test]
+    fn a_full_disk_asks_for_room() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(folder_failure(&full, Path::new("/o")).advice.contains("make room"));
+        let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(folder_failure(&read_only, Path::new("/o")).kind, FailureKind::Permission);
+    }
+
+    #[test]
+    fn an_artifact_that_is_not_what_it_should_be_is_not_published() {
+        let desk = Desk::new().there("x", "");
+        let source = tempfile::tempfile().unwrap();
+        source.write_all_at(b"one", 0).unwrap();
+        let item = |bytes, check| Item { name: PathBytes(b"a.srt".to_vec()), source: &source, bytes, check };
+        for item in [item(2, |_| Ok(())), item(4, |_| Ok(())), item(3, |_| Err("it is not".to_owned()))] {
+            let outcome = publish(&desk.folder(), &[item], "t", &KEEP, &mut |_| Ok(()));
+            assert_eq!(refusal(outcome).kind, FailureKind::Internal);
+            assert_eq!(desk.lies(), lie([("x", "")]));
+        }
     }
 }

@@ -216,14 +216,14 @@ fn take_token(all: &mut Vec<Atom>, segment_first: usize, timed: &Timed, token: T
     let clusters: Vec<(usize, &str)> = text.grapheme_indices(true).collect();
     // Marks that stand alone but may not begin a line ("Bonjour !") stay with what is before them.
     if token.space_before && all.len() > segment_first && clusters.iter().all(|(_, cluster)| may_hang(cluster)) {
-        let columns: usize = clusters.iter().map(|(_, cluster)| script::columns(cluster)).sum();
+        let (columns, cjk_columns) = measure(&clusters);
         if let Some(last) = all.last_mut()
-            && last.after != Border::Inside
-            && last.columns + 1 + columns <= widths.of(last.columns + 1 + columns, last.cjk_columns)
+            && last.columns + 1 + columns <= widths.of(last.columns + 1 + columns, last.cjk_columns + cjk_columns)
         {
             last.text.push(' ');
             last.text.push_str(text);
             last.columns += 1 + columns;
+            last.cjk_columns += cjk_columns;
             last.end_ms = timed.times(token.from, token.to).1;
             return;
         }
@@ -245,7 +245,10 @@ fn take_token(all: &mut Vec<Atom>, segment_first: usize, timed: &Timed, token: T
 }
 
 fn may_hang(cluster: &str) -> bool {
-    script::may_not_begin(cluster) && !script::may_not_end(cluster) && !matches!(cluster, "—" | "–" | "%" | "°" | "·")
+    script::may_not_begin(cluster)
+        && !script::may_not_end(cluster)
+        && !matches!(cluster, "—" | "–" | "%" | "°" | "·")
+        && !cluster.contains(char::is_alphanumeric)
 }
 
 /// Whether a line may be broken between two clusters that no space parts, and how gladly.
@@ -258,6 +261,8 @@ fn border_between(left: &str, right: &str) -> Option<Border> {
         return None;
     }
     Some(match (one, other) {
+        // The honorific belongs to what follows.
+        (Class::Hiragana, _) if matches!(left, "お" | "ご") => Border::Close,
         (Class::Hiragana, Class::Han | Class::Katakana) => Border::Phrase,
         (Class::Spaced, _) | (_, Class::Spaced) => Border::Word,
         (Class::Han, Class::Katakana) | (Class::Katakana, Class::Han | Class::Hiragana) => Border::Word,
@@ -275,12 +280,6 @@ fn take_piece(
     border: Border,
     widths: Widths,
 ) {
-    let measure = |clusters: &[(usize, &str)]| {
-        clusters.iter().fold((0, 0), |(columns, cjk), (_, cluster)| {
-            let own = script::columns(cluster);
-            (columns + own, cjk + if script::is_cjk(cluster) { own } else { 0 })
-        })
-    };
     let mut rest = clusters;
     while !rest.is_empty() {
         let count = line_full(rest, widths);
@@ -305,6 +304,14 @@ fn take_piece(
     }
 }
 
+/// Columns, and those of them that are Chinese, Japanese or Korean.
+fn measure(clusters: &[(usize, &str)]) -> (usize, usize) {
+    clusters.iter().fold((0, 0), |(columns, cjk), (_, cluster)| {
+        let own = script::columns(cluster);
+        (columns + own, cjk + if script::is_cjk(cluster) { own } else { 0 })
+    })
+}
+
 /// How many of the clusters make a line: all where they fit; else what fits, rather ending behind a hyphen or a slash.
 fn line_full(clusters: &[(usize, &str)], widths: Widths) -> usize {
     let (mut columns, mut cjk, mut count, mut soft) = (0, 0, 0, 0);
@@ -327,8 +334,12 @@ fn line_full(clusters: &[(usize, &str)], widths: Widths) -> usize {
 
 /// Whether text of two segments belongs together without a space.
 fn touches_han(left: &str, right: &str) -> bool {
-    let left = left.graphemes(true).next_back().is_some_and(|cluster| Class::of(cluster).is_han_or_kana());
-    left || right.graphemes(true).next().is_some_and(|cluster| Class::of(cluster).is_han_or_kana())
+    let (Some(left), Some(right)) = (left.graphemes(true).next_back(), right.graphemes(true).next()) else {
+        return false;
+    };
+    // A segment that begins with a lone mark would put it on the other's last character.
+    let apart = format!("{left}{right}").graphemes(true).count() > 1;
+    apart && (Class::of(left).is_han_or_kana() || Class::of(right).is_han_or_kana())
 }
 
 /// Sees each border with what stands on both its sides.

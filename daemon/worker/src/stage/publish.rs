@@ -71,3 +71,93 @@ fn check_of(kind: &str) -> fn(&File) -> Result<(), String> {
         _ => |_| Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use spindle_shared::id::{ContentHash, RunId};
+    use spindle_shared::job::{Detail, OutputPlan};
+    use spindle_shared::stage::Stage;
+    use spindle_shared::worker::{Assignment, InputFile};
+
+    use super::*;
+
+    const SRT: &str = "1\n00:00:00,000 --> 00:00:01,000\nHi\n\n";
+
+    fn publish_into(
+        directory: &Path,
+        language: Option<&str>,
+        stage: Publish,
+        files: &[(&str, &str)],
+    ) -> Result<Done, Halt> {
+        let descriptors: Vec<OwnedFd> = files
+            .iter()
+            .map(|(_, content)| {
+                let file = tempfile::tempfile().unwrap();
+                file.write_all_at(content.as_bytes(), 0).unwrap();
+                file.into()
+            })
+            .collect();
+        let inputs = files
+            .iter()
+            .map(|(name, content)| InputFile { name: PathBytes((*name).into()), bytes: content.len() as u64 });
+        let assignment = Assignment {
+            run: RunId { boot: 1, counter: 1 },
+            stage: Stage::Publish(stage.clone()),
+            inputs: inputs.collect(),
+            scratch: PathBytes::default(),
+            checkpoint: None,
+            output: OutputPlan { directory: directory.into(), stem: PathBytes(b"my talk".to_vec()) },
+            part_tag: "b1j1".to_owned(),
+            detail: Detail { language: language.map(str::to_owned), ..Detail::default() },
+            replaceable: Vec::new(),
+            threads: 1,
+        };
+        run(&Context::new(assignment, descriptors, Arc::new(AtomicBool::new(false)), Arc::new(|_| ())), &stage)
+    }
+
+    #[test]
+    fn outputs_are_named_after_stem_language_and_kind() {
+        for (language, suffix, name) in [
+            (Some("de"), true, "my talk.de.srt"),
+            (Some("jw"), true, "my talk.jv.srt"),
+            (Some("und"), true, "my talk.und.srt"),
+            (Some("../evil"), true, "my talk.und.srt"),
+            (None, true, "my talk.und.srt"),
+            (Some("de"), false, "my talk.srt"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let stage = Publish { language_suffix: suffix, force: false };
+            let done = publish_into(directory.path(), language, stage, &[("subtitles.srt", SRT)]).unwrap();
+            let path = directory.path().join(name);
+            let output = Output { path: path.clone().into(), kind: "srt".to_owned(), bytes: SRT.len() as u64 };
+            assert_eq!(done.outputs, [(output, ContentHash::of(SRT.as_bytes()))]);
+            assert_eq!(std::fs::read_to_string(path).unwrap(), SRT);
+        }
+    }
+
+    #[test]
+    fn a_broken_subtitle_is_never_published() {
+        for (name, content) in [("subtitles.srt", "no cue\n"), ("subtitles.vtt", ""), ("subtitles.json", "{")] {
+            let directory = tempfile::tempdir().unwrap();
+            let files = [("subtitles.txt", "fine\n"), (name, content)];
+            let Err(Halt::Failed(failure)) = publish_into(directory.path(), None, Publish::default(), &files) else {
+                panic!("{name} was published");
+            };
+            assert_eq!(failure.kind, FailureKind::Internal);
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn nothing_to_publish_is_a_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(publish_into(directory.path(), None, Publish::default(), &[]).is_err());
+        assert!(publish_into(Path::new(""), None, Publish::default(), &[("subtitles.srt", SRT)]).is_err());
+    }
+}
