@@ -4,6 +4,8 @@
 
 pub mod batch;
 pub mod catalogue;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod event;
 pub mod exit;
 pub mod failure;

@@ -10,7 +10,7 @@ use spindle_shared::event::{Event, Fact};
 use spindle_shared::id::Owner;
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
-use spindle_shared::wire::hello::Hello;
+use spindle_shared::wire::hello::{BadHello, Hello};
 use spindle_shared::wire::request::{Request, Scope, Selection};
 use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use tokio::sync::oneshot;
@@ -27,11 +27,15 @@ pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
     let patience = Duration::from_millis(limits::HELLO_TIMEOUT_MS);
     let hello: Hello = connection.receive(Some(patience)).await?;
     connection.send(&Hello::ours()).await?;
-    if let Err(bad) = hello.check("client") {
+    let stranger = match hello.check("client") {
+        Err(bad @ BadHello::NotSpindle) => return Err(Broken::Garbage(bad.to_string())),
+        other => other.err(),
+    };
+    let request: Request = connection.receive(Some(patience)).await?;
+    if let Some(bad) = stranger.filter(|_| !is_frozen(&request)) {
         // The client reads our hello and says the same to its user.
         return Err(Broken::Garbage(bad.to_string()));
     }
-    let request: Request = connection.receive(Some(patience)).await?;
     match request {
         Request::Watch { scope, jobs } => watch(&mut connection, house, peer, scope, jobs).await,
         Request::Submit { spec, total, dry_run } => {
@@ -50,6 +54,11 @@ pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
             send_all(&mut connection, frames).await
         }
     }
+}
+
+/// What a client of any protocol number may ask.
+fn is_frozen(request: &Request) -> bool {
+    matches!(request, Request::Health | Request::Drain | Request::Shutdown)
 }
 
 async fn send_all(connection: &mut Connection, frames: Vec<Response>) -> Result<(), Broken> {
