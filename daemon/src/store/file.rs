@@ -34,7 +34,11 @@ pub(super) fn open(state_dir: &Path) -> Result<Database, StoreError> {
 pub(super) fn check_room(state_dir: &Path, bytes: u64) -> Result<(), StoreError> {
     // Where the file system doesn't say, the write itself will.
     let Ok(disk) = rustix::fs::statvfs(state_dir) else { return Ok(()) };
-    if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES + bytes { Err(StoreError::Full) } else { Ok(()) }
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES.saturating_add(bytes) {
+        Err(StoreError::Full)
+    } else {
+        Ok(())
+    }
 }
 
 fn files<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + use<'p> {
@@ -80,7 +84,7 @@ fn create(state_dir: &Path, path: &Path) -> Result<Database, StoreError> {
     let database = file_backend(file)
         .and_then(|backend| builder().create_with_backend(backend))
         .map_err(|error| told(error, &fresh))?;
-    let transaction = database.begin_write()?;
+    let transaction = write::begin(&database)?;
     write::create_tables(&transaction)?;
     transaction.open_table(tables::META)?.insert(tables::META_SCHEMA, tables::SCHEMA)?;
     transaction.commit()?;
@@ -122,7 +126,7 @@ fn refuse_if_lost(state_dir: &Path) -> Result<(), StoreError> {
             || is_leftover(&name)
             || match entry.metadata() {
                 Ok(meta) if meta.is_dir() => fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none()),
-                Ok(meta) => meta.is_file() && meta.len() == 0 && name.ends_with(".lock"),
+                Ok(meta) => meta.is_file() && name.ends_with(".lock"),
                 Err(_) => false,
             };
         if !harmless {

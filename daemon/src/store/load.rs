@@ -4,7 +4,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::change::{Recovered, RecoveredBatch};
 use spindle_shared::id::BatchId;
 
-use super::{StoreError, rows, tables};
+use super::{StoreError, rows, tables, write};
 
 pub(super) fn load(database: &Database) -> Result<Recovered, StoreError> {
     let boot = count_boot(database)?;
@@ -49,7 +49,7 @@ pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<Rec
 
 /// Durable before anything is started under this number.
 fn count_boot(database: &Database) -> Result<u64, StoreError> {
-    let transaction = database.begin_write()?;
+    let transaction = write::begin(database)?;
     let boot = {
         let mut meta = transaction.open_table(tables::META)?;
         let last = meta.get(tables::META_BOOT)?.map_or(0, |value| value.value());
