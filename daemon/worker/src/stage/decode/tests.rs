@@ -498,7 +498,8 @@ fn an_mp4_whose_samples_lie_elsewhere_stays_closed() {
         record.push(0);
     }
     record.extend([0xff, 0xff, 0, 0]);
-    record[4..6].copy_from_slice(&(record.len() as u16).to_be_bytes());
+    let length = (record.len() as u16).to_be_bytes();
+    record[4..6].copy_from_slice(&length);
     alias.extend(&record);
     let old = u32::from_be_bytes(outside[entry..entry + 4].try_into().unwrap()) as usize;
     let new = alias.len() + 4;
