@@ -12,13 +12,15 @@ use super::demuxer::{Demuxer, Packet, Step};
 use super::error::MediaError;
 use super::facts::{Facts, StreamFacts, StreamKind, clock};
 use super::resampler::Resampler;
-use super::timeline::{Place, Timeline};
+use super::timeline::{Joined, Place, Timeline};
 use super::{logs, track};
 
 /// The longest output. No recording is longer; a lying header and a broken clock are.
 const OUTPUT_SECONDS_MAX: u64 = 48 * 3_600;
 /// A container that gives nothing but errors has ended.
 const ERRORS_IN_A_ROW_MAX: u32 = 1_000;
+/// Fewer bits for a second than any codec needs, even for silence: then the length is not this file's.
+const BITS_PER_SECOND_MIN: f64 = 100.0;
 /// Less than this is what a codec's run-in or a rounded header may hide.
 const PROMISE_SECONDS_MIN: f64 = 0.1;
 /// Places that are told of one by one.
@@ -50,6 +52,7 @@ pub struct Recording<'file> {
     frames: u64,
     damaged: u64,
     leaps: Vec<String>,
+    slow_clock: bool,
     errors_in_a_row: u32,
     notes: Vec<String>,
     /// Where the file says that this track ends, in media time.
@@ -82,6 +85,7 @@ impl<'file> Recording<'file> {
         wanted: Option<&str>,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, MediaError> {
+        let bits = file.metadata().map_err(MediaError::Read)?.len() as f64 * 8.0;
         let mut demuxer = Demuxer::open(file, name, cancel)?;
         let facts = demuxer.facts().clone();
         let candidates = track::choose(&facts, wanted)?;
@@ -99,7 +103,7 @@ impl<'file> Recording<'file> {
         let mut read = vec![track.index];
         read.extend(witness.as_ref().map(|witness| witness.index));
         demuxer.only(&read);
-        let promised_end_seconds = promised_end(&facts, track);
+        let promised_end_seconds = promised_end(&facts, track).filter(|seconds| bits / seconds >= BITS_PER_SECOND_MIN);
         // The container's own length bounds what is believed of its clock, the track's may be shorter than its pauses.
         let end = facts.duration_seconds.filter(|_| !facts.duration_is_guess);
         Ok(Recording {
@@ -117,6 +121,7 @@ impl<'file> Recording<'file> {
             frames: 0,
             damaged: 0,
             leaps: Vec::new(),
+            slow_clock: false,
             errors_in_a_row: 0,
             notes,
             promised_end_seconds,
@@ -168,9 +173,14 @@ impl<'file> Recording<'file> {
             damaged => notes.push(format!("{damaged} damaged packets skipped")),
         }
         if let Some(promised) = self.promised_end_seconds
+            // A length reckoned from a clock that leaps means nothing.
+            && self.leaps.is_empty()
             && promised - seconds > (promised * 0.05).max(2.0)
         {
             notes.push(format!("the file says {}, but its audio ends at {}", clock(promised), clock(seconds)));
+        }
+        if self.slow_clock {
+            notes.push("the file's timestamps don't fit its audio and were left aside".to_owned());
         }
         let untold = self.leaps.len().saturating_sub(LEAPS_TOLD_MAX);
         notes.extend(self.leaps.into_iter().take(LEAPS_TOLD_MAX));
@@ -267,10 +277,14 @@ impl<'file> Recording<'file> {
         }
         let vouched_us = self.witness.as_mut().map_or(0, |witness| std::mem::take(&mut witness.advanced_us));
         let placed = self.timeline.place(self.frame.timestamp(), self.frame.samples(), vouched_us);
-        if let Some(leap) = placed.leap_seconds {
-            let at = clock(self.written as f64 / f64::from(SAMPLE_RATE));
-            let (by, way) = (clock(leap.abs()), if leap > 0.0 { "ahead" } else { "back" });
-            self.leaps.push(format!("the file's clock leaps {by} {way} at {at}; the audio is joined there"));
+        match placed.joined {
+            None => {}
+            Some(Joined::Leap(seconds)) => {
+                let at = clock(self.written as f64 / f64::from(SAMPLE_RATE));
+                let (by, way) = (clock(seconds.abs()), if seconds > 0.0 { "ahead" } else { "back" });
+                self.leaps.push(format!("the file's clock leaps {by} {way} at {at}; the audio is joined there"));
+            }
+            Some(Joined::SlowClock) => self.slow_clock = true,
         }
         match placed.place {
             Place::Follow => {}
