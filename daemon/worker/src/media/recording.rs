@@ -73,8 +73,11 @@ struct Witness {
     /// Microseconds per tick, as a fraction.
     tick: (i64, i64),
     last: Option<i64>,
-    /// How far its clock went on, in small steps, since the last audio.
+    /// How far its clock went on, in small steps.
     advanced_us: i64,
+    /// The same, at each of the last frames of audio: a parser holds a packet back until it has seen the next one, so a
+    /// pause in the file shows a few frames late.
+    at_frames: VecDeque<i64>,
 }
 
 impl<'file> Recording<'file> {
@@ -98,11 +101,13 @@ impl<'file> Recording<'file> {
         let witness = facts.of(StreamKind::Video).next().filter(|_| clock_may_leap).map(|stream| {
             let (num, den) = demuxer.time_base(stream.index);
             let tick = (i64::from(num).saturating_mul(1_000_000), i64::from(den).max(1));
-            Witness { index: stream.index, tick, last: None, advanced_us: 0 }
+            Witness { index: stream.index, tick, last: None, advanced_us: 0, at_frames: VecDeque::new() }
         });
         let mut read = vec![track.index];
         read.extend(witness.as_ref().map(|witness| witness.index));
         demuxer.only(&read);
+        // What was said while the streams were looked at doesn't explain what happens to this one.
+        logs::begin();
         let promised_end_seconds = promised_end(&facts, track).filter(|seconds| bits / seconds >= BITS_PER_SECOND_MIN);
         // The container's own length bounds what is believed of its clock, the track's may be shorter than its pauses.
         let end = facts.duration_seconds.filter(|_| !facts.duration_is_guess);
@@ -275,7 +280,7 @@ impl<'file> Recording<'file> {
             self.end_run()?;
             self.timeline.new_shape(shape.rate);
         }
-        let vouched_us = self.witness.as_mut().map_or(0, |witness| std::mem::take(&mut witness.advanced_us));
+        let vouched_us = self.witness.as_mut().map_or(0, Witness::vouched_us);
         let placed = self.timeline.place(self.frame.timestamp(), self.frame.samples(), vouched_us);
         match placed.joined {
             None => {}
@@ -329,6 +334,16 @@ fn put(ready: &mut VecDeque<Piece>, written: &mut u64, bytes: &[u8]) {
 }
 
 impl Witness {
+    /// How far it went on over the last frames of audio; asked once for each.
+    fn vouched_us(&mut self) -> i64 {
+        const FRAMES: usize = 8;
+        if self.at_frames.len() == FRAMES {
+            self.at_frames.pop_front();
+        }
+        self.at_frames.push_back(self.advanced_us);
+        self.at_frames.front().map_or(0, |first| self.advanced_us.saturating_sub(*first))
+    }
+
     fn see(&mut self, stamp: Option<i64>) {
         const STEP_US_MAX: i128 = 10_000_000;
         let Some(stamp) = stamp else { return };

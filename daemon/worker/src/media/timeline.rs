@@ -93,8 +93,8 @@ impl Timeline {
         self.rate = i64::from(rate).max(1);
     }
 
-    /// Finds the place of a frame of `samples` at the shape's rate. `vouched_us`: how far other streams went on since the
-    /// frame before. The frame still has to be `feed`, as far as it isn't cut.
+    /// Finds the place of a frame of `samples` at the shape's rate. `vouched_us`: how far another stream's clock
+    /// went on meanwhile. The frame still has to be `feed`, as far as it isn't cut.
     pub fn place(&mut self, timestamp: Option<i64>, samples: u64, vouched_us: i64) -> Placed {
         let follow = Placed { place: Place::Follow, joined: None };
         let Some(stamp) = timestamp else { return follow };

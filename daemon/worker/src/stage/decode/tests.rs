@@ -16,11 +16,16 @@ use spindle_shared::worker::{Assignment, InputFile, Report};
 use super::*;
 
 /// What a run left.
-#[derive(Debug)]
 struct Outcome {
     done: Done,
     samples: Vec<i16>,
     progress: Vec<f32>,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} s, notes {:?}", self.seconds(), self.done.detail.notes)
+    }
 }
 
 impl Outcome {
@@ -225,8 +230,8 @@ fn wav_header(format: u16, channels: u16, rate: u32, bits: u16, data: u32) -> Ve
 fn lying_headers_end_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let body: Vec<u8> = (0..64_000u32).map(|n| n as u8).collect();
-    for channels in [0, 1, 2, 3, 9, 64, 65, 255, 65_535] {
-        for rate in [0, 1, 15, 8_000, 44_100, 192_000, 3_100_000, 2_147_483_647, 4_294_967_295] {
+    for channels in [0, 1, 3, 9, 64, 65, 65_535] {
+        for rate in [0, 1, 44_100, 3_100_000, 2_147_483_647, 4_294_967_295] {
             for (format, bits) in
                 [(1, 0), (1, 8), (1, 16), (1, 24), (3, 32), (3, 64), (2, 4), (17, 4), (7, 8), (0, 65_535)]
             {
@@ -249,14 +254,46 @@ fn lying_headers_end_in_words() {
 }
 
 #[test]
-fn a_disk_that_fails_is_named() {
-    // Reading a process's own memory at address 0 fails with EIO, as a broken disk does.
-    let file = File::open("/proc/self/mem").unwrap();
-    assert!(!file.metadata().unwrap().is_file() || file.metadata().unwrap().len() == 0);
-    let error = MediaError::Read(io::Error::from_raw_os_error(5));
-    let Halt::Failed(failure) = halt_for(error, "a.wav", &Decode::default()) else { panic!("not stopped") };
+fn a_descriptor_that_can_t_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wav");
+    fs::write(&path, wav_header(1, 1, 16_000, 16, 0)).unwrap();
+    let unreadable = File::options().write(true).open(&path).unwrap();
+    let Err(error) = Recording::open(&unreadable, "a.wav", None, Arc::default()) else { panic!("it opened") };
+    let Halt::Failed(failure) = halt_for(error, "a.wav", &Decode::default()) else { panic!("nobody stopped it") };
     assert_eq!(failure.kind, FailureKind::Input);
-    assert!(failure.message.contains("could not be read: Input/output error"), "{failure}");
+    assert!(failure.message.contains("the file could not be read: Bad file descriptor"), "{failure}");
+    assert!(failure.advice.contains("check the disk"), "{}", failure.advice);
+}
+
+#[test]
+fn neither_success_nor_failure_leaves_memory_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sound = wav_header(1, 1, 44_100, 16, 64_000);
+    sound.extend((0..64_000u32).map(|n| (n * n) as u8));
+    let files = [("sound.wav", sound.clone()), ("head.wav", sound[..20].to_vec()), ("text.txt", b"nothing".repeat(99))]
+        .map(|(name, bytes)| {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            path
+        });
+    let resident = || {
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+    };
+    let rounds = |count| {
+        for _ in 0..count {
+            for file in &files {
+                let _ = decode_track(file, None);
+            }
+        }
+    };
+    rounds(100);
+    let before = resident();
+    rounds(300);
+    // One buffer of a source lost in each round would be three times as much.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 6 << 20, "{grown}");
 }
 
 #[test]
@@ -272,6 +309,19 @@ fn audio_that_starts_late_is_preceded_by_silence() {
         let outcome = decode(&file);
         close(outcome.onset(), 1.5, 0.03);
         close(outcome.seconds(), 5.0, 0.1);
+    }
+}
+
+#[test]
+fn audio_whose_first_packet_comes_late_in_the_file_is_found() {
+    let Some(workshop) = workshop() else { return };
+    for (video, audio, name) in [("flv1", "libmp3lame -ar 44100", "late.flv"), ("mpeg2video", "mp2", "late.mpg")] {
+        let file = workshop.make(&format!(
+            "{VIDEO} -itsoffset 20 {SINE} -map 0:v -map 1:a -t 24 -b:v 3M -c:v {video} -c:a {audio} {name}"
+        ));
+        let outcome = decode(&file);
+        close(outcome.onset(), 20.0, 0.1);
+        close(outcome.seconds(), 24.0, 0.3);
     }
 }
 
@@ -420,8 +470,10 @@ fn a_cut_file_gives_what_is_there() {
     }
     let file = workshop.make(&format!("{SINE} -t 20 -c:a aac index-at-end.m4a"));
     assert!(input_failure(&workshop.cut(&file, 0.5)).contains("moov atom not found"));
-    let head = workshop.cut(&workshop.path("a.m4a"), 0.03);
-    assert!(input_failure(&head).contains("promises 20.0 s of audio, but there is none"), "{}", input_failure(&head));
+    let whole = fs::read(workshop.path("a.m4a")).unwrap();
+    let samples = whole.windows(4).position(|four| four == b"mdat").unwrap();
+    let message = input_failure(&workshop.write("head.m4a", &whole[..samples + 100]));
+    assert!(message.contains("promises 20.0 s of audio, but there is none"), "{message}");
 }
 
 #[test]
@@ -430,9 +482,8 @@ fn damaged_packets_are_counted_and_skipped() {
     workshop.make(&format!("{SINE} -t 20 -c:a aac a.mp4"));
     let outcome = decode(&workshop.make("-i a.mp4 -c copy -bsf:a noise=amount=1500 damaged.mkv"));
     close(outcome.seconds(), 20.0, 0.2);
-    close(outcome.pitch(15.0, 19.0), 440.0, 3.0);
     let notes = &outcome.done.detail.notes;
-    assert!(notes.iter().any(|note| note.contains("damaged packet")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.ends_with(" damaged packets skipped")), "{notes:?}");
 }
 
 #[test]
@@ -509,7 +560,7 @@ fn an_mp4_whose_samples_lie_elsewhere_stays_closed() {
     let before = decode(&workshop.path("inside.mov"));
     close(before.seconds(), 1.0, 0.01);
     let message = input_failure(&file);
-    assert!(message.contains("there is none in the file") || message.contains("none of the"), "{message}");
+    assert!(message.contains("there is none in the file") || message.contains("none of its audio"), "{message}");
 }
 
 #[test]
@@ -581,7 +632,7 @@ const FAILING: [(&str, &str); 16] = [
     ("video/mp4parse/hevc_white_frame.mp4", "no audio track"),
     ("video/mp4parse/invalid_userdata.mp4", "promises 0:03:51 of audio, but there is none in the file"),
     ("video/mp4parse/sine-3s-xhe-aac-44khz-mono.mp4", "the audio is aac, which the installed libav can't decode"),
-    ("video/mp4parse/test_case_1185230.mp4", "none of the 1 packets of its audio (aac) could be decoded"),
+    ("video/mp4parse/test_case_1185230.mp4", "none of its audio could be decoded (aac, packets tried: 1)"),
     ("video/mp4parse/tiny_av1.mp4", "no audio track"),
 ];
 
