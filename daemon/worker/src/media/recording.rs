@@ -101,7 +101,7 @@ impl<'file> Recording<'file> {
         let witness = facts.of(StreamKind::Video).next().filter(|_| clock_may_leap).map(|stream| {
             let (num, den) = demuxer.time_base(stream.index);
             let tick = (i64::from(num).saturating_mul(1_000_000), i64::from(den).max(1));
-            Witness { index: stream.index, tick, last: None, advanced_us: 0, at_frames: VecDeque::new() }
+            Witness { index: stream.index, tick, last: None, advanced_us: 0, at_frames: VecDeque::from([0]) }
         });
         let mut read = vec![track.index];
         read.extend(witness.as_ref().map(|witness| witness.index));
