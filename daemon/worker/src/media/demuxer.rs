@@ -14,8 +14,8 @@ use super::error::MediaError;
 use super::facts::{Facts, StreamFacts, StreamKind};
 use super::logs;
 
-/// Formats whose content is other files, a script, or nothing recorded; libav would go and open what they name.
-const REFUSED: [&str; 21] = [
+/// Formats whose content is other files; libav would go and open what they name.
+const REFUSED: [&str; 18] = [
     "hls",
     "applehttp",
     "concat",
@@ -29,15 +29,14 @@ const REFUSED: [&str; 21] = [
     "sap",
     "image2",
     "vobsub",
-    "ffmetadata",
     "lavfi",
-    "sbg",
-    "tty",
     "smoothstreaming",
     "xspf",
     "asx",
     "mpl",
 ];
+/// Formats that any text may pass for, and that hold nothing recorded.
+const TEXTS: [&str; 3] = ["ffmetadata", "sbg", "tty"];
 /// How much of a file is looked at when its streams show up only as their first packets come, and no audio came at once.
 const PATIENT_BYTES: i64 = 48 << 20;
 const PATIENT_US: i64 = 90_000_000;
@@ -273,6 +272,9 @@ fn recognise(source: &mut Source<'_>, name: &str) -> Result<*const ffi::AVInputF
         match found {
             Some(found) if code >= 0 => {
                 let refused = found.split(',').find(|name| REFUSED.contains(name)).map(str::to_owned);
+                if found.split(',').any(|name| TEXTS.contains(&name)) {
+                    return Err(MediaError::Unreadable { reason: "it is a text".to_owned() });
+                }
                 return match refused {
                     Some(format) => Err(MediaError::Refers { format }),
                     None => Ok(format),

@@ -27,7 +27,7 @@ pub enum MediaError {
     NoDecoder { codec: String, reason: String },
     #[error("the audio is encrypted ({scheme})")]
     Encrypted { scheme: String },
-    #[error("none of the {packets} packets of its audio ({codec}) could be decoded{}", because(.reason))]
+    #[error("none of its audio could be decoded ({codec}, packets tried: {packets}){}", because(.reason))]
     NothingDecoded { codec: String, packets: u64, reason: String },
     #[error("its header promises {} of audio, but there is none in the file{}", clock(*.promised_seconds), because(.reason))]
     NothingThere { promised_seconds: f64, reason: String },

@@ -18,7 +18,7 @@ thread_local! {
     static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Takes libav's messages over for this process and forgets what this thread has heard.
+/// Takes libav's messages over for this process, and forgets what this thread has heard.
 pub fn begin() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -55,7 +55,7 @@ pub fn code_text(code: c_int) -> String {
 unsafe fn shown(text: *const c_char) -> String {
     // SAFETY: the caller's promise.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
-    spindle_shared::text::escaped(text.trim())
+    spindle_shared::text::escaped(text.trim().trim_end_matches('.'))
 }
 
 #[cfg(target_arch = "x86_64")]

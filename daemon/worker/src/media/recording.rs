@@ -12,13 +12,15 @@ use super::demuxer::{Demuxer, Packet, Step};
 use super::error::MediaError;
 use super::facts::{Facts, StreamFacts, StreamKind, clock};
 use super::resampler::Resampler;
-use super::timeline::{Place, Timeline};
+use super::timeline::{Joined, Place, Timeline};
 use super::{logs, track};
 
 /// The longest output. No recording is longer; a lying header and a broken clock are.
 const OUTPUT_SECONDS_MAX: u64 = 48 * 3_600;
 /// A container that gives nothing but errors has ended.
 const ERRORS_IN_A_ROW_MAX: u32 = 1_000;
+/// Fewer bits for a second than any codec needs, even for silence: then the length is not this file's.
+const BITS_PER_SECOND_MIN: f64 = 100.0;
 /// Less than this is what a codec's run-in or a rounded header may hide.
 const PROMISE_SECONDS_MIN: f64 = 0.1;
 /// Places that are told of one by one.
@@ -50,6 +52,7 @@ pub struct Recording<'file> {
     frames: u64,
     damaged: u64,
     leaps: Vec<String>,
+    slow_clock: bool,
     errors_in_a_row: u32,
     notes: Vec<String>,
     /// Where the file says that this track ends, in media time.
@@ -70,8 +73,11 @@ struct Witness {
     /// Microseconds per tick, as a fraction.
     tick: (i64, i64),
     last: Option<i64>,
-    /// How far its clock went on, in small steps, since the last audio.
+    /// How far its clock went on, in small steps.
     advanced_us: i64,
+    /// The same, at each of the last frames of audio: a parser holds a packet back until it has seen the next one, so a
+    /// pause in the file shows a few frames late.
+    at_frames: VecDeque<i64>,
 }
 
 impl<'file> Recording<'file> {
@@ -82,6 +88,7 @@ impl<'file> Recording<'file> {
         wanted: Option<&str>,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, MediaError> {
+        let bits = file.metadata().map_err(MediaError::Read)?.len() as f64 * 8.0;
         let mut demuxer = Demuxer::open(file, name, cancel)?;
         let facts = demuxer.facts().clone();
         let candidates = track::choose(&facts, wanted)?;
@@ -94,12 +101,14 @@ impl<'file> Recording<'file> {
         let witness = facts.of(StreamKind::Video).next().filter(|_| clock_may_leap).map(|stream| {
             let (num, den) = demuxer.time_base(stream.index);
             let tick = (i64::from(num).saturating_mul(1_000_000), i64::from(den).max(1));
-            Witness { index: stream.index, tick, last: None, advanced_us: 0 }
+            Witness { index: stream.index, tick, last: None, advanced_us: 0, at_frames: VecDeque::from([0]) }
         });
         let mut read = vec![track.index];
         read.extend(witness.as_ref().map(|witness| witness.index));
         demuxer.only(&read);
-        let promised_end_seconds = promised_end(&facts, track);
+        // What was said while the streams were looked at doesn't explain what happens to this one.
+        logs::begin();
+        let promised_end_seconds = promised_end(&facts, track).filter(|seconds| bits / seconds >= BITS_PER_SECOND_MIN);
         // The container's own length bounds what is believed of its clock, the track's may be shorter than its pauses.
         let end = facts.duration_seconds.filter(|_| !facts.duration_is_guess);
         Ok(Recording {
@@ -117,6 +126,7 @@ impl<'file> Recording<'file> {
             frames: 0,
             damaged: 0,
             leaps: Vec::new(),
+            slow_clock: false,
             errors_in_a_row: 0,
             notes,
             promised_end_seconds,
@@ -168,9 +178,14 @@ impl<'file> Recording<'file> {
             damaged => notes.push(format!("{damaged} damaged packets skipped")),
         }
         if let Some(promised) = self.promised_end_seconds
+            // A length reckoned from a clock that leaps means nothing.
+            && self.leaps.is_empty()
             && promised - seconds > (promised * 0.05).max(2.0)
         {
             notes.push(format!("the file says {}, but its audio ends at {}", clock(promised), clock(seconds)));
+        }
+        if self.slow_clock {
+            notes.push("the file's timestamps don't fit its audio and were left aside".to_owned());
         }
         let untold = self.leaps.len().saturating_sub(LEAPS_TOLD_MAX);
         notes.extend(self.leaps.into_iter().take(LEAPS_TOLD_MAX));
@@ -265,12 +280,16 @@ impl<'file> Recording<'file> {
             self.end_run()?;
             self.timeline.new_shape(shape.rate);
         }
-        let vouched_us = self.witness.as_mut().map_or(0, |witness| std::mem::take(&mut witness.advanced_us));
+        let vouched_us = self.witness.as_mut().map_or(0, Witness::vouched_us);
         let placed = self.timeline.place(self.frame.timestamp(), self.frame.samples(), vouched_us);
-        if let Some(leap) = placed.leap_seconds {
-            let at = clock(self.written as f64 / f64::from(SAMPLE_RATE));
-            let (by, way) = (clock(leap.abs()), if leap > 0.0 { "ahead" } else { "back" });
-            self.leaps.push(format!("the file's clock leaps {by} {way} at {at}; the audio is joined there"));
+        match placed.joined {
+            None => {}
+            Some(Joined::Leap(seconds)) => {
+                let at = clock(self.written as f64 / f64::from(SAMPLE_RATE));
+                let (by, way) = (clock(seconds.abs()), if seconds > 0.0 { "ahead" } else { "back" });
+                self.leaps.push(format!("the file's clock leaps {by} {way} at {at}; the audio is joined there"));
+            }
+            Some(Joined::SlowClock) => self.slow_clock = true,
         }
         match placed.place {
             Place::Follow => {}
@@ -315,6 +334,16 @@ fn put(ready: &mut VecDeque<Piece>, written: &mut u64, bytes: &[u8]) {
 }
 
 impl Witness {
+    /// How far it went on over the last frames of audio; asked once for each.
+    fn vouched_us(&mut self) -> i64 {
+        const FRAMES: usize = 8;
+        if self.at_frames.len() == FRAMES {
+            self.at_frames.pop_front();
+        }
+        self.at_frames.push_back(self.advanced_us);
+        self.at_frames.front().map_or(0, |first| self.advanced_us.saturating_sub(*first))
+    }
+
     fn see(&mut self, stamp: Option<i64>) {
         const STEP_US_MAX: i128 = 10_000_000;
         let Some(stamp) = stamp else { return };

@@ -29,6 +29,8 @@ pub struct Timeline {
     fed: i64,
     rate: i64,
     tolerance: i64,
+    /// The last frame's timestamp and length.
+    last: Option<(i64, i64)>,
 }
 
 /// What to do with a frame.
@@ -42,11 +44,20 @@ pub enum Place {
     Cut { samples: u64 },
 }
 
-/// A frame's place, and by how many seconds the clock leapt before it.
+/// Why a frame follows although its timestamp says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Joined {
+    /// The clock leapt by so many seconds.
+    Leap(f64),
+    /// The clock goes on by less than half of what is heard meanwhile: it measures something else.
+    SlowClock,
+}
+
+/// A frame's place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placed {
     pub place: Place,
-    pub leap_seconds: Option<f64>,
+    pub joined: Option<Joined>,
 }
 
 impl Timeline {
@@ -61,6 +72,7 @@ impl Timeline {
             fed: 0,
             rate: RATE,
             tolerance: 0,
+            last: None,
         }
     }
 
@@ -81,38 +93,45 @@ impl Timeline {
         self.rate = i64::from(rate).max(1);
     }
 
-    /// Finds the place of a frame of `samples` at the shape's rate. `vouched_us`: how far other streams went on since the
-    /// frame before. The frame still has to be `feed`, as far as it isn't cut.
+    /// Finds the place of a frame of `samples` at the shape's rate. `vouched_us`: how far another stream's clock
+    /// went on meanwhile. The frame still has to be `feed`, as far as it isn't cut.
     pub fn place(&mut self, timestamp: Option<i64>, samples: u64, vouched_us: i64) -> Placed {
-        let follow = Placed { place: Place::Follow, leap_seconds: None };
+        let follow = Placed { place: Place::Follow, joined: None };
         let Some(stamp) = timestamp else { return follow };
         let stamp = scaled(stamp, self.time_base.0.saturating_mul(RATE), self.time_base.1);
         // Nothing told where the clock begins: then this frame does.
         let zero = *self.zero_us.get_or_insert(scaled(stamp, 1_000_000, RATE));
         let stamp = stamp.saturating_sub(scaled(zero, RATE, 1_000_000));
+        let length = scaled(i64::try_from(samples).unwrap_or(i64::MAX), RATE, self.rate);
+        let before = self.last.replace((stamp, length));
         let expected = self.position();
         let target = stamp.saturating_add(self.shift);
         let off = target.saturating_sub(expected);
-        if off.abs() <= self.tolerance {
+        if off.unsigned_abs() <= self.tolerance.unsigned_abs() {
             self.tolerance = TOLERANCE;
             return follow;
         }
-        if self.is_leap(off, target, vouched_us) {
+        let joined = if self.is_leap(off, target, vouched_us) {
+            Some(Joined::Leap(off as f64 / RATE as f64))
+        } else {
+            Some(Joined::SlowClock).filter(|_| off < 0 && expected > 0 && is_slow(before, stamp))
+        };
+        if joined.is_some() {
             self.shift = expected.saturating_sub(stamp);
             self.tolerance = TOLERANCE;
-            return Placed { leap_seconds: Some(off as f64 / RATE as f64), ..follow };
+            return Placed { joined, ..follow };
         }
         if off > 0 {
             self.tolerance = TOLERANCE;
             self.run_start = target;
             self.fed = 0;
-            return Placed { place: Place::After { silence_until: target.max(0) as u64 }, leap_seconds: None };
+            return Placed { place: Place::After { silence_until: target.max(0) as u64 }, joined: None };
         }
         let cut = scaled(off.saturating_neg(), self.rate, RATE).max(0) as u64;
         if cut < samples {
             self.tolerance = TOLERANCE;
         }
-        Placed { place: Place::Cut { samples: cut.min(samples) }, leap_seconds: None }
+        Placed { place: Place::Cut { samples: cut.min(samples) }, joined: None }
     }
 
     /// So many samples, at the shape's rate, went into the output.
@@ -121,7 +140,7 @@ impl Timeline {
     }
 
     fn is_leap(&self, off: i64, target: i64, vouched_us: i64) -> bool {
-        if off.abs() <= LEAP {
+        if off.unsigned_abs() <= LEAP.unsigned_abs() {
             return false;
         }
         if off < 0 {
@@ -135,6 +154,11 @@ impl Timeline {
         };
         !believed || (self.clock_may_leap && off.saturating_sub(vouched) > LEAP)
     }
+}
+
+/// Whether the clock went on, but by less than half of the frame before. A real overlap goes back once and then keeps step.
+fn is_slow(before: Option<(i64, i64)>, stamp: i64) -> bool {
+    before.is_some_and(|(last, length)| stamp >= last && stamp.saturating_sub(last) < length / 2)
 }
 
 /// `value * by / per`, rounded, saturating.
@@ -159,7 +183,7 @@ mod tests {
 
     fn follow(timeline: &mut Timeline, ms: i64, samples: u64) {
         let placed = timeline.place(Some(ms), samples, 0);
-        assert_eq!(placed, Placed { place: Place::Follow, leap_seconds: None });
+        assert_eq!(placed, Placed { place: Place::Follow, joined: None });
         timeline.feed(samples);
     }
 
@@ -195,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_measures_something_else_costs_no_audio() {
+        let mut timeline = timeline(false);
+        for n in 0..100 {
+            let placed = timeline.place(Some(n), 800, 0);
+            assert_eq!(placed.place, Place::Follow, "{n}");
+            timeline.feed(800);
+        }
+        assert_eq!(timeline.position(), 160_000);
+    }
+
+    #[test]
     fn after_damage_the_place_is_looked_up_again() {
         let mut timeline = timeline(false);
         follow(&mut timeline, 0, 8_000);
@@ -207,11 +242,11 @@ mod tests {
         let mut timeline = timeline(true);
         follow(&mut timeline, 0, 160_000);
         let placed = timeline.place(Some(1_000_000), 8_000, 0);
-        assert_eq!(placed, Placed { place: Place::Follow, leap_seconds: Some(980.0) });
+        assert_eq!(placed, Placed { place: Place::Follow, joined: Some(Joined::Leap(980.0)) });
         timeline.feed(8_000);
         follow(&mut timeline, 1_001_000, 8_000);
         let placed = timeline.place(Some(0), 8_000, 0);
-        assert_eq!(placed, Placed { place: Place::Follow, leap_seconds: Some(-1_002.0) });
+        assert_eq!(placed, Placed { place: Place::Follow, joined: Some(Joined::Leap(-1_002.0)) });
     }
 
     #[test]
