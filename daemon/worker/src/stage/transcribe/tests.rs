@@ -189,7 +189,6 @@ fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
         score.words += wanted.len();
         score.errors += distance(&wanted, &text);
         score.phrases += phrases.len();
-        if std::env::var_os("SHOW").is_some() { for p in &phrases { let b=transcript.segments.iter().min_by(|a,b| ((a.start-p.0).abs()+(a.end-p.1).abs()).total_cmp(&((b.start-p.0).abs()+(b.end-p.1).abs()))).unwrap(); println!("{name} ref {:.2}-{:.2} {:?} got {:.2}-{:.2} {} d {:+.2} {:+.2}", p.0,p.1,p.2.join(" "),b.start,b.end,b.text,b.start-p.0,b.end-p.1); } }
         let near = |a: f64, b: f64| (a - b).abs() <= 0.2;
         score.starts += phrases.iter().filter(|p| transcript.segments.iter().any(|s| near(s.start, p.0))).count();
         score.ends += phrases.iter().filter(|p| transcript.segments.iter().any(|s| near(s.end, p.1))).count();
@@ -226,4 +225,230 @@ fn hears_as_well_as_whispers_own_program_by_loudness() {
 fn hears_as_well_as_whispers_own_program_by_the_detector() {
     let Some(assets) = assets() else { return };
     check_scores(&scores(&assets, true));
+}
+
+/// The demonstration model and one recording of a dozen seconds.
+fn model_and_clip(assets: &Path) -> (PathBuf, PathBuf) {
+    (assets.join("speech-models/ggml-mini-tts.en.bin"), assets.join("speech-models/eval/dev/seen_0.wav"))
+}
+
+#[test]
+fn a_stopped_run_goes_on_at_its_first_unfinished_window() {
+    let Some(assets) = assets() else { return };
+    let (model, _) = model_and_clip(&assets);
+    let audio = samples_of(&[assets.join("speech-models/eval/dev/long5min.wav")], 1);
+    let whole = Bench::new(&model, None).run(&audio).unwrap().0;
+
+    let mut bench = Bench::new(&model, None);
+    bench.cancel_at = Some(0.3);
+    assert!(matches!(bench.run(&audio), Err(Halt::Stopped)));
+    let finished = Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().pieces().len();
+    assert!(finished > 2, "{finished}");
+
+    bench.cancel.store(false, Ordering::Relaxed);
+    bench.cancel_at = None;
+    bench.progress.lock().unwrap().clear();
+    assert!(bench.run(&audio).unwrap().0 == whole);
+    let progress = bench.progress.lock().unwrap();
+    assert!(progress.windows(2).all(|pair| pair[0] <= pair[1]), "{progress:?}");
+    // The whole plan and every window are there now: nothing is left to hear, and the model's answer is not asked for.
+    let pieces = Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().pieces().len();
+    drop(progress);
+    assert!(bench.run(&audio).unwrap().0 == whole);
+    assert_eq!(Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().pieces().len(), pieces);
+}
+
+#[test]
+fn a_checkpoint_of_other_work_is_not_believed() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let mut bench = Bench::new(&model, None);
+    let audio = samples_of(&[clip.clone()], 1);
+    let wanted = bench.run(&audio).unwrap().0;
+    // Other parameters, another recording, and bytes that are no piece.
+    bench.stage.beam_size = 1;
+    bench.run(&audio).unwrap();
+    let other = samples_of(&[clip], 2);
+    let twice = bench.run(&other).unwrap().0;
+    assert!(twice.segments.len() > wanted.segments.len());
+    Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().append(b"{}").unwrap();
+    bench.stage.beam_size = 5;
+    assert!(bench.run(&audio).unwrap().0 == wanted);
+}
+
+#[test]
+fn a_stop_during_a_pass_ends_it() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let stop = AtomicBool::new(false);
+    let mut listener = Listener::new(Lease::take(&model, &stop).unwrap()).unwrap();
+    let manner = Manner {
+        language: "en".into(),
+        translate: false,
+        prompt: Vec::new(),
+        beam_size: 5,
+        best_of: 5,
+        temperature: 0.0,
+        threads: 1,
+    };
+    let audio = samples_of(&[clip], 1);
+    let recording = Recording::open(&audio).unwrap();
+    let samples = recording.read(0..recording.samples()).unwrap();
+    stop.store(true, Ordering::Relaxed);
+    assert!(matches!(listener.listen(&samples, 0, 900, &manner, &stop), Err(ListenError::Stopped)));
+    // And the listener is none the worse for it.
+    stop.store(false, Ordering::Relaxed);
+    assert!(!listener.listen(&samples, 0, 900, &manner, &stop).unwrap().is_empty());
+}
+
+#[test]
+fn recordings_of_nothing_give_empty_transcripts() {
+    let Some(assets) = assets() else { return };
+    let (model, _) = model_and_clip(&assets);
+    for bytes in [&[][..], &[1], &[0; 2], &[0; 10_000], &[0x10, 0x00, 0xf0, 0xff].repeat(100)] {
+        let mut audio = tempfile::tempfile().unwrap();
+        audio.write_all(bytes).unwrap();
+        let (transcript, done) = Bench::new(&model, None).run(&audio).unwrap();
+        assert_eq!(transcript.segments, []);
+        assert_eq!((transcript.language.as_str(), done.detail.words), ("en", Some(0)));
+    }
+}
+
+#[test]
+fn without_cutting_at_silences_all_is_heard() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let mut bench = Bench::new(&model, None);
+    bench.stage.vad = false;
+    let (transcript, _) = bench.run(&samples_of(std::slice::from_ref(&clip), 4)).unwrap();
+    check_shape(&transcript);
+    let wanted: Vec<String> = [(); 4].iter().flat_map(|()| reference(&clip)).flat_map(|phrase| phrase.2).collect();
+    let text: Vec<String> = transcript.segments.iter().flat_map(|segment| words_of(&segment.text)).collect();
+    assert!(distance(&wanted, &text) * 10 <= wanted.len(), "{text:?}");
+}
+
+#[test]
+fn a_prompt_may_be_longer_than_whisper_takes() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let mut bench = Bench::new(&model, None);
+    bench.stage.prompt = Some("numbers and names ".repeat(200));
+    let (_, done) = bench.run(&samples_of(&[clip], 1)).unwrap();
+    assert_eq!(done.detail.notes, ["the prompt is longer than whisper takes: only its end was used"]);
+}
+
+#[test]
+fn an_unusable_detector_is_said_and_replaced() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let bench = Bench::new(&model, None);
+    fs::write(bench.dir.path().join("ggml-silero-v9.bin"), b"lmgg and then nothing").unwrap();
+    let (transcript, done) = bench.run(&samples_of(&[clip], 1)).unwrap();
+    assert!(!transcript.segments.is_empty());
+    assert!(done.detail.notes[0].contains("`ggml-silero-v9.bin` could not be used"), "{:?}", done.detail.notes);
+}
+
+#[test]
+fn what_is_no_model_is_refused_in_words() {
+    let Some(assets) = assets() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let audio = samples_of(&[model_and_clip(&assets).1], 1);
+    let real = fs::read(model_and_clip(&assets).0).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let noise: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut taller = real.clone();
+    taller[4 + 4 * 4..][..4].copy_from_slice(&5i32.to_le_bytes());
+    for (path, wanted) in [
+        (assets.join("models/bad/html-page-named-ggml-tiny.bin"), "no model in whisper.cpp's format"),
+        (file("empty", b""), "no model in whisper.cpp's format"),
+        (file("cut-off", &real[..real.len() * 2 / 3]), "ends too early"),
+        (file("cut-in-vocabulary", &real[..100_000]), "ends too early"),
+        (file("noise", &[b"lmgg", &noise[..]].concat()), "the numbers in its header"),
+        (file("other-shape", &taller), "ends too early"),
+        (file("trailing", &[&real[..], &noise[..]].concat()), "damaged"),
+        (assets.join("models/for-tests-ggml-tiny.bin"), "hears nothing"),
+        (assets.join("models/for-tests-ggml-tiny.en.bin"), "hears nothing"),
+        (dir.path().join("not-there"), "there is no file"),
+    ] {
+        let failure = Bench::new(&path, None).failure(&audio);
+        assert_eq!(failure.kind, FailureKind::ModelMissing, "{failure}");
+        assert!(failure.message.contains(wanted), "{failure}");
+    }
+}
+
+#[test]
+fn a_language_the_model_lacks_is_refused() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let mut bench = Bench::new(&model, None);
+    bench.stage.language = Some("de".into());
+    let failure = bench.failure(&samples_of(&[clip], 1));
+    assert_eq!(failure.kind, FailureKind::Input);
+}
+
+#[test]
+fn an_hour_takes_no_more_memory_than_a_minute() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let clip = fs::read(clip).unwrap();
+    let recording = |minutes: u64| {
+        let mut audio = tempfile::tempfile().unwrap();
+        for minute in (0..minutes).step_by(6) {
+            audio.seek(std::io::SeekFrom::Start(minute * 60 * 32_000)).unwrap();
+            audio.write_all(&clip[44..]).unwrap();
+        }
+        audio.set_len(minutes * 60 * 32_000).unwrap();
+        audio
+    };
+    let minute = Bench::new(&model, None).run(&recording(1)).unwrap().1;
+    let (transcript, hour) = Bench::new(&model, None).run(&recording(60)).unwrap();
+    assert!(transcript.segments.last().unwrap().start > 54.0 * 60.0);
+    let more = hour.peak_memory_bytes - minute.peak_memory_bytes;
+    assert!(more < 20 << 20, "{more} bytes more");
+}
+
+#[test]
+fn runs_share_one_model_and_another_waits_for_it() {
+    let Some(assets) = assets() else { return };
+    let (model, clip) = model_and_clip(&assets);
+    let audio = samples_of(&[clip], 1);
+    let bench = Bench::new(&model, None);
+    let transcripts: Vec<Transcript> = std::thread::scope(|scope| {
+        let runs = [(); 2].map(|()| scope.spawn(|| Bench::new(&model, None).run(&audio).unwrap().0));
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert!(transcripts[0] == transcripts[1]);
+
+    let held = Lease::take(&model, &AtomicBool::new(false)).unwrap();
+    let again = Lease::take(&model, &AtomicBool::new(false)).unwrap();
+    assert!(std::ptr::eq(held.model(), again.model()));
+    // The same file under another name is another model; it is not loaded beside the first.
+    bench.cancel.store(true, Ordering::Relaxed);
+    assert!(matches!(bench.run(&audio), Err(Halt::Stopped)));
+    drop((held, again));
+    bench.cancel.store(false, Ordering::Relaxed);
+    assert!(bench.run(&audio).unwrap().0 == transcripts[0]);
+}
+
+#[test]
+fn measure() {
+    let Ok(spec) = std::env::var("MEASURE") else { return };
+    let assets = assets().unwrap();
+    let f: Vec<usize> = spec.split(',').map(|x| x.parse().unwrap()).collect();
+    let det = assets.join("models/ggml-silero-v6.2.0.bin");
+    let (model, _) = model_and_clip(&assets);
+    let audio = samples_of(&[assets.join("speech-models/eval/dev/long5min.wav")], f[0]);
+    if f[0] == 0 { audio.set_len(0).unwrap(); (&audio).write_all(&fs::read(assets.join("speech-models/eval/dev/long5min.wav")).unwrap()[44..44 + 60 * 32000]).unwrap(); }
+    let t = std::time::Instant::now();
+    let peaks: Vec<(f64, u64)> = std::thread::scope(|s| {
+        let h: Vec<_> = (0..f[1]).map(|_| s.spawn(|| { let b = Bench::new(&model, (f[2] == 1).then_some(&*det)); let mut b = b; if f.len() > 3 { b.stage.beam_size = f[3] as u32; } let d = b.run(&audio).unwrap().1; (d.work, d.peak_memory_bytes) })).collect();
+        h.into_iter().map(|h| h.join().unwrap()).collect()
+    });
+    let media: f64 = peaks.iter().map(|p| p.0).sum();
+    let el = t.elapsed().as_secs_f64();
+    println!("MEASURE {spec}: media {media:.0} s in {el:.1} s = {:.1} x, peak {} MiB", media / el, peaks.iter().map(|p| p.1).max().unwrap() >> 20);
 }
