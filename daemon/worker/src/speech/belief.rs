@@ -109,7 +109,8 @@ fn without_echoes(segments: Vec<Segment>, ground: &Ground<'_>) -> Vec<Segment> {
 }
 
 fn same(a: &str, b: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let letters =
+        |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
     letters(a) == letters(b)
 }
 

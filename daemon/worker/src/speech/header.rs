@@ -193,10 +193,10 @@ impl<'a> Walk<'a> {
             let mut name = vec![0; name_bytes as usize];
             self.reader.read_exact(&mut name)?;
             self.at += name.len() as u64;
-            let name = String::from_utf8(name)
-                .map_err(|_| HeaderError::Damaged("a tensor's name is no text".to_owned()))?;
-            let (block, block_bytes) =
-                block(kind).ok_or_else(|| HeaderError::Damaged(format!("tensor `{name}` is of unknown kind {kind}")))?;
+            let name =
+                String::from_utf8(name).map_err(|_| HeaderError::Damaged("a tensor's name is no text".to_owned()))?;
+            let (block, block_bytes) = block(kind)
+                .ok_or_else(|| HeaderError::Damaged(format!("tensor `{name}` is of unknown kind {kind}")))?;
             if elements % block != 0 || !fits(&name, elements) {
                 return Err(HeaderError::Damaged(format!("tensor `{name}` has a wrong size")));
             }

@@ -47,7 +47,8 @@ pub fn window(
         let Some(last) = phrases.last() else { break };
         let heard_until = (last.end as f64 / 100.0).max(from);
         segments.extend(phrases.iter().map(|phrase| segment(phrase, &levels, window.floor, length)));
-        let left: f64 = speech.iter().map(|(start, end)| (end - start.max(heard_until + MARGIN_SECONDS)).max(0.0)).sum();
+        let left: f64 =
+            speech.iter().map(|(start, end)| (end - start.max(heard_until + MARGIN_SECONDS)).max(0.0)).sum();
         let next = speech.iter().find(|(_, end)| *end > heard_until + MARGIN_SECONDS);
         match next {
             Some((start, _)) if left >= LEFT_SECONDS_MIN && heard_until > from => {

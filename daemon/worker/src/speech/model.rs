@@ -215,16 +215,25 @@ const ENCODE_FAILED: [i32; 3] = [-6, -8, -9];
 
 impl Listener {
     pub fn new(lease: Lease) -> Result<Self, ModelError> {
-        // SAFETY: the context is loaded and held by the lease.
-        let state = unsafe { sys::whisper_init_state(lease.model().context.as_ptr()) };
-        match NonNull::new(state) {
-            Some(state) => Ok(Listener { state: Some(state), lease }),
-            None => Err(ModelError::Memory),
-        }
+        let mut listener = Listener { state: None, lease };
+        listener.renew()?;
+        Ok(listener)
     }
 
     pub fn model(&self) -> &Model {
         self.lease.model()
+    }
+
+    /// Forgets everything, the state of its random numbers too: what follows is the same whatever was heard before.
+    pub fn renew(&mut self) -> Result<(), ModelError> {
+        if let Some(state) = self.state.take() {
+            // SAFETY: as in drop; the field is empty from here on, so nothing frees it again.
+            unsafe { sys::whisper_free_state(state.as_ptr()) }
+        }
+        // SAFETY: the context is loaded and held by the lease.
+        let state = unsafe { sys::whisper_init_state(self.lease.model().context.as_ptr()) };
+        self.state = NonNull::new(state);
+        if self.state.is_some() { Ok(()) } else { Err(ModelError::Memory) }
     }
 
     /// How likely each language is, by whisper's number of it; from the first 30 s of `samples`.
@@ -237,7 +246,8 @@ impl Listener {
         let mut probabilities = vec![0.0; unsafe { sys::whisper_lang_max_id() } as usize + 1];
         // SAFETY: context and state belong together; the buffers have the lengths that are given or that whisper_lang_max_id asks for.
         let code = unsafe {
-            let code = sys::whisper_pcm_to_mel_with_state(context, state, samples.as_ptr(), samples.len() as c_int, threads);
+            let code =
+                sys::whisper_pcm_to_mel_with_state(context, state, samples.as_ptr(), samples.len() as c_int, threads);
             if code == 0 {
                 sys::whisper_lang_auto_detect_with_state(context, state, 0, threads, probabilities.as_mut_ptr())
             } else {
@@ -269,9 +279,8 @@ impl Listener {
             .map_err(|_| ListenError::Failed { code: 0, message: "a language's code holds a NUL".to_owned() })?;
         let mut pass = Pass { stop, begun: false };
         // SAFETY: a plain call that fills a struct.
-        let mut params = unsafe {
-            sys::whisper_full_default_params(sys::whisper_sampling_strategy_WHISPER_SAMPLING_BEAM_SEARCH)
-        };
+        let mut params =
+            unsafe { sys::whisper_full_default_params(sys::whisper_sampling_strategy_WHISPER_SAMPLING_BEAM_SEARCH) };
         params.n_threads = manner.threads.max(1) as c_int;
         params.offset_ms = (from * 10) as c_int;
         params.duration_ms = ((until - from).max(0) * 10) as c_int;

@@ -83,7 +83,8 @@ pub fn levels(samples: &[f32], from: usize) -> impl Iterator<Item = f32> {
     (from..samples.len()).step_by(FRAME).map(move |start| {
         let frame = &samples[start..(start + FRAME).min(samples.len())];
         let mut before = if start > 0 { samples[start - 1] } else { frame[0] };
-        let energy: f32 = frame.iter().map(|sample| (sample - 0.95 * std::mem::replace(&mut before, *sample)).powi(2)).sum();
+        let energy: f32 =
+            frame.iter().map(|sample| (sample - 0.95 * std::mem::replace(&mut before, *sample)).powi(2)).sum();
         (10.0 * (energy / frame.len() as f32).log10()).max(SILENCE_DB)
     })
 }

@@ -57,7 +57,8 @@ pub fn plan(survey: &Survey, regions: &[Region], samples: u64) -> Vec<Window> {
         let (first, last) = (group[0].start, group[group.len() - 1].end);
         let before = at.checked_sub(1).map(|at| groups[at][groups[at].len() - 1].end);
         let start = before.map_or(first.saturating_sub(LEAD_FRAMES), |before| border(before, first).1);
-        let end = groups.get(at + 1).map_or(last + TAIL_FRAMES, |next| border(last, next[0].start).0).min(survey.frames());
+        let end =
+            groups.get(at + 1).map_or(last + TAIL_FRAMES, |next| border(last, next[0].start).0).min(survey.frames());
         let sample = |frame: usize| ((frame * FRAME) as u64).min(samples);
         windows.push(Window {
             start: sample(start),

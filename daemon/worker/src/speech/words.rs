@@ -36,7 +36,8 @@ fn pieces(tokens: &[Token]) -> Vec<Piece> {
     let mut pending: Vec<u8> = Vec::new();
     let mut probability = f32::MAX;
     let mut emit = |bytes: &[u8], probability: f32| {
-        let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\u{fffd}' && !c.is_control()).collect();
+        let text: String =
+            String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\u{fffd}' && !c.is_control()).collect();
         if !text.is_empty() {
             pieces.push(Piece { text, probability });
         }
@@ -199,7 +200,10 @@ mod tests {
 
     #[test]
     fn scripts_without_spaces_go_by_character_and_keep_their_brackets() {
-        assert_eq!(texts(&["「".as_bytes(), "今日".as_bytes(), "」".as_bytes(), "は".as_bytes(), b"AI"]), ["「今日」", "は", "AI"]);
+        assert_eq!(
+            texts(&["「".as_bytes(), "今日".as_bytes(), "」".as_bytes(), "は".as_bytes(), b"AI"]),
+            ["「今日」", "は", "AI"]
+        );
         assert_eq!(texts(&["コー".as_bytes(), "ヒー".as_bytes()]).concat(), "コーヒー");
     }
 

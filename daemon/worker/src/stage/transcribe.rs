@@ -68,7 +68,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
         temperature: stage.temperature,
         threads: context.assignment.threads,
     };
-    let segments = listen(context, &recording, &plan, &mut ledger, &mut listener, &manner)?;
+    let segments = listen(context, stage, &recording, &plan, &mut ledger, &mut listener, &manner)?;
     drop(listener);
 
     let transcript = Transcript {
@@ -79,7 +79,9 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     };
     let words = transcript.segments.iter().map(word_count).sum::<usize>();
     let file = context.write_artifact(TRANSCRIPT_FILE, |writer| {
-        let failed = |e: &dyn std::fmt::Display| Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"));
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"))
+        };
         serde_json::to_writer(&mut *writer, &transcript).map_err(|e| failed(&e))?;
         writer.flush().map_err(|e| failed(&e))?;
         Ok(())
@@ -103,6 +105,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
 /// Hears the windows that no earlier run has finished.
 fn listen(
     context: &Context,
+    stage: &Transcribe,
     recording: &Recording<'_>,
     plan: &Plan,
     ledger: &mut Ledger,
@@ -117,6 +120,8 @@ fn listen(
             None => {
                 context.go_on()?;
                 let samples = recording.read(window.start..window.end).map_err(audio_failure)?;
+                // A run that goes on must end with the very transcript of one that was never stopped.
+                listener.renew().map_err(|e| model_halt(e, stage))?;
                 let heard = hear::window(listener, &samples, window, manner, &stop).map_err(listen_halt)?;
                 let piece = Piece::Window { fingerprint: plan.fingerprint, index, segments: heard };
                 ledger.append(&piece)?;
@@ -232,7 +237,9 @@ fn tongue(
     };
     match () {
         () if windows.is_empty() => {}
-        () if stage.translate => notes.push(format!("translated from `{}` ({:.0} % sure)", tongue.guess, tongue.probability * 100.0)),
+        () if stage.translate => {
+            notes.push(format!("translated from `{}` ({:.0} % sure)", tongue.guess, tongue.probability * 100.0))
+        }
         () if tongue.probability < LANGUAGE_SURE => notes.push(format!(
             "the language is uncertain: heard as `{}` ({:.0} % sure); give it with --language",
             tongue.guess,
@@ -363,11 +370,11 @@ fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
         ModelError::Permission => FailureKind::Permission,
         ModelError::Missing | ModelError::Header(_) | ModelError::Refused(_) => FailureKind::ModelMissing,
     };
-    let failure = Failure::new(kind, format!("model `{}` at {} can't be used: {error}", stage.model.name, stage.model.path));
+    let failure =
+        Failure::new(kind, format!("model `{}` at {} can't be used: {error}", stage.model.name, stage.model.path));
     match error {
-        ModelError::Header(HeaderError::Magic(_) | HeaderError::Truncated | HeaderError::Damaged(_)) => {
-            failure.advise(format!("delete the file and fetch it again with `spindlectl models pull {}`", stage.model.name))
-        }
+        ModelError::Header(HeaderError::Magic(_) | HeaderError::Truncated | HeaderError::Damaged(_)) => failure
+            .advise(format!("delete the file and fetch it again with `spindlectl models pull {}`", stage.model.name)),
         ModelError::Permission => failure.advise("give Spindle the right to read the model's file"),
         _ => failure,
     }
@@ -377,7 +384,9 @@ fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
 fn listen_halt(error: ListenError) -> Halt {
     match error {
         ListenError::Stopped => Halt::Stopped,
-        ListenError::Failed { .. } => Failure::new(FailureKind::Internal, format!("failed to transcribe: {error}")).into(),
+        ListenError::Failed { .. } => {
+            Failure::new(FailureKind::Internal, format!("failed to transcribe: {error}")).into()
+        }
     }
 }
 

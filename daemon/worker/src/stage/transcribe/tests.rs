@@ -143,7 +143,10 @@ struct Score {
 fn check_shape(transcript: &Transcript) {
     let mut at = 0.0;
     for segment in &transcript.segments {
-        assert!(at <= segment.start && segment.start <= segment.end && segment.end <= transcript.duration, "{segment:?}");
+        assert!(
+            at <= segment.start && segment.start <= segment.end && segment.end <= transcript.duration,
+            "{segment:?}"
+        );
         assert!(!segment.text.is_empty() && segment.text == segment.text.trim());
         let joined: String = segment.words.iter().map(|word| word.text.as_str()).collect();
         assert_eq!(joined.trim(), segment.text);
@@ -232,6 +235,14 @@ fn model_and_clip(assets: &Path) -> (PathBuf, PathBuf) {
     (assets.join("speech-models/ggml-mini-tts.en.bin"), assets.join("speech-models/eval/dev/seen_0.wav"))
 }
 
+/// Fails with the first difference only.
+fn same(got: &Transcript, wanted: &Transcript) {
+    for (got, wanted) in got.segments.iter().zip(&wanted.segments) {
+        assert_eq!(got, wanted);
+    }
+    assert!(got == wanted);
+}
+
 #[test]
 fn a_stopped_run_goes_on_at_its_first_unfinished_window() {
     let Some(assets) = assets() else { return };
@@ -248,13 +259,13 @@ fn a_stopped_run_goes_on_at_its_first_unfinished_window() {
     bench.cancel.store(false, Ordering::Relaxed);
     bench.cancel_at = None;
     bench.progress.lock().unwrap().clear();
-    assert!(bench.run(&audio).unwrap().0 == whole);
+    same(&bench.run(&audio).unwrap().0, &whole);
     let progress = bench.progress.lock().unwrap();
     assert!(progress.windows(2).all(|pair| pair[0] <= pair[1]), "{progress:?}");
     // The whole plan and every window are there now: nothing is left to hear, and the model's answer is not asked for.
     let pieces = Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().pieces().len();
     drop(progress);
-    assert!(bench.run(&audio).unwrap().0 == whole);
+    same(&bench.run(&audio).unwrap().0, &whole);
     assert_eq!(Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().pieces().len(), pieces);
 }
 
@@ -442,13 +453,34 @@ fn measure() {
     let det = assets.join("models/ggml-silero-v6.2.0.bin");
     let (model, _) = model_and_clip(&assets);
     let audio = samples_of(&[assets.join("speech-models/eval/dev/long5min.wav")], f[0]);
-    if f[0] == 0 { audio.set_len(0).unwrap(); (&audio).write_all(&fs::read(assets.join("speech-models/eval/dev/long5min.wav")).unwrap()[44..44 + 60 * 32000]).unwrap(); }
+    if f[0] == 0 {
+        audio.set_len(0).unwrap();
+        (&audio)
+            .write_all(&fs::read(assets.join("speech-models/eval/dev/long5min.wav")).unwrap()[44..44 + 60 * 32000])
+            .unwrap();
+    }
     let t = std::time::Instant::now();
     let peaks: Vec<(f64, u64)> = std::thread::scope(|s| {
-        let h: Vec<_> = (0..f[1]).map(|_| s.spawn(|| { let b = Bench::new(&model, (f[2] == 1).then_some(&*det)); let mut b = b; if f.len() > 3 { b.stage.beam_size = f[3] as u32; } let d = b.run(&audio).unwrap().1; (d.work, d.peak_memory_bytes) })).collect();
+        let h: Vec<_> = (0..f[1])
+            .map(|_| {
+                s.spawn(|| {
+                    let b = Bench::new(&model, (f[2] == 1).then_some(&*det));
+                    let mut b = b;
+                    if f.len() > 3 {
+                        b.stage.beam_size = f[3] as u32;
+                    }
+                    let d = b.run(&audio).unwrap().1;
+                    (d.work, d.peak_memory_bytes)
+                })
+            })
+            .collect();
         h.into_iter().map(|h| h.join().unwrap()).collect()
     });
     let media: f64 = peaks.iter().map(|p| p.0).sum();
     let el = t.elapsed().as_secs_f64();
-    println!("MEASURE {spec}: media {media:.0} s in {el:.1} s = {:.1} x, peak {} MiB", media / el, peaks.iter().map(|p| p.1).max().unwrap() >> 20);
+    println!(
+        "MEASURE {spec}: media {media:.0} s in {el:.1} s = {:.1} x, peak {} MiB",
+        media / el,
+        peaks.iter().map(|p| p.1).max().unwrap() >> 20
+    );
 }
