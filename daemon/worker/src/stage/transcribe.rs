@@ -430,4 +430,7 @@ fn peak_memory_bytes() -> u64 {
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/src/parrot.rs"]
+pub mod parrot;
+#[cfg(test)]
 mod tests;
