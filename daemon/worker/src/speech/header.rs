@@ -82,12 +82,24 @@ impl SpeechHeader {
         if !(1..=vocabulary).contains(&tokens) {
             return Err(HeaderError::Damaged(format!("it lists {tokens} tokens of {vocabulary}")));
         }
+        let mut has_space = false;
         for _ in 0..tokens {
             let [bytes] = walk.integers()?;
             if bytes as u32 > TOKEN_BYTES_MAX {
                 return Err(HeaderError::Damaged(format!("a token of {bytes} bytes")));
             }
-            walk.skip(bytes as u64)?;
+            if bytes == 1 {
+                let mut token = [0];
+                walk.reader.read_exact(&mut token)?;
+                walk.at += 1;
+                has_space |= token == *b" ";
+            } else {
+                walk.skip(bytes as u64)?;
+            }
+        }
+        if !has_space {
+            // whisper.cpp looks it up and throws where it is missing.
+            return Err(HeaderError::Damaged("its vocabulary has no space".to_owned()));
         }
         if walk.at_end()? {
             return Err(HeaderError::NoWeights);
@@ -197,7 +209,7 @@ impl<'a> Walk<'a> {
                 String::from_utf8(name).map_err(|_| HeaderError::Damaged("a tensor's name is no text".to_owned()))?;
             let (block, block_bytes) = block(kind)
                 .ok_or_else(|| HeaderError::Damaged(format!("tensor `{name}` is of unknown kind {kind}")))?;
-            if elements % block != 0 || !fits(&name, elements) {
+            if !elements.is_multiple_of(block) || !fits(&name, elements) {
                 return Err(HeaderError::Damaged(format!("tensor `{name}` has a wrong size")));
             }
             self.skip(elements / block * block_bytes)?;
@@ -231,4 +243,46 @@ fn block(kind: i32) -> Option<(u64, u64)> {
         14 => (256, 210),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::FileExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stage::transcribe::parrot;
+
+    fn model() -> File {
+        let mut bytes = Vec::new();
+        parrot::write(&mut bytes, 2, &[b" Hallo"], 1.0).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_whole_file_is_told_from_any_part_of_it() {
+        let file = model();
+        let header = SpeechHeader::read(&file).unwrap();
+        assert_eq!((header.multilingual(), header.languages()), (true, 99));
+        let length = file.metadata().unwrap().len();
+        for part in (0..200).rev() {
+            file.set_len(length * part / 200).unwrap();
+            assert!(SpeechHeader::read(&file).is_err(), "{part}/200");
+        }
+    }
+
+    proptest! {
+        /// Whatever is written over a head, an answer comes back.
+        #[test]
+        fn no_damage_makes_it_panic(at in 0u64..66_000, bytes in prop::array::uniform4(any::<u8>())) {
+            let file = model();
+            file.write_all_at(&bytes, at).unwrap();
+            let _ = SpeechHeader::read(&file);
+            let _ = check_voice_model(&file);
+        }
+    }
 }

@@ -59,12 +59,14 @@ pub fn window(
     }
     let ground = Ground { levels: &levels, floor: window.floor, speech: &speech, seconds: length };
     let mut segments = belief::believed(segments, &ground);
+    // In whole milliseconds, which come back from a checkpoint exactly as they were.
+    let placed = |time: &mut f64| *time = ((*time + offset) * 1_000.0).round() / 1_000.0;
     for segment in &mut segments {
-        segment.start += offset;
-        segment.end += offset;
+        placed(&mut segment.start);
+        placed(&mut segment.end);
         for word in &mut segment.words {
-            word.start += offset;
-            word.end += offset;
+            placed(&mut word.start);
+            placed(&mut word.end);
         }
     }
     Ok(segments)
@@ -77,7 +79,7 @@ fn segment(phrase: &Phrase, levels: &[f32], floor: f32, length: f64) -> Segment 
     let own = &levels[frame_at(start).min(levels.len())..frame_at(end).min(levels.len())];
     // A pause between words is far below the phrase's own loudness, whatever the floor is.
     let loudest = own.iter().copied().fold(voice::SILENCE_DB, f32::max);
-    let times = words::times(&pieces, start, end, own, (loudest - 28.0).max(floor + SOUND_DB), FRAME_SECONDS);
+    let times = words::times(&pieces, start, end, own, (loudest - 30.0).max(floor + SOUND_DB), FRAME_SECONDS);
     let log_probabilities = phrase.tokens.iter().map(|token| token.log_probability);
     Segment {
         start,

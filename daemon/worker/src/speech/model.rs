@@ -215,16 +215,25 @@ const ENCODE_FAILED: [i32; 3] = [-6, -8, -9];
 
 impl Listener {
     pub fn new(lease: Lease) -> Result<Self, ModelError> {
-        // SAFETY: the context is loaded and held by the lease.
-        let state = unsafe { sys::whisper_init_state(lease.model().context.as_ptr()) };
-        match NonNull::new(state) {
-            Some(state) => Ok(Listener { state: Some(state), lease }),
-            None => Err(ModelError::Memory),
-        }
+        let mut listener = Listener { state: None, lease };
+        listener.renew()?;
+        Ok(listener)
     }
 
     pub fn model(&self) -> &Model {
         self.lease.model()
+    }
+
+    /// Forgets everything, the state of its random numbers too: what follows is the same whatever was heard before.
+    pub fn renew(&mut self) -> Result<(), ModelError> {
+        if let Some(state) = self.state.take() {
+            // SAFETY: as in drop; the field is empty from here on, so nothing frees it again.
+            unsafe { sys::whisper_free_state(state.as_ptr()) }
+        }
+        // SAFETY: the context is loaded and held by the lease.
+        let state = unsafe { sys::whisper_init_state(self.lease.model().context.as_ptr()) };
+        self.state = NonNull::new(state);
+        if self.state.is_some() { Ok(()) } else { Err(ModelError::Memory) }
     }
 
     /// How likely each language is, by whisper's number of it; from the first 30 s of `samples`.

@@ -105,30 +105,31 @@ pub fn effort(text: &str) -> f64 {
 pub fn times(words: &[Piece], start: f64, end: f64, levels: &[f32], loud: f32, frame: f64) -> Vec<(f64, f64)> {
     let weights: Vec<f64> = levels.iter().map(|level| if *level > loud { 1.0 } else { 0.05 }).collect();
     let sound: f64 = weights.iter().sum();
-    let efforts: Vec<f64> = words.iter().map(|word| effort(&word.text)).collect();
-    let total: f64 = efforts.iter().sum();
-    let mut borders: Vec<(f64, f64)> = Vec::with_capacity(words.len() + 1);
-    borders.push((start, start));
+    let total: f64 = words.iter().map(|word| effort(&word.text)).sum();
     let mut said = 0.0;
-    let mut floor = start;
-    for effort in &efforts[..efforts.len().saturating_sub(1)] {
-        said += effort;
+    // Where each word but the first would begin if nothing but effort counted.
+    let mut shares = vec![start];
+    for word in &words[..words.len().saturating_sub(1)] {
+        said += effort(&word.text);
         let share = said / total;
-        let (before, after) = if sound > 0.0 {
-            let at = frame_of_share(&weights, share * sound);
-            let (before, after) = quiet_near(levels, at, loud);
-            (start + before as f64 * frame, start + after as f64 * frame)
-        } else {
-            let at = start + share * (end - start);
-            (at, at)
+        let at = match sound > 0.0 {
+            true => start + frame_of_share(&weights, share * sound) as f64 * frame,
+            false => start + share * (end - start),
         };
-        let before = before.clamp(floor, end);
-        let after = after.clamp(before, end);
-        floor = after;
+        shares.push(at.min(end));
+    }
+    shares.push(end);
+    let mut borders = vec![(start, start)];
+    for around in shares.windows(3).take(words.len().saturating_sub(1)) {
+        let [last, at, next] = [around[0], around[1], around[2]];
+        let (before, after) = quiet_near(levels, ((at - start) / frame).round() as usize, loud);
+        // A border takes at most half of either word.
+        let before = (start + before as f64 * frame).clamp(at - (at - last) / 2.0, at);
+        let after = (start + after as f64 * frame).clamp(before, at + (next - at) / 2.0);
         borders.push((before, after));
     }
     borders.push((end, end));
-    borders.windows(2).take(words.len()).map(|pair| (pair[0].1, pair[1].0.max(pair[0].1))).collect()
+    borders.windows(2).take(words.len()).map(|pair| (pair[0].1, pair[1].0)).collect()
 }
 
 fn frame_of_share(weights: &[f64], share: f64) -> usize {

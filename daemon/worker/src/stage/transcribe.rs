@@ -68,7 +68,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
         temperature: stage.temperature,
         threads: context.assignment.threads,
     };
-    let segments = listen(context, &recording, &plan, &mut ledger, &mut listener, &manner)?;
+    let segments = listen(context, stage, &recording, &plan, &mut ledger, &mut listener, &manner)?;
     drop(listener);
 
     let transcript = Transcript {
@@ -105,6 +105,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
 /// Hears the windows that no earlier run has finished.
 fn listen(
     context: &Context,
+    stage: &Transcribe,
     recording: &Recording<'_>,
     plan: &Plan,
     ledger: &mut Ledger,
@@ -119,6 +120,8 @@ fn listen(
             None => {
                 context.go_on()?;
                 let samples = recording.read(window.start..window.end).map_err(audio_failure)?;
+                // A run that goes on must end with the very transcript of one that was never stopped.
+                listener.renew().map_err(|e| model_halt(e, stage))?;
                 let heard = hear::window(listener, &samples, window, manner, &stop).map_err(listen_halt)?;
                 let piece = Piece::Window { fingerprint: plan.fingerprint, index, segments: heard };
                 ledger.append(&piece)?;
@@ -426,5 +429,8 @@ fn peak_memory_bytes() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1_024)
 }
 
+#[cfg(test)]
+#[path = "../../../../tests/src/parrot.rs"]
+pub mod parrot;
 #[cfg(test)]
 mod tests;
