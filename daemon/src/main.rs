@@ -1,3 +1,3 @@
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod workers;
 fn main() {}

@@ -258,7 +258,7 @@ fn each_way_to_die_has_its_name() {
         ("exit-7", Death::Exit(7), ""),
         ("silent", Death::SilentExit, ""),
         ("deaf", Death::Hang, ""),
-        ("garbage", Death::Garbage("a message can't be understood: it names a variant that doesn't exist".into()), ""),
+        ("garbage", Death::Garbage("a message can't be understood: a number in it is malformed".into()), ""),
         ("liar", Death::Garbage("it reported run 18446744073709551615-1, which it doesn't have".into()), ""),
     ] {
         let run = house.start(script);
