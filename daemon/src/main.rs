@@ -1,3 +1,3 @@
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code)]
 mod workers;
 fn main() {}

@@ -405,10 +405,14 @@ fn an_idle_model_leaves_before_another_comes_and_a_busy_one_stays() {
     let small = house.speech("ok", "small");
     let small = house.give(small);
     assert_eq!(house.done(small), WorkerId(1));
+    let first = house.only_pid();
     let large = house.speech("slow", "large");
     let large = house.give(large);
-    // Gone before the other is up: both models never stand in memory together.
-    assert!(matches!(house.any(), Note::Down { worker: WorkerId(1), how: None, .. }));
+    // Reaped before the other is up: both models never stand in memory together.
+    let coming = [house.any(), house.any()];
+    assert!(coming.iter().any(|note| matches!(note, Note::Down { worker: WorkerId(1), how: None, .. })), "{coming:?}");
+    assert!(coming.iter().any(|note| matches!(note, Note::Up { worker: WorkerId(2), .. })), "{coming:?}");
+    assert!(rustix::process::test_kill_process(first).is_err());
     house.await_progress(&[large]);
     let again = house.speech("ok", "small");
     let again = house.give(again);
