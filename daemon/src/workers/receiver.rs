@@ -25,22 +25,17 @@ use super::tail::Tail;
 pub fn attach(
     shared: &Arc<Shared>,
     id: WorkerId,
-    mut process: Process,
+    process: Process,
     ready: mpsc::Sender<()>,
 ) -> io::Result<Arc<Channel>> {
-    let pid = process.pid;
-    let Some(stderr) = process.child.stderr.take() else {
-        spawner::abandon(process);
-        return Err(io::Error::other("the worker has no standard error"));
-    };
+    let Process { mut child, pid, pidfd, socket, stderr } = process;
     let tail = match Tail::follow(stderr, format!("{id}-stderr")) {
         Ok(tail) => tail,
         Err(e) => {
-            spawner::abandon(process);
+            spawner::kill_and_reap(&mut child, pid);
             return Err(e);
         }
     };
-    let Process { child, pidfd, socket, .. } = process;
     let channel = Arc::new(Channel::new(socket));
     let ear = Ear { shared: Arc::clone(shared), id, child, pid, pidfd, channel: Arc::clone(&channel), tail, ready };
     if let Some(worker) = shared.lock().workers.get_mut(&id) {

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use spindle_shared::lane::Role;
@@ -45,33 +45,50 @@ pub struct SpawnRequest {
 
 /// Number of the lock's descriptor in the worker.
 const LOCK_FD: RawFd = WORKER_FD + 1;
+/// No number from here on is promised to a worker.
+const OUT_OF_THE_WAY: RawFd = 10;
 
 /// Starts the thread; it ends when the sender is dropped. `program` was opened once, so an upgrade on disk mixes no builds.
 pub fn start(program: OwnedFd, lock_file: PathBuf) -> io::Result<(mpsc::Sender<SpawnRequest>, JoinHandle<()>)> {
+    keep_to_ourselves()?;
     let (sender, requests) = mpsc::channel::<SpawnRequest>();
     let handle = thread::Builder::new().name("worker-spawner".to_owned()).spawn(move || {
         let mut reserved = Vec::new();
         for request in requests {
             let started = spawn(&program, &lock_file, request.role, &mut reserved);
             // Whoever asked has given up: nobody would ever feed or reap this process.
-            if let Err(mpsc::SendError(Ok(process))) = request.reply.send(started) {
-                abandon(process);
+            if let Err(mpsc::SendError(Ok(mut process))) = request.reply.send(started) {
+                kill_and_reap(&mut process.child, process.pid);
             }
         }
     })?;
     Ok((sender, handle))
 }
 
-/// The program as a descriptor that can only be executed.
+/// The program as a descriptor that can only be executed, out of the way of those that a worker gets.
 pub fn open_program(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    let program = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::io::fcntl_dupfd_cloexec(program, OUT_OF_THE_WAY)?)
+}
+
+/// Descriptors that the daemon was itself started with go no further; all that it opens close at exec anyway.
+fn keep_to_ourselves() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if number > 2 {
+            // SAFETY: only a flag is set. Where the number is closed meanwhile, or another's, nothing comes of it: there
+            // all descriptors have the flag.
+            let _ = rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(number) }, FdFlags::CLOEXEC);
+        }
+    }
+    Ok(())
 }
 
 /// Kills and reaps a process that nobody has got to know.
-pub fn abandon(mut process: Process) {
+pub fn kill_and_reap(child: &mut Child, pid: Pid) {
     // Not reaped yet, so the number is still its own.
-    let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
-    let _ = process.child.wait();
+    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    let _ = child.wait();
 }
 
 fn spawn(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Vec<OwnedFd>) -> io::Result<Process> {
@@ -118,8 +135,7 @@ fn spawn_once(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Ve
     match (pidfd, child.stderr.take()) {
         (Ok(pidfd), Some(stderr)) => Ok(Process { child, pid, pidfd, socket: ours, stderr }),
         (pidfd, _) => {
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            let _ = child.wait();
+            kill_and_reap(&mut child, pid);
             Err(pidfd.err().map_or_else(|| io::Error::other("the worker has no standard error"), io::Error::from))
         }
     }
@@ -135,7 +151,6 @@ fn no_core_files() {
 
 /// In the child: the socket becomes descriptor 3, the lock 4, both open across exec; the others close by themselves.
 fn hand_over(socket_fd: RawFd, lock_fd: RawFd) -> io::Result<()> {
-    const OUT_OF_THE_WAY: RawFd = 10;
     // SAFETY: both were open when the process forked, and this is its only thread.
     let (socket, lock) = unsafe { (BorrowedFd::borrow_raw(socket_fd), BorrowedFd::borrow_raw(lock_fd)) };
     let socket = rustix::io::fcntl_dupfd_cloexec(socket, OUT_OF_THE_WAY)?;

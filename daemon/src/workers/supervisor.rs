@@ -138,13 +138,8 @@ impl Supervisor {
             }
         }
         self.shared.changed.notify_all();
-        let over = |state: &mut State| !(state.workers.is_empty() && state.untold.is_empty() && state.telling == 0);
-        let mut state = self.shared.changed.wait_while(state, over).unwrap_or_else(PoisonError::into_inner);
-        state.closed = true;
-        drop(state);
-        self.shared.changed.notify_all();
-        // The spawner's thread ends last: all processes are gone.
-        self.shared.spawner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let goes_on = |state: &mut State| !(state.workers.is_empty() && state.untold.is_empty() && state.telling == 0);
+        drop(self.shared.changed.wait_while(state, goes_on).unwrap_or_else(PoisonError::into_inner));
     }
 
     fn spawn_own(&mut self, name: &str, body: fn(&Shared)) -> Result<(), SupervisorError> {
@@ -163,6 +158,10 @@ const MISSED_MAX: u32 = 3;
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.shutdown(0);
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        // The spawner's thread ends here at the earliest: all processes that it started are gone.
+        self.shared.spawner.lock().unwrap_or_else(PoisonError::into_inner).take();
         for thread in self.threads.drain(..) {
             // A thread that panicked has printed why.
             let _ = thread.join();

@@ -38,6 +38,12 @@ impl Channel {
         Ok(Channel { socket: unsafe { OwnedFd::from_raw_fd(WORKER_FD) } })
     }
 
+    /// Over any socket of the right kind.
+    #[cfg(test)]
+    pub fn over(socket: OwnedFd) -> Self {
+        Channel { socket }
+    }
+
     /// The next order; `None` when the daemon has closed its end or is gone.
     pub fn receive(&self) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; WORKER_MESSAGE_BYTES_MAX];
@@ -95,5 +101,43 @@ impl Channel {
             Err(Errno::AGAIN) if flags.contains(SendFlags::DONTWAIT) => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags};
+    use spindle_shared::id::RunId;
+    use spindle_shared::job::Detail;
+    use spindle_shared::worker::Done;
+
+    #[test]
+    fn a_result_too_long_to_tell_arrives_as_a_failure() {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let detail = Detail { notes: vec!["x".repeat(WORKER_MESSAGE_BYTES_MAX)], ..Detail::default() };
+        let outcome = Outcome::Done(Box::new(Done { detail, ..Done::default() }));
+        let run = RunId { boot: 1, counter: 1 };
+        Channel::over(theirs).send(&Report::Ended { run, outcome }).unwrap();
+        let mut buffer = vec![0; WORKER_MESSAGE_BYTES_MAX];
+        let (bytes, _) = rustix::net::recv(ours, &mut buffer[..], RecvFlags::empty()).unwrap();
+        match codec::decode(&buffer[..bytes], WORKER_MESSAGE_BYTES_MAX) {
+            Ok(Report::Ended { run: told, outcome: Outcome::Failed(failure) }) => {
+                assert_eq!((told, failure.kind), (run, FailureKind::Internal));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn progress_never_waits_for_a_daemon_that_is_behind() {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let channel = Channel::over(theirs);
+        for _ in 0..10_000 {
+            channel.send(&Report::Progress { run: RunId { boot: 1, counter: 1 }, done: 0.5 }).unwrap();
+        }
+        drop(ours);
     }
 }

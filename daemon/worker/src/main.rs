@@ -238,6 +238,13 @@ fn peak_memory_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spindle_shared::job::{Detail, OutputPlan, PathBytes};
+    use spindle_shared::limits::WORKER_MESSAGE_BYTES_MAX;
+    use spindle_shared::stage::Stage;
+    use spindle_shared::stage::decode::Decode;
+    use spindle_shared::stage::identify::Identify;
+    use spindle_shared::wire::codec;
+    use spindle_shared::worker::InputFile;
 
     #[test]
     fn only_a_role_starts_a_worker() {
@@ -246,6 +253,71 @@ mod tests {
         for bad in [&[][..], &["--role"], &["--role", "king"], &["--role", "net", "more"], &["speech"]] {
             assert_eq!(role(bad), None, "{bad:?}");
         }
+    }
+
+    /// A worker served in a thread, and the daemon's end of its channel.
+    fn serving(role: Role) -> (OwnedFd, thread::JoinHandle<io::Result<()>>) {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType};
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.unwrap();
+        let worker = Arc::new(Worker { role, channel: Channel::over(theirs), desk: Mutex::new(Desk::default()) });
+        (ours, thread::spawn(move || worker.serve()))
+    }
+
+    fn heard(daemon: &OwnedFd) -> Report {
+        let mut buffer = vec![0; WORKER_MESSAGE_BYTES_MAX];
+        let (bytes, _) = rustix::net::recv(daemon, &mut buffer[..], rustix::net::RecvFlags::empty()).unwrap();
+        codec::decode(&buffer[..bytes], WORKER_MESSAGE_BYTES_MAX).unwrap()
+    }
+
+    fn order(daemon: &OwnedFd, order: &Order) {
+        rustix::net::send(daemon, &codec::encode(order), rustix::net::SendFlags::NOSIGNAL).unwrap();
+    }
+
+    fn assignment(stage: Stage, inputs: usize) -> Assignment {
+        let input = InputFile { name: PathBytes(b"talk.mp4".to_vec()), bytes: 1 };
+        Assignment {
+            run: RunId { boot: 1, counter: 2 },
+            stage,
+            inputs: vec![input; inputs],
+            scratch: PathBytes::default(),
+            checkpoint: None,
+            output: OutputPlan::default(),
+            part_tag: String::new(),
+            detail: Detail::default(),
+            replaceable: Vec::new(),
+            threads: 1,
+        }
+    }
+
+    #[test]
+    fn work_that_does_not_fit_the_process_is_refused_and_the_next_is_taken() {
+        let (daemon, serving) = serving(Role::Files);
+        let hello = Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files };
+        assert_eq!(heard(&daemon), hello);
+        for (stage, message) in [
+            (Stage::Decode(Decode::default()), "a files worker was given work for a media worker"),
+            (Stage::Identify(Identify::default()), "the run has 1 inputs and came with 0 open files"),
+        ] {
+            // Of a run that it doesn't have.
+            order(&daemon, &Order::Cancel(RunId { boot: 9, counter: 9 }));
+            order(&daemon, &Order::Assign(Box::new(assignment(stage, 1))));
+            match heard(&daemon) {
+                Report::Ended { run: RunId { boot: 1, counter: 2 }, outcome: Outcome::Failed(failure) } => {
+                    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Internal, message));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(daemon);
+        assert!(serving.join().unwrap().is_ok(), "a daemon that is gone ends the service");
+    }
+
+    #[test]
+    fn orders_that_make_no_sense_end_the_service() {
+        let (daemon, serving) = serving(Role::Net);
+        rustix::net::send(&daemon, &[0xff; 9], rustix::net::SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(serving.join().unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod channel;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,8 +75,14 @@ fn main() {
             }
         }
     }
+    if DEAF.load(Ordering::Relaxed) {
+        wait_for_ever();
+    }
     process::exit(1);
 }
+
+/// The channel was closed by a script, not by the daemon.
+static DEAF: AtomicBool = AtomicBool::new(false);
 
 fn locked(cancels: &Cancels) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<AtomicBool>>> {
     cancels.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,15 +158,16 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
             return Outcome::Failed(Failure::new(kind, "failed as the script says"));
         }
         "deaf" => {
-            // SAFETY: none needed beyond this: the channel is not used again, for the process waits for its end.
-            drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(3) });
+            DEAF.store(true, Ordering::Relaxed);
+            // SAFETY: the channel lives as long as the process.
+            let channel = unsafe { BorrowedFd::borrow_raw(3) };
+            let _ = rustix::net::shutdown(channel, rustix::net::Shutdown::Both);
             wait_for_ever();
         }
         "child" => {
-            let child = process::Command::new("sleep").arg("600").spawn().expect("sleep is there");
+            let mut child = process::Command::new("sleep").arg("600").spawn().expect("sleep is there");
             tell(channel, &Report::Progress { run: assignment.run, done: 0.5 });
-            eprintln!("child {}", child.id());
-            wait_for_ever();
+            let _ = child.wait();
         }
         _ => {}
     }
