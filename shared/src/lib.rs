@@ -3,14 +3,20 @@
 //! Knows no runtime, no database and no clock; only [`client`] (a feature) opens a socket, only [`intake`] (a feature) walks folders.
 
 pub mod batch;
+pub mod catalogue;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod event;
 pub mod exit;
 pub mod failure;
 pub mod id;
+#[cfg(feature = "intake")]
+pub mod intake;
 pub mod job;
 pub mod lane;
 pub mod language;
 pub mod limits;
+pub mod output;
 pub mod paths;
 pub mod recipe;
 pub mod snapshot;

@@ -1,0 +1,348 @@
+//! The client's end of the local socket: connect, one call or one watch, and every way that can go wrong. Blocking; knows no runtime.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use interprocess::ConnectWaitMode;
+use interprocess::local_socket::traits::Stream as _;
+use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsName};
+
+use crate::batch::BatchSpec;
+use crate::event::Event;
+use crate::job::PathBytes;
+use crate::limits::{FRAME_BYTES_MAX, INPUTS_PER_FRAME_MAX};
+use crate::paths::{self, Service};
+use crate::snapshot::Snapshot;
+use crate::wire::codec;
+use crate::wire::frame::{FrameDecoder, encode_frame};
+use crate::wire::hello::{BadHello, Hello};
+use crate::wire::request::{Request, Scope, Submission};
+use crate::wire::response::{Refusal, Response};
+
+/// Connecting and both hellos take no longer than this; a daemon that hangs is as good as none.
+const GREETING: Duration = Duration::from_secs(5);
+/// Between two tries at a crowded door.
+const CROWDED: Duration = Duration::from_millis(20);
+
+/// What a caller does differently.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("no daemon answers at {path}: {source}")]
+    Unreachable { path: PathBytes, source: io::Error },
+    /// The folder could be anybody's; nothing was sent.
+    #[error("{folder} {why}: not trusted with a socket")]
+    Untrusted { folder: PathBytes, why: &'static str },
+    /// The two sides don't understand each other.
+    #[error("{0}")]
+    Protocol(String),
+    /// The daemon understood and says no.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The connection ended in the middle of an answer.
+    #[error("the connection to the daemon broke: {0}")]
+    Broken(io::Error),
+}
+
+/// Which daemon a person means.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// This one and no other.
+    pub socket: Option<PathBuf>,
+    /// The system's and no other.
+    pub system: bool,
+}
+
+impl Which {
+    /// Connects: the socket named; the system's; else the user's if it answers, else the system's. Gives back whom it found.
+    pub fn connect(&self) -> Result<(PathBuf, Client), ClientError> {
+        let at = |path: PathBuf| Client::connect(&path).map(|client| (path, client));
+        if let Some(path) = &self.socket {
+            return at(path.clone());
+        }
+        let system = paths::socket(Service::System);
+        if self.system {
+            return at(system);
+        }
+        let user = paths::socket(Service::User);
+        let named = std::env::var_os("SPINDLE_SOCKET").is_some_and(|value| !value.is_empty());
+        if !named {
+            trusted(&user)?;
+        }
+        match at(user) {
+            // What the environment names is meant as it is named.
+            Err(ClientError::Unreachable { path, source }) if !named => {
+                at(system).map_err(|error| match error {
+                    // The user's own is the one to start: that is the one to speak of.
+                    ClientError::Unreachable { .. } => ClientError::Unreachable { path, source },
+                    other => other,
+                })
+            }
+            found => found,
+        }
+    }
+}
+
+/// Anybody may make a folder under /tmp: it must be ours, closed to others, and no link.
+fn trusted(socket: &Path) -> Result<(), ClientError> {
+    use std::os::unix::fs::MetadataExt;
+    let Some(folder) = socket.parent().filter(|folder| folder.starts_with("/tmp")) else { return Ok(()) };
+    // A folder that isn't there holds no socket: connecting says so in its own words.
+    let Ok(meta) = std::fs::symlink_metadata(folder) else { return Ok(()) };
+    let why = if !meta.is_dir() {
+        "is not a folder"
+    } else if meta.uid() != rustix::process::geteuid().as_raw() {
+        "belongs to somebody else"
+    } else if meta.mode() & 0o077 != 0 {
+        "is open to others (chmod 0700 it)"
+    } else {
+        return Ok(());
+    };
+    Err(ClientError::Untrusted { folder: folder.into(), why })
+}
+
+/// One connection, greeted, with nothing asked yet. It carries one call or one watch.
+#[derive(Debug)]
+pub struct Client {
+    link: Link,
+    /// Said by a daemon of another protocol number; only what is frozen may be asked then.
+    stranger: Option<BadHello>,
+    build: String,
+}
+
+impl Client {
+    /// Connects and exchanges hellos, within five seconds.
+    pub fn connect(path: &Path) -> Result<Client, ClientError> {
+        let deadline = Instant::now() + GREETING;
+        let unreachable = |source| ClientError::Unreachable { path: path.into(), source };
+        let stream = loop {
+            let name = path.to_fs_name::<GenericFilePath>().map_err(unreachable)?;
+            match ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Timeout(GREETING)).connect_sync() {
+                // The daemon lives, and more clients are at its door than it has let in yet.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                    std::thread::sleep(CROWDED);
+                }
+                connected => break connected.map_err(unreachable)?,
+            }
+        };
+        let mut link = Link { stream, decoder: FrameDecoder::new() };
+        link.stream.set_send_timeout(Some(GREETING)).map_err(unreachable)?;
+        link.send(&codec::encode(&Hello::ours())).map_err(unreachable)?;
+        let frame = match link.frame(Some(deadline))? {
+            Got::Frame(frame) => frame,
+            Got::Quiet => return Err(unreachable(io::Error::new(io::ErrorKind::TimedOut, "it says no hello"))),
+            Got::End => {
+                let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up without a hello");
+                return Err(unreachable(source));
+            }
+        };
+        let hello: Hello =
+            codec::decode(&frame, FRAME_BYTES_MAX).map_err(|_| protocol(BadHello::NotSpindle.to_string()))?;
+        let stranger = match hello.check("daemon") {
+            Ok(()) => None,
+            Err(BadHello::NotSpindle) => return Err(protocol(BadHello::NotSpindle.to_string())),
+            Err(other) => Some(other),
+        };
+        // From here on a request may take as long as it takes.
+        link.stream.set_send_timeout(None).map_err(ClientError::Broken)?;
+        Ok(Client { link, stranger, build: hello.build })
+    }
+
+    /// The daemon's version.
+    pub fn daemon_build(&self) -> &str {
+        &self.build
+    }
+
+    /// Asks, and gives the whole answer at once; a refusal is an error.
+    pub fn call(self, request: &Request) -> Result<Vec<Response>, ClientError> {
+        self.ask(request)?.collect()
+    }
+
+    /// Asks, and gives the answer frame by frame: for listings that may be long.
+    pub fn ask(mut self, request: &Request) -> Result<Answer, ClientError> {
+        if let Some(stranger) = self.stranger.take()
+            && !matches!(request, Request::Health | Request::Drain | Request::Shutdown)
+        {
+            return Err(protocol(stranger.to_string()));
+        }
+        let bytes = codec::encode(request);
+        if bytes.len() > FRAME_BYTES_MAX {
+            return Err(protocol(format!("a request of {} bytes is more than one frame holds", bytes.len())));
+        }
+        // A daemon that refuses early hangs up while we still write; what it said before counts.
+        let unsent = self.link.send(&bytes).err();
+        Ok(Answer { link: self.link, unsent, ended: false })
+    }
+
+    /// Submits a batch: the request, then its inputs in frames of bounded length.
+    pub fn submit(
+        self,
+        spec: BatchSpec,
+        total: u32,
+        dry_run: bool,
+        inputs: impl IntoIterator<Item = Submission>,
+    ) -> Result<Vec<Response>, ClientError> {
+        let mut answer = self.ask(&Request::Submit { spec: Box::new(spec), total, dry_run })?;
+        let mut frame: Vec<Submission> = Vec::new();
+        let mut bytes = 0;
+        for input in inputs {
+            let more = codec::encode(&input).len();
+            if !frame.is_empty() && (frame.len() == INPUTS_PER_FRAME_MAX || bytes + more > FRAME_BYTES_MAX / 2 - 64) {
+                answer.send_inputs(std::mem::take(&mut frame));
+                bytes = 0;
+            }
+            if answer.unsent.is_some() {
+                break;
+            }
+            frame.push(input);
+            bytes += more;
+        }
+        if !frame.is_empty() {
+            answer.send_inputs(frame);
+        }
+        answer.collect()
+    }
+
+    /// Watches: the daemon's snapshot, then its events as they happen.
+    pub fn watch(self, scope: Scope, jobs: u32) -> Result<Watch, ClientError> {
+        Ok(Watch { answer: self.ask(&Request::Watch { scope, jobs })? })
+    }
+}
+
+/// An answer as it comes: frames up to the end. After an error or the end nothing more comes.
+#[derive(Debug)]
+pub struct Answer {
+    link: Link,
+    /// The request couldn't be sent whole; told only where the daemon has said nothing about it.
+    unsent: Option<io::Error>,
+    ended: bool,
+}
+
+impl Answer {
+    fn send_inputs(&mut self, inputs: Vec<Submission>) {
+        if self.unsent.is_none() {
+            self.unsent = self.link.send(&codec::encode(&Request::Inputs(inputs))).err();
+        }
+    }
+
+    /// The next frame; `Got::Quiet` after the deadline.
+    fn response(&mut self, deadline: Option<Instant>) -> Result<Heard, ClientError> {
+        let frame = match self.link.frame(deadline) {
+            Ok(Got::Frame(frame)) => frame,
+            Ok(Got::Quiet) => return Ok(Heard::Quiet),
+            Ok(Got::End) => {
+                let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon hung up before its answer's end");
+                return Err(ClientError::Broken(self.unsent.take().unwrap_or(cut)));
+            }
+            Err(ClientError::Broken(error)) => return Err(ClientError::Broken(self.unsent.take().unwrap_or(error))),
+            Err(error) => return Err(error),
+        };
+        match codec::decode(&frame, FRAME_BYTES_MAX).map_err(|error| protocol(error.to_string()))? {
+            Response::Refused(refusal) => Err(ClientError::Refused(refusal)),
+            Response::Snapshot(snapshot) => Ok(Heard::Snapshot(snapshot)),
+            Response::Event(event) => Ok(Heard::Event(event)),
+            other => Ok(Heard::Other(Box::new(other))),
+        }
+    }
+}
+
+impl Iterator for Answer {
+    type Item = Result<Response, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let heard = self.response(None);
+        self.ended = heard.is_err();
+        match heard {
+            Ok(Heard::Other(response)) if *response == Response::End => {
+                self.ended = true;
+                None
+            }
+            Ok(Heard::Other(response)) => Some(Ok(*response)),
+            Ok(Heard::Snapshot(snapshot)) => Some(Ok(Response::Snapshot(snapshot))),
+            Ok(Heard::Event(event)) => Some(Ok(Response::Event(event))),
+            Ok(Heard::Quiet) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// What a watcher hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// How things stand; comes first. A large one comes in parts with one `seq`.
+    Snapshot(Box<Snapshot>),
+    Event(Box<Event>),
+    /// Nothing until the deadline. The watch goes on.
+    Quiet,
+    /// The daemon has closed the watch in good order, or answered what is no watch.
+    Other(Box<Response>),
+}
+
+/// A watch under way.
+#[derive(Debug)]
+pub struct Watch {
+    answer: Answer,
+}
+
+impl Watch {
+    /// What comes next, waiting no longer than to the deadline.
+    pub fn hear(&mut self, deadline: Option<Instant>) -> Result<Heard, ClientError> {
+        self.answer.response(deadline)
+    }
+}
+
+/// The stream with its frames.
+#[derive(Debug)]
+struct Link {
+    stream: Stream,
+    decoder: FrameDecoder,
+}
+
+enum Got {
+    Frame(Vec<u8>),
+    /// The deadline has passed.
+    Quiet,
+    /// The other side has hung up between two frames.
+    End,
+}
+
+impl Link {
+    fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        (&self.stream).write_all(&encode_frame(payload))
+    }
+
+    fn frame(&mut self, deadline: Option<Instant>) -> Result<Got, ClientError> {
+        let mut buffer = [0; 64 << 10];
+        loop {
+            if let Some(frame) = self.decoder.next().map_err(|error| protocol(error.to_string()))? {
+                return Ok(Got::Frame(frame));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Got::Quiet);
+            }
+            self.stream.set_recv_timeout(left).map_err(ClientError::Broken)?;
+            match (&self.stream).read(&mut buffer) {
+                Ok(0) if self.decoder.is_mid_frame() => {
+                    return Err(ClientError::Broken(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "it ended in the middle of a message",
+                    )));
+                }
+                Ok(0) => return Ok(Got::End),
+                Ok(bytes) => self.decoder.push(&buffer[..bytes]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) => return Err(ClientError::Broken(error)),
+            }
+        }
+    }
+}
+
+fn protocol(message: String) -> ClientError {
+    ClientError::Protocol(message)
+}
