@@ -10,6 +10,8 @@ pub mod event;
 pub mod exit;
 pub mod failure;
 pub mod id;
+#[cfg(feature = "intake")]
+pub mod intake;
 pub mod job;
 pub mod lane;
 pub mod language;

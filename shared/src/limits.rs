@@ -8,6 +8,8 @@ pub const ROWS_PER_FRAME_MAX: usize = 1_000;
 pub const INPUTS_PER_FRAME_MAX: usize = 1_000;
 /// Inputs of one batch.
 pub const INPUTS_MAX: usize = 1_000_000;
+/// A list of inputs (`--from`): room for as many inputs as a batch may have.
+pub const LIST_BYTES_MAX: usize = 512 << 20;
 /// One path, as the kernel has it (PATH_MAX).
 pub const PATH_BYTES_MAX: usize = 4_096;
 /// A message or an advice of a failure.

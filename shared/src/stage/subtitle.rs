@@ -151,3 +151,128 @@ impl Subtitle {
         Ok(())
     }
 }
+
+/// The options of this stage; what is left out comes from the preset.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct SubtitleOptions {
+    /// Formats to write: srt, vtt, txt, json, lrc, csv, tsv; `both` = srt,vtt
+    #[arg(long, value_name = "FORMAT,…", default_value = "both", value_parser = formats)]
+    format: std::vec::Vec<Format>,
+    /// Shape of cues: `standard` (two lines of 42, up to 7 s) or `short` (up to 8 words, 50 characters, 4 s)
+    #[arg(long, value_name = "NAME", default_value = "standard", value_parser = preset)]
+    preset: Shape,
+    /// Lines per cue; 1–4
+    #[arg(long, value_name = "N")]
+    max_lines: Option<u32>,
+    /// Characters per line; 10–100
+    #[arg(long, value_name = "N")]
+    max_line_chars: Option<u32>,
+    /// Characters per line of Chinese, Japanese or Korean text; 5–50
+    #[arg(long, value_name = "N")]
+    max_line_chars_cjk: Option<u32>,
+    /// Words per cue; 1–100
+    #[arg(long, value_name = "N")]
+    max_words: Option<u32>,
+    /// Characters per cue over all its lines; 10–400
+    #[arg(long, value_name = "N")]
+    max_cue_chars: Option<u32>,
+    /// Longest time on screen in milliseconds; 500–30000
+    #[arg(long, value_name = "MS")]
+    max_cue_ms: Option<u32>,
+    /// Shortest time on screen in milliseconds where there is room; 0–5000
+    #[arg(long, value_name = "MS")]
+    min_cue_ms: Option<u32>,
+    /// Reading speed that cues are stretched towards, characters per second; 5–60
+    #[arg(long, value_name = "N")]
+    max_cps: Option<u32>,
+    /// Gap between cues that follow each other closely, in milliseconds; 0–1000
+    #[arg(long, value_name = "MS")]
+    gap_ms: Option<u32>,
+}
+
+#[cfg(feature = "cli")]
+impl From<SubtitleOptions> for Subtitle {
+    fn from(options: SubtitleOptions) -> Self {
+        let preset = options.preset;
+        Subtitle {
+            formats: options.format,
+            shape: Shape {
+                lines_max: options.max_lines.unwrap_or(preset.lines_max),
+                line_chars_max: options.max_line_chars.unwrap_or(preset.line_chars_max),
+                line_cjk_max: options.max_line_chars_cjk.unwrap_or(preset.line_cjk_max),
+                words_max: options.max_words.or(preset.words_max),
+                cue_chars_max: options.max_cue_chars.or(preset.cue_chars_max),
+                cue_ms_max: options.max_cue_ms.unwrap_or(preset.cue_ms_max),
+                cue_ms_min: options.min_cue_ms.unwrap_or(preset.cue_ms_min),
+                chars_per_second_max: options.max_cps.unwrap_or(preset.chars_per_second_max),
+                gap_ms: options.gap_ms.unwrap_or(preset.gap_ms),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+fn preset(text: &str) -> Result<Shape, String> {
+    match text {
+        "standard" => Ok(Shape::STANDARD),
+        "short" => Ok(Shape::SHORT),
+        _ => Err("known presets are standard, short".to_owned()),
+    }
+}
+
+/// Each format once, in the order named.
+#[cfg(feature = "cli")]
+fn formats(text: &str) -> Result<Vec<Format>, String> {
+    let mut formats = Vec::new();
+    for name in text.split(',').map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()) {
+        let named = match name.as_str() {
+            "both" => vec![Format::Srt, Format::Vtt],
+            name => vec![Format::from_name(name).ok_or_else(|| {
+                format!("`{name}` is no format; known are {}, both", Format::ALL.map(Format::name).join(", "))
+            })?],
+        };
+        for format in named {
+            if !formats.contains(&format) {
+                formats.push(format);
+            }
+        }
+    }
+    if formats.is_empty() { Err("names no format".to_owned()) } else { Ok(formats) }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod cli_tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    fn parsed(options: &[&str]) -> Result<Subtitle, clap::Error> {
+        let command = SubtitleOptions::augment_args(clap::Command::new("test").no_binary_name(true));
+        SubtitleOptions::from_arg_matches(&command.try_get_matches_from(options)?).map(Subtitle::from)
+    }
+
+    #[test]
+    fn without_options_the_defaults_stand() {
+        assert_eq!(parsed(&[]).unwrap(), Subtitle::default());
+    }
+
+    #[test]
+    fn options_go_over_the_preset() {
+        let shape = parsed(&["--preset", "short", "--max-words", "5"]).unwrap().shape;
+        assert_eq!(shape, Shape { words_max: Some(5), ..Shape::SHORT });
+        assert!(parsed(&["--preset", "tall"]).is_err());
+    }
+
+    #[test]
+    fn formats_are_named_once_each() {
+        use Format::*;
+        for (text, formats) in
+            [("both", vec![Srt, Vtt]), ("vtt,srt", vec![Vtt, Srt]), ("JSON, both,srt", vec![Json, Srt, Vtt])]
+        {
+            assert_eq!(parsed(&["--format", text]).unwrap().formats, formats, "{text}");
+        }
+        assert!(parsed(&["--format", "doc"]).is_err());
+        assert!(parsed(&["--format", ","]).is_err());
+    }
+}

@@ -16,26 +16,68 @@ pub struct ModelRef {
     pub english_only: bool,
 }
 
+// A type written with its whole path is no `Option` or `Vec` to clap's derive, but one value with a parser of its own.
 /// How to listen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Transcribe {
+    /// Model of speech: a name from `spindlectl models list`, or the path of a ggml file
+    #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL", default_value = "base", value_parser = cli::model))]
     pub model: ModelRef,
-    /// `None` = detect.
-    pub language: Option<String>,
-    /// Detection chooses among these; empty = all the model knows.
-    pub languages: Vec<String>,
-    /// Translate to English.
+    /// Language spoken: a code (`de`), an English name (`german`), or `auto` to detect it
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LANG", default_value = "auto", value_parser = cli::language))]
+    // `None` = detect.
+    pub language: std::option::Option<String>,
+    /// Languages that detection chooses among (`de,en`); all that the model knows, if left out
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LANG,…", default_value = "", hide_default_value = true, value_parser = cli::languages))]
+    pub languages: std::vec::Vec<String>,
+    /// Translate to English
+    #[cfg_attr(feature = "cli", arg(long))]
     pub translate: bool,
-    /// Text that sets the style and the spelling of names; given to every window.
+    /// Text that sets the style and the spelling of names; given to every window
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
     pub prompt: Option<String>,
-    /// Beams of the search at temperature 0; 1–8.
+    /// Beams of the search at temperature 0; 1–8
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = 5))]
     pub beam_size: u32,
-    /// Candidates at higher temperatures; 1–8.
+    /// Candidates at higher temperatures; 1–8
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = 5))]
     pub best_of: u32,
-    /// First temperature of the fallback ladder; 0–1.
+    /// First temperature of the fallback ladder; 0–1
+    #[cfg_attr(feature = "cli", arg(long, value_name = "T", default_value_t = 0.0))]
     pub temperature: f32,
-    /// Cut at silences and skip what is not speech.
+    /// Take silence and noise as they are, instead of cutting at silences and skipping what is not speech
+    #[cfg_attr(feature = "cli", arg(long = "no-vad", action = clap::ArgAction::SetFalse))]
     pub vad: bool,
+}
+
+/// Values of options as people write them.
+#[cfg(feature = "cli")]
+mod cli {
+    use super::ModelRef;
+
+    pub(super) fn model(text: &str) -> Result<ModelRef, String> {
+        match text.trim() {
+            "" => Err("names no model".to_owned()),
+            name => Ok(ModelRef { name: name.to_owned(), ..ModelRef::default() }),
+        }
+    }
+
+    pub(super) fn language(text: &str) -> Result<Option<String>, String> {
+        match text.trim() {
+            "auto" => Ok(None),
+            text => code(text).map(Some),
+        }
+    }
+
+    pub(super) fn languages(text: &str) -> Result<Vec<String>, String> {
+        text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(code).collect()
+    }
+
+    fn code(text: &str) -> Result<String, String> {
+        let unknown = || format!("`{text}` is no language whisper knows (`spindlectl models languages` lists them)");
+        crate::language::code_of(text).map(str::to_owned).ok_or_else(unknown)
+    }
 }
 
 /// Name of the artifact's file: the transcript as JSON.
@@ -93,5 +135,33 @@ impl Transcribe {
             return Err(format!("model `{}` knows English only; take one without `.en`", self.model.name));
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    fn parsed(options: &[&str]) -> Result<Transcribe, clap::Error> {
+        let command = Transcribe::augment_args(clap::Command::new("test").no_binary_name(true));
+        Transcribe::from_arg_matches(&command.try_get_matches_from(options)?)
+    }
+
+    #[test]
+    fn without_options_the_defaults_stand() {
+        assert_eq!(parsed(&[]).unwrap(), Transcribe::default());
+    }
+
+    #[test]
+    fn languages_are_named_by_code_or_name() {
+        for (text, code) in [("de", Some("de")), ("German", Some("de")), ("auto", None), ("haitian creole", Some("ht"))]
+        {
+            assert_eq!(parsed(&["--language", text]).unwrap().language.as_deref(), code, "{text}");
+        }
+        assert_eq!(parsed(&["--languages", "de, English"]).unwrap().languages, ["de", "en"]);
+        assert!(parsed(&["--language", "klingon"]).is_err());
+        assert!(!parsed(&["--no-vad"]).unwrap().vad);
     }
 }

@@ -1,0 +1,103 @@
+//! Questions to the daemon, one connection each, with answers of the type that was asked for. Prints nothing.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use spindle_shared::batch::BatchView;
+use spindle_shared::client::{Client, ClientError, Which};
+use spindle_shared::id::{BatchId, JobId};
+use spindle_shared::job::{JobState, JobView};
+use spindle_shared::wire::request::Request;
+use spindle_shared::wire::response::{HouseView, Response};
+
+use crate::fault::Fault;
+
+#[derive(Debug)]
+pub struct Daemon {
+    which: Which,
+    /// Found once: all questions of one command go to one daemon.
+    found: RefCell<Option<PathBuf>>,
+}
+
+impl Daemon {
+    pub fn new(which: Which) -> Self {
+        Daemon { which, found: RefCell::new(None) }
+    }
+
+    /// Where the daemon was found; `None` before the first question.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.found.borrow().clone()
+    }
+
+    pub fn connect(&self) -> Result<Client, ClientError> {
+        let known = self.found.borrow().clone();
+        match known {
+            Some(path) => Client::connect(&path),
+            None => {
+                let (path, client) = self.which.connect()?;
+                self.found.replace(Some(path));
+                Ok(client)
+            }
+        }
+    }
+
+    pub fn ask(&self, request: &Request) -> Result<Vec<Response>, Fault> {
+        Ok(self.connect()?.call(request)?)
+    }
+
+    pub fn house(&self) -> Result<HouseView, Fault> {
+        self.ask(&Request::House)?
+            .into_iter()
+            .find_map(|response| match response {
+                Response::House(house) => Some(house),
+                _ => None,
+            })
+            .ok_or_else(|| Fault::unexpected("the daemon's state"))
+    }
+
+    /// These batches, in the order named; one that isn't there is a fault.
+    pub fn batches(&self, ids: &[BatchId]) -> Result<Vec<BatchView>, Fault> {
+        let mut views = batches_of(self.ask(&Request::Batches(ids.to_vec()))?);
+        let mut named = Vec::with_capacity(ids.len());
+        for id in ids {
+            let at = views.iter().position(|view| view.id == *id);
+            named.push(views.swap_remove(at.ok_or_else(|| Fault::not_found(format!("there is no batch {id}")))?));
+        }
+        Ok(named)
+    }
+
+    pub fn batch(&self, id: BatchId) -> Result<BatchView, Fault> {
+        self.batches(&[id])?.pop().ok_or_else(|| Fault::not_found(format!("there is no batch {id}")))
+    }
+
+    /// All jobs of a batch in these states (none = all), in input order.
+    pub fn jobs(&self, batch: BatchId, states: Vec<JobState>) -> Result<Vec<JobView>, Fault> {
+        Ok(jobs_of(self.ask(&Request::Jobs { batch, states, from: 1, limit: u32::MAX })?))
+    }
+
+    pub fn job(&self, id: JobId) -> Result<JobView, Fault> {
+        jobs_of(self.ask(&Request::Job(id))?).pop().ok_or_else(|| Fault::not_found(format!("there is no job {id}")))
+    }
+}
+
+pub fn batches_of(responses: Vec<Response>) -> Vec<BatchView> {
+    responses
+        .into_iter()
+        .filter_map(|response| match response {
+            Response::Batches(batches) => Some(batches),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+pub fn jobs_of(responses: Vec<Response>) -> Vec<JobView> {
+    responses
+        .into_iter()
+        .filter_map(|response| match response {
+            Response::Jobs(jobs) => Some(jobs),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}

@@ -1,0 +1,281 @@
+//! What people name on the command line: ids and ranges of ids, tags, durations, users. Asks no daemon.
+
+use std::str::FromStr;
+
+use spindle_shared::batch::{BatchState, Priority};
+use spindle_shared::id::{BatchId, JobId, Target};
+use spindle_shared::limits::{NAME_BYTES_MAX, TARGETS_MAX};
+use spindle_shared::wire::request::{BatchFilter, Selection};
+
+use crate::fault::Fault;
+
+/// `3`, `12/3`, `5-8`, `12/3-7`, and lists of these with commas; each thing once, in the order named.
+pub fn targets(words: &[String]) -> Result<Vec<Target>, Fault> {
+    let mut targets = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for piece in words.iter().flat_map(|word| word.split(',')).filter(|piece| !piece.is_empty()) {
+        for target in range(piece)? {
+            if seen.insert(target) {
+                targets.push(target);
+            }
+        }
+        if targets.len() > TARGETS_MAX {
+            return Err(Fault::usage(format!("more than {TARGETS_MAX} ids are named")));
+        }
+    }
+    Ok(targets)
+}
+
+/// Batches only.
+pub fn batches(words: &[String]) -> Result<Vec<BatchId>, Fault> {
+    targets(words)?
+        .into_iter()
+        .map(|target| match target {
+            Target::Batch(batch) => Ok(batch),
+            Target::Job(job) => Err(Fault::usage(format!("`{job}` is a job; this takes batches"))
+                .hint(format!("the batch is {}", job.batch))),
+        })
+        .collect()
+}
+
+fn range(piece: &str) -> Result<Vec<Target>, Fault> {
+    let told = |error: spindle_shared::id::BadTarget| Fault::usage(error.to_string());
+    let Some((first, last)) = piece.split_once('-').filter(|(first, _)| !first.is_empty()) else {
+        return Ok(vec![piece.parse().map_err(told)?]);
+    };
+    let first: Target = first.parse().map_err(told)?;
+    let last: u64 =
+        last.parse().map_err(|_| Fault::usage(format!("`{piece}` is no range of ids (`5-8`, `12/3-7`)")))?;
+    let from = match first {
+        Target::Batch(batch) => batch.0,
+        Target::Job(job) => u64::from(job.index),
+    };
+    if last < from {
+        return Err(Fault::usage(format!("the range `{piece}` ends before it begins")));
+    }
+    if last - from >= TARGETS_MAX as u64 {
+        return Err(Fault::usage(format!("the range `{piece}` has more than {TARGETS_MAX} ids")));
+    }
+    (from..=last)
+        .map(|number| match first {
+            Target::Batch(_) => Ok(Target::Batch(BatchId(number))),
+            Target::Job(job) => u32::try_from(number)
+                .map(|index| Target::Job(JobId { index, ..job }))
+                .map_err(|_| Fault::usage(format!("`{piece}` goes beyond the last possible job"))),
+        })
+        .collect()
+}
+
+/// `KEY=VALUE`.
+pub fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a tag is KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("a tag is KEY=VALUE; its key is empty".to_owned());
+    }
+    Ok((short(key)?, short(value)?))
+}
+
+/// A name, a key: not empty and within the limit.
+pub fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("is empty".to_owned());
+    }
+    short(text)
+}
+
+fn short(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=NAME_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("has {bytes} bytes, more than {NAME_BYTES_MAX}")),
+    }
+}
+
+pub fn batch_state(text: &str) -> Result<BatchState, String> {
+    BatchState::from_name(text)
+        .ok_or_else(|| format!("known states are {}", BatchState::ALL.map(BatchState::name).join(", ")))
+}
+
+pub fn job_state(text: &str) -> Result<spindle_shared::job::JobState, String> {
+    use spindle_shared::job::JobState;
+    JobState::from_name(text)
+        .ok_or_else(|| format!("known states are {}", JobState::ALL.map(JobState::name).join(", ")))
+}
+
+pub fn priority(text: &str) -> Result<Priority, String> {
+    Priority::from_str(text)
+}
+
+/// `90`, `90s`, `5m`, `1h30m`, `500ms`, `7d` in milliseconds; a bare number is seconds.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no duration: 90, 90s, 5m, 1h30m");
+    let text_of_time = text.trim();
+    if text_of_time.starts_with(['-', '+']) {
+        return Err(wrong());
+    }
+    if let Ok(seconds) = text_of_time.parse::<f64>() {
+        let ms = seconds * 1_000.0;
+        return match ms.is_finite() && ms >= 1.0 && ms < 1e15 {
+            true => Ok(ms.round() as u64),
+            false => Err(wrong()),
+        };
+    }
+    // Days have no fixed length to a calendar; here they are 24 hours.
+    let (days, rest) = match text_of_time.split_once('d') {
+        Some((days, rest)) => (days.trim().parse::<u32>().map_err(|_| wrong())?, rest.trim()),
+        None => (0, text_of_time),
+    };
+    let rest_ms = match rest {
+        "" => 0,
+        rest => {
+            let rest: jiff::SignedDuration = rest.parse().map_err(|_| wrong())?;
+            u64::try_from(rest.as_millis()).map_err(|_| wrong())?
+        }
+    };
+    match u64::from(days) * 86_400_000 + rest_ms {
+        0 => Err(wrong()),
+        ms => Ok(ms),
+    }
+}
+
+/// A user's name or number.
+pub fn user(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    users
+        .lines()
+        .filter_map(passwd_row)
+        .find(|(name, _)| *name == text)
+        .map(|(_, id)| id)
+        .ok_or_else(|| format!("there is no user `{text}`"))
+}
+
+/// Name of a user, or the number where the system knows none.
+pub fn user_name(id: u32) -> String {
+    static USERS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let users = USERS.get_or_init(|| std::fs::read_to_string("/etc/passwd").unwrap_or_default());
+    users
+        .lines()
+        .filter_map(passwd_row)
+        .find(|(_, known)| *known == id)
+        .map_or_else(|| id.to_string(), |(name, _)| name.to_owned())
+}
+
+fn passwd_row(line: &str) -> Option<(&str, u32)> {
+    let mut fields = line.split(':');
+    let name = fields.next()?;
+    Some((name, fields.nth(1)?.parse().ok()?))
+}
+
+/// Which batches or jobs an action is about.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Chosen {
+    /// Batches (`3`, `5-8`) or jobs (`12/3`, `12/3-7`)
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// Batches chosen by what they are.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Filter {
+    /// Every batch
+    #[arg(long)]
+    pub all: bool,
+    /// Batches in this state; may be given several times
+    #[arg(long, value_name = "STATE", value_parser = batch_state, value_delimiter = ',')]
+    pub state: Vec<BatchState>,
+    /// Batches with this tag; may be given several times, all must fit
+    #[arg(long, value_name = "K=V", value_parser = tag)]
+    pub tag: Vec<(String, String)>,
+}
+
+impl Chosen {
+    /// What was chosen; `None` where nothing was named at all.
+    pub fn selection(&self) -> Result<Option<Selection>, Fault> {
+        let Filter { all, state, tag } = &self.filter;
+        let filtered = *all || !state.is_empty() || !tag.is_empty();
+        match (self.ids.is_empty(), filtered) {
+            (false, true) => Err(Fault::usage("name ids, or choose with --all, --state and --tag; not both")),
+            (false, false) => targets(&self.ids).map(|targets| Some(Selection::Targets(targets))),
+            (true, true) => Ok(Some(Selection::Matching(BatchFilter {
+                states: state.clone(),
+                tags: tag.clone(),
+                ..BatchFilter::default()
+            }))),
+            (true, false) => Ok(None),
+        }
+    }
+
+    pub fn required(&self) -> Result<Selection, Fault> {
+        self.selection()?.ok_or_else(|| {
+            Fault::usage("no batch or job is named")
+                .hint("name ids (`3 5-8 12/3`), or choose with --all, --state or --tag")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(words: &[&str]) -> Result<String, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        targets(&words)
+            .map(|targets| targets.iter().map(Target::to_string).collect::<Vec<_>>().join(" "))
+            .map_err(|fault| fault.message)
+    }
+
+    #[test]
+    fn ids_come_singly_in_lists_and_in_ranges() {
+        for (words, expected) in [
+            (&["3", "5-8"][..], "3 5 6 7 8"),
+            (&["12/3-5"], "12/3 12/4 12/5"),
+            (&["3,5-6", "12/1"], "3 5 6 12/1"),
+            (&["5-7", "6"], "5 6 7"),
+            (&["4-4"], "4"),
+        ] {
+            assert_eq!(shown(words).as_deref(), Ok(expected), "{words:?}");
+        }
+        for words in
+            [&["0"][..], &["-3"], &["8-5"], &["3-"], &["a-b"], &["1-99999999"], &["12/gather"], &["1/2-4294967296"]]
+        {
+            assert!(shown(words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, ms) in [
+            ("90", 90_000),
+            ("1.5", 1_500),
+            ("90s", 90_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("7d", 604_800_000),
+            ("1d 2h", 93_600_000),
+        ] {
+            assert_eq!(duration_ms(text), Ok(ms), "{text}");
+        }
+        for text in ["", "0", "-1", "-5m", "soon", "nan", "inf", "1e300", "5 apples", "0s"] {
+            assert!(duration_ms(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_have_a_key() {
+        assert_eq!(tag("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(tag("a="), Ok(("a".to_owned(), String::new())));
+        assert!(tag("a").is_err() && tag("=b").is_err());
+        assert!(tag(&format!("a={}", "x".repeat(201))).is_err());
+    }
+
+    #[test]
+    fn root_is_known_by_name_and_number() {
+        assert_eq!(user("0"), Ok(0));
+        assert_eq!(user_name(4_000_000_000), "4000000000");
+    }
+}

@@ -1,0 +1,6 @@
+//! What the daemon tells, made fit to print: for scripts (json) and for people (human, table).
+
+pub mod human;
+pub mod json;
+pub mod progress;
+pub mod table;

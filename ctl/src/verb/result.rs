@@ -1,0 +1,89 @@
+//! `result`: what came of a batch or a job that has ended.
+
+use spindle_shared::batch::BatchView;
+use spindle_shared::exit;
+use spindle_shared::id::{BatchId, JobId, Target};
+use spindle_shared::job::JobView;
+
+use crate::Context;
+use crate::fault::Fault;
+use crate::follow::{batch_code, job_code};
+use crate::output::human;
+use crate::output::json::{BatchJson, JobJson, ResultJson, SummaryJson};
+
+/// Shows the result of a batch or a job that has ended; exits 10 where it hasn't
+#[derive(Debug, clap::Args)]
+pub struct ResultOf {
+    /// The batch (`12`) or the job (`12/3`)
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+impl ResultOf {
+    pub fn run(self, context: &Context) -> Result<u8, Fault> {
+        match self.id.parse().map_err(|error: spindle_shared::id::BadTarget| Fault::usage(error.to_string()))? {
+            Target::Batch(id) => of_batch(context, id),
+            Target::Job(id) => of_job(context, id),
+        }
+    }
+}
+
+fn of_batch(context: &Context, id: BatchId) -> Result<u8, Fault> {
+    let batch = context.daemon.batch(id)?;
+    if !batch.state.is_terminal() {
+        let counts = &batch.counts;
+        let message = format!(
+            "batch {id} is not finished: {}, {} of {} jobs have ended",
+            batch.state.name(),
+            counts.ended(),
+            counts.total()
+        );
+        return Err(not_finished(message)
+            .hint(format!("`spindlectl wait {id}`; ended jobs have results: `spindlectl result {id}/1`")));
+    }
+    let jobs = context.daemon.jobs(id, Vec::new())?;
+    context.console.either(|| result_json(&batch, &jobs), || text(context, &batch, &jobs))?;
+    Ok(batch_code(&batch))
+}
+
+fn of_job(context: &Context, id: JobId) -> Result<u8, Fault> {
+    let job = context.daemon.job(id)?;
+    if !job.state.is_terminal() {
+        let message = format!("job {id} is not finished: {}, at {}", job.state.name(), human::escaped(&job.stage));
+        return Err(not_finished(message).hint(format!("`spindlectl wait {id}`")));
+    }
+    context.console.either(|| JobJson::from(&job), || human::job_text(&job, human::now()))?;
+    Ok(job_code(job.state))
+}
+
+fn not_finished(message: String) -> Fault {
+    Fault::new(exit::NOT_FINISHED, "not_finished", message)
+}
+
+pub fn result_json(batch: &BatchView, jobs: &[JobView]) -> ResultJson {
+    ResultJson {
+        batch: BatchJson::new(batch, human::now()),
+        jobs: jobs.iter().map(JobJson::from).collect(),
+        gather: None,
+        summary: SummaryJson::new(batch, jobs),
+    }
+}
+
+fn text(context: &Context, batch: &BatchView, jobs: &[JobView]) -> String {
+    let now = human::now();
+    let summary = SummaryJson::new(batch, jobs);
+    let mut rows = Vec::new();
+    if let (Some(mean), Some(fastest), Some(slowest)) = (summary.mean_seconds, summary.fastest, summary.slowest) {
+        let [mean, fastest, slowest] = [mean, fastest, slowest].map(human::seconds);
+        rows.push(("per job", format!("{mean} on average, {fastest} to {slowest}")));
+    }
+    if let Some(speed) = summary.media_throughput {
+        rows.push(("speed", format!("{speed:.1} × real time")));
+    }
+    format!(
+        "{}{}\n{}",
+        human::batch_text(batch, now),
+        human::block(&rows),
+        human::job_table(jobs, now, context.console.colour)
+    )
+}

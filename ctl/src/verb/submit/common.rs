@@ -1,0 +1,378 @@
+//! What every recipe's submission has in common: inputs, where outputs go, how the batch runs, and what is done after.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
+use spindle_shared::exit;
+use spindle_shared::id::Target;
+use spindle_shared::intake::{self, Intake, ListFile, Problem};
+use spindle_shared::job::{Input, OutputPlan};
+use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
+use spindle_shared::output::{self, Candidates, Placed};
+use spindle_shared::stage::Stage;
+use spindle_shared::wire::request::Submission;
+use spindle_shared::wire::response::{PlannedJob, Response, Submitted};
+
+use super::RecipeOptions;
+use super::overrides::Overrides;
+use super::send::send;
+use crate::Context;
+use crate::fault::Fault;
+use crate::follow::{Course, Display, Ending, detach_on_interrupt, follow};
+use crate::named;
+use crate::output::human;
+use crate::output::json::{BatchJson, PlanJson, PlannedJson, SubmitJson};
+use crate::output::progress::{ProgressFile, Stream};
+use crate::output::table::{Align, Table};
+use crate::verb::wait::conclude;
+use crate::verb::watch::{JOBS_SHOWN, display};
+
+/// Problems and files listed before the rest is counted.
+const LISTED_MAX: usize = 20;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Batch options")]
+pub struct Common {
+    /// Files, and with -r folders
+    #[arg(value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// Take the recordings and videos in folders, and in folders in them
+    #[arg(short, long)]
+    recurse: bool,
+    /// Take inputs from a list: lines of text (`#` begins a comment), .csv with a header, or .jsonl; columns beside
+    /// `input` are options of the recipe for that input; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
+    /// Folder for outputs; otherwise they land beside their inputs
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// 0–100, smaller runs first; or urgent, high, normal, low, idle
+    #[arg(short, long, value_name = "P", default_value = "normal", value_parser = named::priority)]
+    priority: Priority,
+    /// Jobs at work at the same time; 1–64 [default: depends on the recipe]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(PARALLEL_MAX)))]
+    parallel: Option<u32>,
+    /// A name for people
+    #[arg(long, value_parser = named::name)]
+    name: Option<String>,
+    /// A tag to find the batch by; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = named::tag)]
+    tag: Vec<(String, String)>,
+    /// Tries after the first, for failures that may pass; otherwise each kind of failure has its own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    retries: Option<u32>,
+    /// Longest time for one stage of one job: `90`, `5m`, `1h30m`
+    #[arg(long, value_name = "DUR", value_parser = named::duration_ms)]
+    timeout: Option<u64>,
+    /// Skip inputs whose outputs are there and were made from the same input in the same way
+    #[arg(long, conflicts_with = "force")]
+    skip_existing: bool,
+    /// Replace whatever has an output's name
+    #[arg(long)]
+    force: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long, conflicts_with_all = ["wait", "follow", "progress_file"])]
+    dry_run: bool,
+    /// Wait for the end, and exit as `wait` does
+    #[arg(long)]
+    wait: bool,
+    /// Wait for the end and show progress
+    #[arg(long)]
+    follow: bool,
+    /// Wait for the end and keep the batch's state in this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    progress_file: Option<PathBuf>,
+    /// The same key gives the same batch: a submission repeated by mistake is taken once
+    #[arg(long, value_parser = named::name)]
+    key: Option<String>,
+}
+
+/// Finds the inputs, plans the outputs, submits, and stays if it was asked to.
+pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -> Result<u8, Fault> {
+    let matches = context
+        .matches
+        .subcommand_matches("submit")
+        .and_then(|submit| submit.subcommand_matches(R::NAME))
+        .ok_or_else(|| Fault::error("the command line lost its recipe"))?;
+    let recipe = options.recipe(common.force).map_err(Fault::usage)?;
+    let mut overrides = Overrides::new::<R>(matches, common.force);
+    let inputs = inputs::<R>(context, &common, &recipe.map, &mut overrides)?;
+    if common.tag.len() > TAGS_MAX {
+        return Err(Fault::usage(format!("{} tags are more than {TAGS_MAX}", common.tag.len())));
+    }
+    let spec = BatchSpec {
+        recipe,
+        name: common.name.clone(),
+        tags: common.tag.clone(),
+        priority: common.priority,
+        parallel: common.parallel.unwrap_or(R::PARALLEL),
+        retries: common.retries,
+        timeout_ms: common.timeout,
+        key: common.key.clone(),
+        on_existing: match (common.skip_existing, common.force) {
+            (true, _) => OnExisting::Skip,
+            (false, true) => OnExisting::Force,
+            (false, false) => OnExisting::Refuse,
+        },
+    };
+    if common.dry_run {
+        return dry_run(context, spec, &inputs);
+    }
+    if let Some(path) = &common.progress_file {
+        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        if !folder.is_some_and(|folder| folder.is_dir()) || path.is_dir() {
+            return Err(Fault::usage(format!("--progress-file {}: its folder isn't there", shown(path))));
+        }
+    }
+    let submitted = send(context, spec, &inputs)?;
+    stay(context, &submitted, &common)
+}
+
+/// Inputs with their outputs' places and names that are taken already.
+fn inputs<R: RecipeOptions>(
+    context: &Context,
+    common: &Common,
+    stages: &[Stage],
+    overrides: &mut Overrides,
+) -> Result<Vec<Submission>, Fault> {
+    let columns = overrides.columns();
+    let intake = Intake { recurse: common.recurse, extensions: R::EXTENSIONS, columns: &columns };
+    let lists: Vec<ListFile> = common
+        .from
+        .iter()
+        .map(|path| if path == Path::new("-") { ListFile::Standard } else { ListFile::File(path.clone()) })
+        .collect();
+    if lists.iter().filter(|list| **list == ListFile::Standard).count() > 1 {
+        return Err(Fault::usage("standard input can be read once only: `--from -` is given twice"));
+    }
+    let taken_in = intake.take(&common.inputs, &lists).map_err(|problems| wrong_inputs(&problems))?;
+    tell_dropped(context, &taken_in.dropped);
+    let found = taken_in.found;
+    if found.is_empty() {
+        let fault = Fault::usage("there are no inputs");
+        return Err(match common.inputs.is_empty() && common.from.is_empty() {
+            true => fault.hint("name files, folders with -r, or a list with --from"),
+            false => fault,
+        });
+    }
+
+    let mut problems = Vec::new();
+    let mut own_stages = Vec::with_capacity(found.len());
+    for input in &found {
+        own_stages.push(match input.overrides.as_slice() {
+            [] => None,
+            row => match overrides.stages::<R>(row) {
+                Ok(stages) => Some(stages),
+                Err(why) => {
+                    let path = Some(input.path.as_path().into());
+                    problems.push(Problem { origin: input.origin.clone(), path, why });
+                    None
+                }
+            },
+        });
+    }
+    if !problems.is_empty() {
+        return Err(wrong_inputs(&problems));
+    }
+
+    let directory = output_folder(common.output.as_deref())?;
+    let placed: Vec<Placed<'_>> =
+        found.iter().map(|input| Placed { path: &input.path, root: input.root.as_deref() }).collect();
+    let plans = output::plan(&placed, directory.as_deref());
+    let folders: BTreeSet<_> = plans.iter().map(|plan| &plan.directory).collect();
+    let closed: Vec<String> = folders
+        .into_iter()
+        .filter_map(|folder| intake::writable(folder.as_path()).err().map(|why| format!("{folder}: {why}")))
+        .collect();
+    if !closed.is_empty() {
+        return Err(listed("output folders can't be used", &closed).hint("name another with -o"));
+    }
+
+    let candidates: Vec<(&OutputPlan, Candidates)> = plans
+        .iter()
+        .zip(&own_stages)
+        .map(|(plan, own)| (plan, candidates(plan, own.as_deref().unwrap_or(stages))))
+        .collect();
+    let taken = intake::taken(&candidates);
+    drop(candidates);
+    Ok(found
+        .into_iter()
+        .zip(plans)
+        .zip(own_stages)
+        .zip(taken)
+        .map(|(((input, output), stages), taken)| Submission {
+            input: Input::File { path: input.path.into(), identity: input.identity },
+            output,
+            stages,
+            taken,
+        })
+        .collect())
+}
+
+/// Names that a job with these stages may publish under.
+fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
+    let mut language = None;
+    let mut suffix = true;
+    let mut extensions = Vec::new();
+    for stage in stages {
+        match stage {
+            Stage::Transcribe(transcribe) if transcribe.translate => language = Some("en"),
+            Stage::Transcribe(transcribe) => language = transcribe.language.as_deref(),
+            Stage::Subtitle(subtitle) => extensions = subtitle.formats.iter().map(|format| format.name()).collect(),
+            Stage::Publish(publish) => suffix = publish.language_suffix,
+            Stage::Identify(_) | Stage::Decode(_) | Stage::Pull(_) => {}
+        }
+    }
+    output::candidates(plan, language, suffix, &extensions)
+}
+
+fn output_folder(named: Option<&Path>) -> Result<Option<PathBuf>, Fault> {
+    let Some(folder) = named else { return Ok(None) };
+    if folder.to_string_lossy().contains("://") && !folder.exists() {
+        return Err(Fault::usage(format!(
+            "-o {}: is an address; outputs go to folders of this machine",
+            shown(folder)
+        )));
+    }
+    std::path::absolute(folder).map(Some).map_err(|error| Fault::usage(format!("-o {}: {error}", shown(folder))))
+}
+
+fn shown(path: &Path) -> String {
+    human::escaped(&path.to_string_lossy())
+}
+
+fn wrong_inputs(problems: &[Problem]) -> Fault {
+    listed("inputs can't be taken", &problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// One problem on the error's own line; several below it, the first twenty in full.
+fn listed(what: &str, problems: &[String]) -> Fault {
+    match problems {
+        [one] => Fault::usage(one.clone()),
+        several => {
+            let mut message = format!("{} {what}:", several.len());
+            for problem in several.iter().take(LISTED_MAX) {
+                message.push_str("\n  ");
+                message.push_str(problem);
+            }
+            if several.len() > LISTED_MAX {
+                message.push_str(&format!("\n  … and {} more", several.len() - LISTED_MAX));
+            }
+            Fault::usage(message)
+        }
+    }
+}
+
+fn tell_dropped(context: &Context, dropped: &[Problem]) {
+    for problem in dropped.iter().take(LISTED_MAX) {
+        context.console.talk(format_args!("left out: {problem}"));
+    }
+    if dropped.len() > LISTED_MAX {
+        context.console.talk(format_args!("left out: {} more", dropped.len() - LISTED_MAX));
+    }
+}
+
+fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<u8, Fault> {
+    let recipe = spec.recipe.name.clone();
+    let parallel = spec.parallel;
+    let total = u32::try_from(inputs.len()).map_err(|_| Fault::usage("too many inputs"))?;
+    let planned: Vec<PlannedJob> = context
+        .daemon
+        .connect()?
+        .submit(spec, total, true, inputs.iter().cloned())?
+        .into_iter()
+        .filter_map(|response| match response {
+            Response::Planned(planned) => Some(planned),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let skipped = planned.iter().filter(|job| job.skipped_reason.is_some()).count();
+    // As long as the jobs at work at once take; unknown where one of them is.
+    let seconds: Option<f64> =
+        planned.iter().filter(|job| job.skipped_reason.is_none()).map(|job| job.estimated_seconds).sum();
+    let at_once = f64::from(parallel.min(total.max(1)));
+    let estimated_seconds = seconds.map(|seconds| (seconds / at_once).ceil());
+    context.console.either(
+        || PlanJson {
+            dry_run: true,
+            recipe,
+            total: planned.len(),
+            skipped,
+            estimated_seconds,
+            jobs: planned.iter().map(PlannedJson::from).collect(),
+        },
+        || {
+            let mut table =
+                Table::new(&[("JOB", Align::Right), ("INPUT", Align::Left), ("OUTPUTS OR REASON", Align::Left)]);
+            for job in &planned {
+                let outputs = job.outputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                let remark = job
+                    .skipped_reason
+                    .as_ref()
+                    .map_or(outputs, |reason| format!("skipped: {}", human::escaped(reason)));
+                table.row(vec![job.index.to_string().into(), job.input.to_string().into(), remark.into()]);
+            }
+            table.render(false)
+        },
+    )?;
+    let estimate = estimated_seconds.map(|seconds| format!(", about {}", human::seconds(seconds))).unwrap_or_default();
+    context.console.talk(format_args!("{} inputs, {skipped} skipped{estimate}; nothing was submitted", planned.len()));
+    Ok(exit::DONE)
+}
+
+/// Tells what was submitted, and follows it where that was asked for.
+fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8, Fault> {
+    let batch = &submitted.batch;
+    let stays = common.wait || common.follow || common.progress_file.is_some();
+    let console = context.console;
+    if !console.json {
+        console.data(&format!("{}\n", batch.id))?;
+    } else if !stays || common.follow {
+        console.document(&SubmitJson::from(submitted))?;
+    }
+    if submitted.repeated {
+        console.talk(format_args!("batch {} has this key already; nothing new was submitted", batch.id));
+    } else {
+        let skipped =
+            if batch.counts.skipped > 0 { format!(", {} skipped", batch.counts.skipped) } else { String::new() };
+        let estimate = submitted.estimated_seconds.map(|seconds| format!(", about {}", human::seconds(seconds)));
+        let estimate = estimate.unwrap_or_default();
+        console.talk(format_args!("batch {}: {} inputs{skipped}{estimate}", batch.id, batch.counts.total()));
+    }
+    if !stays {
+        return Ok(exit::DONE);
+    }
+    detach_on_interrupt(context, format!("let go; batch {} goes on", batch.id))?;
+    let mut displays: Vec<Box<dyn Display>> = Vec::new();
+    if common.follow {
+        displays.push(display(console, Stream::Err));
+    }
+    if let Some(path) = &common.progress_file {
+        displays.push(Box::new(ProgressFile::new(path, batch.id)));
+    }
+    let jobs = if common.follow { JOBS_SHOWN } else { 0 };
+    let course = Course { targets: vec![Target::Batch(batch.id)], jobs, ..Course::default() };
+    let ending = follow(context, &course, &mut displays)?;
+    if console.json
+        && let Ending::Ended(outcome) = &ending
+        && let Some(ended) = outcome.batches.first()
+    {
+        console.document(&EndedJson {
+            batch: BatchJson::new(ended, human::now()),
+            estimated_seconds: submitted.estimated_seconds,
+            repeated: submitted.repeated,
+        })?;
+    }
+    conclude(context, ending)
+}
+
+/// A submission that was waited for: the batch as it ended, with what `submit` says of it.
+#[derive(Debug, serde::Serialize)]
+struct EndedJson {
+    #[serde(flatten)]
+    batch: BatchJson,
+    estimated_seconds: Option<f64>,
+    repeated: bool,
+}

@@ -1,0 +1,53 @@
+//! `submit`: a new batch. Each recipe is a subcommand with its own options; what follows is the same for all.
+
+mod common;
+mod overrides;
+pub mod send;
+mod subtitles;
+
+use clap::{Args, Subcommand};
+
+use crate::Context;
+use crate::fault::Fault;
+
+/// Submits a new batch and prints its id
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct Submit {
+    #[command(subcommand)]
+    recipe: RecipeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum RecipeArgs {
+    /// Speech of recordings and videos to subtitles and transcripts
+    Subtitles(Box<Of<subtitles::Subtitles>>),
+}
+
+/// A recipe's own options, and those that every recipe has.
+#[derive(Debug, Args)]
+struct Of<R: RecipeOptions> {
+    #[command(flatten)]
+    options: R,
+    #[command(flatten)]
+    common: common::Common,
+}
+
+/// What `submit` must know of a recipe beside its options.
+trait RecipeOptions: Args {
+    const NAME: &'static str;
+    /// Jobs at work at the same time, unless `--parallel` says otherwise.
+    const PARALLEL: u32;
+    /// Taken from folders.
+    const EXTENSIONS: &'static [&'static str];
+
+    fn recipe(self, force: bool) -> Result<spindle_shared::recipe::Recipe, String>;
+}
+
+impl Submit {
+    pub fn run(self, context: &Context) -> Result<u8, Fault> {
+        match self.recipe {
+            RecipeArgs::Subtitles(of) => common::submit(context, of.options, of.common),
+        }
+    }
+}
