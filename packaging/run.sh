@@ -85,18 +85,19 @@ start_daemon() {
     say "starting the daemon; its log is $log"
     setsid "$bin/spindled" >>"$log" 2>&1 </dev/null &
     local daemon=$! deadline=$((SECONDS + 30))
-    until health; do
+    # A daemon that answers is there, whatever it says of itself.
+    until code=0 && { health || code=$?; } && [ "$code" != 5 ]; do
         if ! kill -0 "$daemon" 2>/dev/null; then
             tail -n 5 "$log" >&2
             die "the daemon ended at its start" "the whole log: $log"
         fi
         if [ "$SECONDS" -ge "$deadline" ]; then
-            "$ctl" health >&2 || true
             tail -n 5 "$log" >&2
             die "the daemon does not answer after 30 s" "the whole log: $log"
         fi
         sleep 0.05
     done
+    [ "$code" = 0 ] || "$ctl" health >&2 || true
 }
 
 # choose_model yours|sample: sets `model`.
@@ -141,6 +142,7 @@ take_demonstration() {
     local part="$models/.ggml-mini-tts.en.bin.$$.part"
     cp "$root/packaging/demo/ggml-mini-tts.en.bin" "$part"
     mv -n "$part" "$models/ggml-mini-tts.en.bin"
+    rm -f "$part"
 }
 
 # Digits, in phrases: what either model can hear.
@@ -153,9 +155,9 @@ make_sample() {
     mkdir -p "$samples"
     local speech="<speak>" phrase
     for phrase in "${PHRASES[@]}"; do
-        speech+="${phrase// /, }<break time=\"900ms\"/>"
+        speech+="$phrase<break time=\"900ms\"/>"
     done
-    espeak-ng -v en-us -s 130 -m -w "$samples/.digits.part.wav" "$speech</speak>" || die "espeak-ng could not speak the sample"
+    espeak-ng -v en-us -s 150 -m -w "$samples/.digits.part.wav" "$speech</speak>" || die "espeak-ng could not speak the sample"
     mv "$samples/.digits.part.wav" "$sample"
 }
 
