@@ -453,8 +453,8 @@ fn wait(context: &Context, long: Duration) -> Result<(), Halt> {
 mod tests {
     use std::collections::VecDeque;
     use std::io::{BufRead, BufReader};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::sync::{Arc, Mutex};
     use std::thread::JoinHandle;
@@ -491,7 +491,9 @@ mod tests {
         asked: Arc<Mutex<Vec<Option<String>>>>,
         half_sent: Receiver<()>,
         thread: Option<JoinHandle<()>>,
-        address: std::net::SocketAddr,
+        address: SocketAddr,
+        /// Steps that no connection has come for yet.
+        left: Arc<AtomicUsize>,
     }
 
     impl Server {
@@ -502,14 +504,16 @@ mod tests {
             let asked = Arc::new(Mutex::new(Vec::new()));
             let (half, half_sent) = channel();
             let mut steps: VecDeque<Step> = steps.into_iter().collect();
-            let (body, log) = (body.to_vec(), Arc::clone(&asked));
+            let left = Arc::new(AtomicUsize::new(steps.len()));
+            let (body, log, counter) = (body.to_vec(), Arc::clone(&asked), Arc::clone(&left));
             let thread = std::thread::spawn(move || {
                 while let Some(step) = steps.pop_front() {
                     let (stream, _) = listener.accept().unwrap();
+                    counter.fetch_sub(1, Ordering::SeqCst);
                     serve(stream, &body, step, &log, &half);
                 }
             });
-            Server { url: format!("http://{address}/model"), asked, half_sent, thread: Some(thread), address }
+            Server { url: format!("http://{address}/model"), asked, half_sent, thread: Some(thread), address, left }
         }
 
         fn asked(&self) -> Vec<Option<String>> {
@@ -520,11 +524,10 @@ mod tests {
     impl Drop for Server {
         /// Unused steps are used up, so that no thread is left behind.
         fn drop(&mut self) {
-            let thread = self.thread.take().unwrap();
-            while !thread.is_finished() {
+            for _ in 0..self.left.load(Ordering::SeqCst) {
                 drop(TcpStream::connect(self.address));
             }
-            thread.join().unwrap();
+            self.thread.take().unwrap().join().unwrap();
         }
     }
 
