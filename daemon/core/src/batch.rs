@@ -101,6 +101,11 @@ impl Job {
         }
     }
 
+    /// Its progress in billionths: a sum of them is exact.
+    fn parts(&self) -> u64 {
+        (f64::from(self.open.progress) * 1e9) as u64
+    }
+
     /// Whether it counts among the batch's parallel jobs.
     pub fn is_at_work(&self) -> bool {
         !matches!(self.place, Place::Waiting | Place::Delayed { keeps: false, .. })
@@ -129,7 +134,11 @@ pub struct Batch {
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
-    pub running: u32,
+    pub running: BTreeSet<u32>,
+    /// Jobs that look otherwise than told; told at the end of the step.
+    pub changed: BTreeSet<u32>,
+    /// Sum of the active jobs' progress, in billionths.
+    parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
 }
@@ -156,7 +165,9 @@ impl Batch {
             ready: BTreeMap::new(),
             active: BTreeSet::new(),
             at_work: 0,
-            running: 0,
+            running: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            parts: 0,
             shown_progress: 0.0,
         }
     }
@@ -181,6 +192,7 @@ impl Batch {
                 Some(behind) => {
                     let job = Job::new(*behind);
                     *batch.counts.slot(job.shown()) += 1;
+                    batch.parts += job.parts();
                     *cell = Cell::Active(Box::new(job));
                     batch.active.insert(index);
                     batch.back.insert(index);
@@ -212,13 +224,19 @@ impl Batch {
     /// Changes an active job and everything counted from it, in one place.
     pub fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
         let Some(Cell::Active(job)) = self.cells.get_mut((index as usize).checked_sub(1)?) else { return None };
-        let before = (job.shown(), job.place, job.is_at_work(), job.state.run().is_some());
+        let before = (job.shown(), job.place, job.is_at_work(), job.parts());
         let result = change(job);
-        let after = (job.shown(), job.place, job.is_at_work(), job.state.run().is_some());
+        let after = (job.shown(), job.place, job.is_at_work(), job.parts());
+        if job.state.run().is_some() {
+            self.running.insert(index);
+        } else {
+            self.running.remove(&index);
+        }
+        self.changed.insert(index);
+        self.parts = self.parts + after.3 - before.3;
         *self.counts.slot(before.0) -= 1;
         *self.counts.slot(after.0) += 1;
         self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
-        self.running = self.running + u32::from(after.3) - u32::from(before.3);
         if before.1 != after.1 {
             match before.1 {
                 Place::Ready(lane) => {
@@ -244,13 +262,30 @@ impl Batch {
         Some(result)
     }
 
+    /// Raises an active job's progress, which an event of its own tells; gives it.
+    pub fn advance(&mut self, index: u32, share: f32) -> Option<f32> {
+        let known = self.changed.contains(&index);
+        let progress = self.change(index, |job| {
+            job.open.progress = job.open.progress.max(share);
+            job.open.progress
+        });
+        if !known {
+            self.changed.remove(&index);
+        }
+        progress
+    }
+
     /// Takes an ended job's weight off: only its count stays.
     pub fn close(&mut self, index: u32) -> Option<Job> {
         self.change(index, |job| job.place = Place::Delayed { until: MonoMs(u64::MAX), keeps: false })?;
         self.active.remove(&index);
+        self.changed.remove(&index);
         let cell = self.cell(index)?;
         match std::mem::replace(cell, Cell::Ended) {
-            Cell::Active(job) => Some(*job),
+            Cell::Active(job) => {
+                self.parts -= job.parts();
+                Some(*job)
+            }
             Cell::Fresh | Cell::Ended => None,
         }
     }
@@ -260,6 +295,8 @@ impl Batch {
         *self.counts.slot(counted) -= 1;
         *self.counts.slot(job.shown()) += 1;
         self.active.insert(index);
+        self.changed.insert(index);
+        self.parts += job.parts();
         if job.place == Place::Waiting {
             self.back.insert(index);
         }
@@ -305,7 +342,7 @@ impl Batch {
         (!self.is_halted() && self.ready.get(&lane).is_some_and(|ready| !ready.is_empty())).then_some(Standing {
             priority: self.priority,
             owner: self.owner,
-            busy: self.running,
+            busy: self.running.len() as u32,
         })
     }
 
@@ -335,9 +372,7 @@ impl Batch {
         let now = if total == 0 {
             1.0
         } else {
-            let at_work: f64 =
-                self.active.iter().filter_map(|index| self.job(*index)).map(|job| f64::from(job.open.progress)).sum();
-            ((f64::from(self.counts.ended()) + at_work) / total as f64).min(1.0) as f32
+            ((f64::from(self.counts.ended()) + self.parts as f64 / 1e9) / total as f64).min(1.0) as f32
         };
         self.shown_progress = self.shown_progress.max(now);
         self.shown_progress
@@ -351,10 +386,8 @@ impl Batch {
     pub fn view(&mut self) -> BatchView {
         let progress = self.progress();
         let mut stages: BTreeMap<&'static str, u32> = BTreeMap::new();
-        for job in self.active.iter().filter_map(|index| self.job(*index)) {
-            if job.state.run().is_some()
-                && let Some(stage) = self.stages_of(job).get(job.stage)
-            {
+        for job in self.running.iter().filter_map(|index| self.job(*index)) {
+            if let Some(stage) = self.stages_of(job).get(job.stage) {
                 *stages.entry(stage.name()).or_default() += 1;
             }
         }

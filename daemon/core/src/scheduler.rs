@@ -80,7 +80,9 @@ pub struct Scheduler {
     now: Now,
     changes: Vec<Change>,
     effects: Vec<Effect>,
+    /// Batches to write down, and those that only look otherwise.
     dirty: BTreeSet<BatchId>,
+    changed: BTreeSet<BatchId>,
 }
 
 impl Scheduler {
@@ -110,6 +112,7 @@ impl Scheduler {
             changes: Vec::new(),
             effects: Vec::new(),
             dirty: BTreeSet::new(),
+            changed: BTreeSet::new(),
         };
         for stored in recovered.batches {
             scheduler.next_batch = scheduler.next_batch.max(stored.id.0 + 1);
@@ -178,14 +181,16 @@ impl Scheduler {
         }
         for (id, batch) in &self.batches {
             let mut counts = spindle_shared::batch::Counts::default();
-            let (mut at_work, mut running) = (0, 0);
-            for cell in &batch.cells {
+            let (mut at_work, mut running) = (0, BTreeSet::new());
+            for (at, cell) in batch.cells.iter().enumerate() {
                 match cell {
                     Cell::Fresh => counts.pending += 1,
                     Cell::Active(job) => {
                         *counts.slot(job.shown()) += 1;
                         at_work += u32::from(job.is_at_work());
-                        running += u32::from(job.state.run().is_some());
+                        if job.state.run().is_some() {
+                            running.insert(at as u32 + 1);
+                        }
                         match job.state.run() {
                             Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
                                 return Err(format!("batch {id} has a job in the unknown run {run}"));
@@ -207,9 +212,9 @@ impl Scheduler {
                     batch.total()
                 ));
             }
-            if (at_work, running) != (batch.at_work, batch.running) {
+            if at_work != batch.at_work || running != batch.running {
                 return Err(format!(
-                    "batch {id} counts {}/{} at work, recounted {at_work}/{running}",
+                    "batch {id} counts {} at work, {:?} running; recounted {at_work}, {running:?}",
                     batch.at_work, batch.running
                 ));
             }
@@ -234,6 +239,9 @@ impl Scheduler {
     /// Puts a batch where it belongs in the queue after any change of it.
     fn touch(&mut self, id: BatchId) {
         let Some(batch) = self.batches.get_mut(&id) else { return };
+        if !batch.changed.is_empty() {
+            self.changed.insert(id);
+        }
         if batch.at_work > 0 {
             self.at_work.insert(id);
         } else {
@@ -257,14 +265,24 @@ impl Scheduler {
     /// Starts what can start, closes batches that are through, and puts the step's effects in order: what must be durable first.
     fn finish_step(&mut self) -> Vec<Effect> {
         self.dispatch();
-        for id in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.extend(&dirty);
+        for id in changed {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
+            let jobs = std::mem::take(&mut batch.changed);
+            let jobs: Vec<_> = jobs.into_iter().filter_map(|index| batch.job_view(index)).collect();
             let ended = batch.counts.all_ended();
             if ended && batch.finished_at.is_none() {
                 batch.finished_at = Some(self.now.wall);
             }
-            let (status, view) = (batch.status(), batch.view());
-            self.changes.push(Change::BatchChanged(id, status));
+            if dirty.contains(&id) {
+                self.changes.push(Change::BatchChanged(id, batch.status()));
+            }
+            let view = batch.view();
+            for job in jobs {
+                self.publish(Fact::Job(Box::new(job)));
+            }
             self.publish(Fact::Batch(Box::new(view)));
             if ended {
                 self.touch(id);

@@ -389,8 +389,8 @@ impl Scheduler {
                 let state = batch.state().name().to_owned();
                 match halted {
                     Some((why, advice)) => (state, why, advice),
-                    None if batch.running > 0 => {
-                        (state, format!("{} of its jobs run, {} wait", batch.running, counts.pending), None)
+                    None if !batch.running.is_empty() => {
+                        (state, format!("{} of its jobs run, {} wait", batch.running.len(), counts.pending), None)
                     }
                     None => (
                         state,

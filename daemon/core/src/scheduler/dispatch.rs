@@ -211,11 +211,10 @@ impl Scheduler {
             job.state = state;
             job.place = Place::Working;
             job.open.attempts += 1;
-            let first = job.open.started_at.is_none();
             job.open.started_at = job.open.started_at.or(Some(wall));
-            (job.open.detail.clone(), job.open.alone, job.identity, first)
+            (job.open.detail.clone(), job.open.alone, job.identity)
         });
-        let Some((detail, alone, identity, first)) = started else { return };
+        let Some((detail, alone, identity)) = started else { return };
         self.run_counter += 1;
         let lane = stage.facts().lane;
         *self.used.entry(lane).or_default() += 1;
@@ -227,9 +226,7 @@ impl Scheduler {
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
         }
-        // The first start changes how the batch looks; it is told, and written with the next commit.
-        let view = batch.view();
-        let job_view = batch.job_view(id.index);
+        // That it runs promises nothing: it is told, and written with the next commit.
         self.effects.push(Effect::Start(Box::new(Start {
             run,
             job: id,
@@ -241,18 +238,14 @@ impl Scheduler {
             alone,
             timeout_ms,
         })));
-        if first {
-            self.publish(Fact::Batch(Box::new(view)));
-        }
-        if let Some(view) = job_view {
-            self.publish(Fact::Job(Box::new(view)));
-        }
         self.touch(id.batch);
     }
 
     pub(super) fn progress(&mut self, run: RunId, done: f32) {
         let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
-        let Some(share) = self.note_progress(id, done) else { return };
+        let Some(before) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) else { return };
+        let before = before.open.progress;
+        let Some(share) = self.note_progress(id, done).filter(|share| *share > before) else { return };
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
         let batch_done = batch.progress();
@@ -269,10 +262,7 @@ impl Scheduler {
         let total: u32 = weights.iter().sum();
         let done = if done.is_finite() { done.clamp(0.0, 1.0) } else { 0.0 };
         let share = (before as f32 + own * done) / total.max(1) as f32;
-        batch.change(id.index, |job| {
-            job.open.progress = job.open.progress.max(share);
-            job.open.progress
-        })
+        batch.advance(id.index, share)
     }
 
     /// What waited for its time and has it now.

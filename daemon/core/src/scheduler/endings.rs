@@ -105,7 +105,6 @@ impl Scheduler {
             job.worker = None;
         });
         self.dirty.insert(id.batch);
-        self.tell(id);
         true
     }
 
@@ -166,7 +165,6 @@ impl Scheduler {
         self.delayed.insert((until, id));
         self.dirty.insert(id.batch);
         self.write_open(id);
-        self.tell(id);
         self.touch(id.batch);
     }
 
@@ -382,12 +380,6 @@ impl Scheduler {
     fn write_open(&mut self, id: JobId) {
         if let Some(job) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) {
             self.changes.push(Change::JobOpen(id, Box::new(job.open.clone())));
-        }
-    }
-
-    fn tell(&mut self, id: JobId) {
-        if let Some(view) = self.batches.get(&id.batch).and_then(|batch| batch.job_view(id.index)) {
-            self.publish(Fact::Job(Box::new(view)));
         }
     }
 }
