@@ -43,6 +43,15 @@ struct Run {
     address: Option<ContentHash>,
 }
 
+/// An artifact as the jobs see it that have it on their way.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    jobs: u32,
+    /// Goes when the last of them ends.
+    transient: bool,
+    stored: bool,
+}
+
 /// An answer that waits for runs to be over.
 #[derive(Debug)]
 struct Awaiting {
@@ -72,8 +81,8 @@ pub struct Scheduler {
     /// Runs by the address they make.
     making: HashMap<ContentHash, RunId>,
     held: HashMap<ContentHash, BTreeSet<JobId>>,
-    /// Jobs at work that may read an artifact which goes when the last of them ends.
-    readers: HashMap<ContentHash, u32>,
+    /// Artifacts that jobs on their way may make or read.
+    wanted: HashMap<ContentHash, Wanted>,
     awaiting: Vec<Awaiting>,
     alerts: Vec<String>,
     /// Of the step in progress.
@@ -105,7 +114,7 @@ impl Scheduler {
             delayed: BTreeSet::new(),
             making: HashMap::new(),
             held: HashMap::new(),
-            readers: HashMap::new(),
+            wanted: HashMap::new(),
             awaiting: Vec::new(),
             alerts: Vec::new(),
             now,
@@ -178,6 +187,16 @@ impl Scheduler {
             if counted > self.slots_of(lane) {
                 return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
             }
+        }
+        let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
+        let jobs = self.batches.values().flat_map(|batch| batch.active.iter().filter_map(|index| batch.job(*index)));
+        for address in jobs.filter_map(|job| job.facts.as_ref()).flat_map(|facts| facts.addresses.iter().flatten()) {
+            *wanted.entry(*address).or_default() += 1;
+        }
+        if wanted.len() != self.wanted.len()
+            || wanted.iter().any(|(address, jobs)| self.wanted.get(address).is_none_or(|kept| kept.jobs != *jobs))
+        {
+            return Err(format!("artifacts wanted are {:?}; recounted {wanted:?}", self.wanted));
         }
         for (id, batch) in &self.batches {
             let mut counts = spindle_shared::batch::Counts::default();

@@ -65,9 +65,8 @@ impl Scheduler {
         self.look_up(JobId { batch: id, index });
     }
 
-    /// Asks the store about a job's input; the answer comes within the turn.
+    /// Asks the store about a job's input; the answer comes within the turn. What it wanted before it wants until then.
     pub(super) fn look_up(&mut self, id: JobId) {
-        self.forget_facts(id);
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let identity = batch.change(id.index, |job| {
             job.place = Place::Looking;
@@ -86,7 +85,8 @@ impl Scheduler {
         }
         let is_file = found.is_file;
         let content = found.content;
-        batch.change(id.index, |job| job.facts = Some(Facts { stages: found.stages, ..Facts::default() }));
+        let facts = Facts { stages: found.stages, ..Facts::default() };
+        let before = batch.change(id.index, |job| job.facts.replace(facts)).flatten();
         match content {
             Some(content) => self.identified(id, content),
             None => {
@@ -95,6 +95,7 @@ impl Scheduler {
                 self.make_ready(id, skip);
             }
         }
+        self.want_no_more(before.unwrap_or_default());
     }
 
     fn first_stage_identifies(&self, id: JobId) -> bool {
@@ -111,8 +112,10 @@ impl Scheduler {
         let stages = batch.stages_of(job).to_vec();
         let addresses = cache::addresses(&stages, content);
         for (stage, address) in stages.iter().zip(&addresses) {
-            if let Some(address) = address.filter(|_| stage.facts().transient) {
-                *self.readers.entry(address).or_default() += 1;
+            if let Some(address) = address {
+                let wanted = self.wanted.entry(*address).or_default();
+                wanted.jobs += 1;
+                wanted.transient = stage.facts().transient;
             }
         }
         let asked: Vec<_> = addresses.iter().copied().flatten().collect();
@@ -135,6 +138,12 @@ impl Scheduler {
         let identify = batch
             .job(id.index)
             .map_or(0, |job| usize::from(matches!(batch.stages_of(job).first(), Some(Stage::Identify(_)))));
+        let asked: Vec<_> = batch.job(id.index).and_then(|job| job.facts.as_ref()).into_iter().collect();
+        for (address, found) in asked.iter().flat_map(|facts| facts.addresses.iter().flatten()).zip(&found) {
+            if let Some(wanted) = self.wanted.get_mut(address) {
+                wanted.stored = found.is_some();
+            }
+        }
         let next = batch.change(id.index, |job| {
             let mut next = identify;
             let mut found = found.into_iter();
@@ -198,6 +207,11 @@ impl Scheduler {
             batch.change(id.index, |job| job.place = Place::Held(address));
             self.held.entry(address).or_default().insert(id);
             self.touch(id.batch);
+            return;
+        }
+        if address.and_then(|address| self.wanted.get(&address)).is_some_and(|wanted| wanted.stored) {
+            // Somebody has made it since this job looked.
+            self.look_up(id);
             return;
         }
         // The last artifact before this stage; without one, the input itself.

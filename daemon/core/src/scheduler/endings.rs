@@ -9,7 +9,7 @@ use spindle_shared::time::WallMs;
 use spindle_shared::worker::Done;
 
 use super::Scheduler;
-use crate::batch::Place;
+use crate::batch::{Facts, Place};
 use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
 use crate::effect::{Death, Effect};
@@ -45,6 +45,9 @@ impl Scheduler {
                 created_at: wall,
             };
             self.changes.push(Change::ArtifactStored(address, artifact));
+            if let Some(wanted) = self.wanted.get_mut(&address) {
+                wanted.stored = true;
+            }
         }
         let parameters = cache::parameters(&stages);
         let identity = job.identity;
@@ -249,10 +252,9 @@ impl Scheduler {
             }
             job.worker = None;
         });
-        self.forget_facts_ended(id, state == State::Cancelled);
-        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let mut view = batch.job_view(id.index);
-        let Some(job) = batch.close(id.index) else { return };
+        let Some(mut job) = batch.close(id.index) else { return };
+        let facts = job.facts.take();
         if let Some(view) = &mut view {
             view.finished_at = Some(wall);
         }
@@ -273,6 +275,7 @@ impl Scheduler {
             peak_memory_bytes: job.peak_memory_bytes,
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
+        self.want_no_more(facts.unwrap_or_default());
         self.dirty.insert(id.batch);
         if let Some(view) = view {
             self.publish(Fact::Job(Box::new(view)));
@@ -283,40 +286,19 @@ impl Scheduler {
         self.touch(id.batch);
     }
 
-    /// The job looks at its input afresh: it reads no artifacts until then.
-    pub(super) fn forget_facts(&mut self, id: JobId) {
-        self.release_readers(id, false);
-        if let Some(batch) = self.batches.get_mut(&id.batch) {
-            batch.change(id.index, |job| job.facts = None);
-        }
-    }
-
-    fn forget_facts_ended(&mut self, id: JobId, _cancelled: bool) {
-        self.release_readers(id, true);
-    }
-
-    /// Counts a job out of its transient artifacts' readers; `ended`: those without any reader left go.
-    fn release_readers(&mut self, id: JobId, ended: bool) {
-        let Some(batch) = self.batches.get(&id.batch) else { return };
-        let Some(job) = batch.job(id.index) else { return };
-        let Some(facts) = &job.facts else { return };
-        let stages = batch.stages_of(job);
-        let transient: Vec<_> = stages
-            .iter()
-            .zip(&facts.addresses)
-            .zip(&facts.artifacts)
-            .filter(|((stage, _), _)| stage.facts().transient)
-            .filter_map(|((_, address), artifact)| Some(((*address)?, artifact.is_some())))
-            .collect();
-        for (address, exists) in transient {
-            let Some(readers) = self.readers.get_mut(&address) else { continue };
-            *readers -= 1;
-            if *readers == 0 {
-                self.readers.remove(&address);
-                if ended && exists {
-                    self.changes.push(Change::ArtifactDropped(address));
-                    self.effects.push(Effect::DropArtifact(address));
-                }
+    /// A job has these on its way no more. What is transient goes with the last that wanted it.
+    pub(super) fn want_no_more(&mut self, facts: Facts) {
+        for address in facts.addresses.into_iter().flatten() {
+            let Some(wanted) = self.wanted.get_mut(&address) else { continue };
+            wanted.jobs -= 1;
+            if wanted.jobs > 0 {
+                continue;
+            }
+            let drop = wanted.transient && wanted.stored;
+            self.wanted.remove(&address);
+            if drop {
+                self.changes.push(Change::ArtifactDropped(address));
+                self.effects.push(Effect::DropArtifact(address));
             }
         }
     }
