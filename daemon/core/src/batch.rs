@@ -11,7 +11,7 @@ use spindle_shared::time::{MonoMs, WallMs};
 use spindle_shared::worker::ArtifactFile;
 
 use crate::change::{BatchStatus, OpenJob, RecoveredBatch};
-use crate::job::State;
+use crate::job::{State, Step};
 use crate::queue::Standing;
 
 /// A job as a batch of a million holds it: sixteen bytes unless there is more to say.
@@ -19,7 +19,8 @@ use crate::queue::Standing;
 pub enum Cell {
     Fresh,
     Active(Box<Job>),
-    Ended,
+    /// How, where that is known: of what ended before this daemon began, the store knows.
+    Ended(Option<JobState>),
 }
 
 /// Where an active job waits, or that it works.
@@ -145,7 +146,8 @@ pub struct Batch {
 
 impl Batch {
     pub fn new(id: BatchId, owner: Owner, spec: BatchSpec, created_at: WallMs, skipped: &[bool]) -> Self {
-        let cells: Vec<Cell> = skipped.iter().map(|skip| if *skip { Cell::Ended } else { Cell::Fresh }).collect();
+        let cell = |skip: &bool| if *skip { Cell::Ended(Some(JobState::Skipped)) } else { Cell::Fresh };
+        let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
         Batch {
@@ -175,7 +177,8 @@ impl Batch {
     /// As it was when the last daemon ended; what ran then waits now.
     pub fn recovered(stored: RecoveredBatch) -> Self {
         let RecoveredBatch { id, owner, spec, created_at, status, total, open } = stored;
-        let mut batch = Batch::new(id, owner, spec, created_at, &vec![true; total as usize]);
+        let mut batch = Batch::new(id, owner, spec, created_at, &[]);
+        batch.cells.resize_with(total as usize, || Cell::Ended(None));
         batch.priority = status.priority;
         batch.paused = status.paused;
         batch.cancelling = status.cancelling;
@@ -184,7 +187,7 @@ impl Batch {
         batch.counts = Counts { pending: 0, running: 0, retrying: 0, ..status.counts };
         for (index, behind) in open {
             let Some(cell) = batch.cells.get_mut((index as usize).wrapping_sub(1)) else { continue };
-            match behind {
+            match behind.filter(|behind| **behind != OpenJob::default()) {
                 None => {
                     *cell = Cell::Fresh;
                     batch.counts.pending += 1;
@@ -217,7 +220,7 @@ impl Batch {
     pub fn job(&self, index: u32) -> Option<&Job> {
         match self.cells.get((index as usize).checked_sub(1)?)? {
             Cell::Active(job) => Some(job),
-            Cell::Fresh | Cell::Ended => None,
+            Cell::Fresh | Cell::Ended(_) => None,
         }
     }
 
@@ -281,18 +284,22 @@ impl Batch {
         self.active.remove(&index);
         self.changed.remove(&index);
         let cell = self.cell(index)?;
-        match std::mem::replace(cell, Cell::Ended) {
+        let shown = match cell {
+            Cell::Active(job) => job.shown(),
+            Cell::Fresh | Cell::Ended(_) => return None,
+        };
+        match std::mem::replace(cell, Cell::Ended(Some(shown))) {
             Cell::Active(job) => {
                 self.parts -= job.parts();
                 Some(*job)
             }
-            Cell::Fresh | Cell::Ended => None,
+            Cell::Fresh | Cell::Ended(_) => None,
         }
     }
 
-    /// Makes a fresh or ended cell active; `counted` is the state its count is in now.
-    pub fn activate(&mut self, index: u32, counted: JobState, job: Job) {
-        *self.counts.slot(counted) -= 1;
+    /// Makes a fresh cell active.
+    pub fn activate(&mut self, index: u32, job: Job) {
+        self.counts.pending -= 1;
         *self.counts.slot(job.shown()) += 1;
         self.active.insert(index);
         self.changed.insert(index);
@@ -303,6 +310,43 @@ impl Batch {
         if let Some(cell) = self.cell(index) {
             *cell = Cell::Active(Box::new(job));
         }
+    }
+
+    /// Ends a job that never started.
+    pub fn cancel_fresh(&mut self, index: u32) -> bool {
+        match self.cell(index) {
+            Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(JobState::Cancelled)),
+            _ => return false,
+        }
+        self.counts.pending -= 1;
+        self.counts.cancelled += 1;
+        true
+    }
+
+    /// A job at a bad end waits again as if it were new; `stored`: how the store says it ended. Gives whether it does.
+    pub fn retry(&mut self, index: u32, stored: JobState) -> bool {
+        let Some(Cell::Ended(known)) = self.cell(index) else { return false };
+        let state = known.unwrap_or(stored);
+        let legal = match state {
+            JobState::Failed => State::Failed.after(Step::Retry).is_ok(),
+            JobState::Cancelled => State::Cancelled.after(Step::Retry).is_ok(),
+            _ => false,
+        };
+        if legal {
+            *self.counts.slot(state) -= 1;
+            self.counts.pending += 1;
+            let at = index as usize - 1;
+            self.cells[at] = Cell::Fresh;
+            self.next_fresh = self.next_fresh.min(at);
+        }
+        legal
+    }
+
+    /// An ended batch goes on: whatever halted it then is over.
+    pub fn reopen(&mut self) {
+        self.finished_at = None;
+        self.cancelling = false;
+        self.paused = false;
     }
 
     /// The next job to bring to work: one that came back, else the next fresh one, in input order.
@@ -378,11 +422,6 @@ impl Batch {
         self.shown_progress
     }
 
-    /// A retry begins anew what was done.
-    pub fn forget_progress(&mut self) {
-        self.shown_progress = 0.0;
-    }
-
     pub fn view(&mut self) -> BatchView {
         let progress = self.progress();
         let mut stages: BTreeMap<&'static str, u32> = BTreeMap::new();
@@ -408,6 +447,11 @@ impl Batch {
             eta: None,
             tags: self.spec.tags.clone(),
         }
+    }
+
+    /// A job without anything behind it, as shown.
+    pub fn plain_view(&self, index: u32, state: JobState) -> JobView {
+        JobView { state, ..self.view_of(index, &Job::new(OpenJob::default())) }
     }
 
     /// An active job as shown; its input is in the store.

@@ -21,6 +21,9 @@ use crate::change::{Change, Recovered};
 use crate::effect::{Answer, ClientId, Effect, Input};
 use crate::queue::{Need, Queue};
 
+/// Jobs that never started are told of one by one up to here, when many of them change at once; of the rest the counts tell.
+const TOLD_AT_ONCE_MAX: usize = spindle_shared::limits::ROWS_PER_FRAME_MAX;
+
 /// What the scheduler is told of its house, once.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -220,7 +223,7 @@ impl Scheduler {
                             _ => {}
                         }
                     }
-                    Cell::Ended => {}
+                    Cell::Ended(_) => {}
                 }
             }
             let open = |c: &spindle_shared::batch::Counts| (c.pending, c.running, c.retrying);

@@ -471,7 +471,11 @@ impl World {
             return Plan::Done;
         }
         match self.random.below(10) {
-            0..5 => Plan::Fail(*self.random.pick(&FailureKind::ALL)),
+            0..5 => {
+                // That an input is poison is the daemon's to say.
+                let kind = *self.random.pick(&FailureKind::ALL);
+                Plan::Fail(if kind == FailureKind::Poison { FailureKind::Input } else { kind })
+            }
             5..7 => Plan::Hang,
             7 => Plan::Crash(FailureKind::OutOfMemory),
             _ => Plan::Crash(FailureKind::Crash),

@@ -60,7 +60,7 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         let Some(index) = batch.next_waiting() else { return };
         if batch.job(index).is_none() {
-            batch.activate(index, spindle_shared::job::JobState::Pending, Job::new(OpenJob::default()));
+            batch.activate(index, Job::new(OpenJob::default()));
         }
         self.look_up(JobId { batch: id, index });
     }

@@ -3,12 +3,12 @@
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, JobId, RunId};
-use spindle_shared::job::{Detail, FileIdentity, JobState};
+use spindle_shared::job::{Detail, FileIdentity, JobState, JobView};
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::worker::Done;
 
-use super::Scheduler;
+use super::{Scheduler, TOLD_AT_ONCE_MAX};
 use crate::batch::{Facts, Place};
 use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
@@ -308,8 +308,8 @@ impl Scheduler {
         let Some(batch) = self.batches.get(&id) else { return };
         let fresh: Vec<u32> = batch.fresh().collect();
         let active: Vec<u32> = batch.active.iter().copied().collect();
-        for index in fresh {
-            self.cancel_fresh(JobId { batch: id, index });
+        for (nth, index) in fresh.into_iter().enumerate() {
+            self.cancel_fresh(JobId { batch: id, index }, nth < TOLD_AT_ONCE_MAX);
         }
         for index in active {
             if self.batches.get(&id).and_then(|batch| batch.job(index)).is_some_and(|job| job.state == State::Pending) {
@@ -318,15 +318,15 @@ impl Scheduler {
         }
     }
 
-    /// Ends a job that never started.
-    pub(super) fn cancel_fresh(&mut self, id: JobId) {
+    /// Ends a job that never started; `tell`: with an event.
+    pub(super) fn cancel_fresh(&mut self, id: JobId, tell: bool) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let stage = batch.spec.recipe.map.first().map_or("", |stage| stage.name()).to_owned();
-        let Some(cell) = batch.cell(id.index) else { return };
-        *cell = crate::batch::Cell::Ended;
-        batch.counts.pending -= 1;
-        batch.counts.cancelled += 1;
+        if !batch.cancel_fresh(id.index) {
+            return;
+        }
+        let view = JobView { finished_at: Some(wall), ..batch.plain_view(id.index, JobState::Cancelled) };
         let ended = EndedJob {
             state: JobState::Cancelled,
             stage,
@@ -343,6 +343,9 @@ impl Scheduler {
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
         self.dirty.insert(id.batch);
+        if tell {
+            self.publish(Fact::Job(Box::new(view)));
+        }
     }
 
     /// Asks for every run of these jobs to be stopped; gives the runs.
