@@ -48,8 +48,9 @@ pub struct Job {
     pub state: State,
     pub place: Place,
     pub open: OpenJob,
-    /// Index of the stage it is at.
+    /// Index of the stage it is at; what it was before a restart is not known until the job is looked at.
     pub stage: usize,
+    pub stage_known: bool,
     pub facts: Option<Facts>,
     /// Of the input as it is now, where it changed since submission.
     pub identity: Option<FileIdentity>,
@@ -77,6 +78,7 @@ impl Job {
             place: Place::Waiting,
             open,
             stage: 0,
+            stage_known: false,
             facts: None,
             identity: None,
             outputs: Vec::new(),

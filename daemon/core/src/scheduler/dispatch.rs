@@ -183,10 +183,13 @@ impl Scheduler {
         };
         let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
         batch.change(id.index, |job| {
-            if job.stage != stage {
+            // Tries are of one stage; those from before a restart count for the stage it goes on at.
+            if job.stage_known && job.stage != stage {
                 job.open.attempts = 0;
+                job.open.failure = None;
             }
             job.stage = stage;
+            job.stage_known = true;
             job.place = if halted { Place::Waiting } else { Place::Ready(lane) };
         });
         self.note_progress(id, 0.0);

@@ -58,6 +58,8 @@ impl Scheduler {
         }
         let last = at + 1 == stages.len();
         let name = stage.name().to_owned();
+        // What the record says of failed tries is no longer so.
+        let tried = job.open.failure.is_some() || job.open.alone;
         let changed = batch.change(id.index, |job| {
             job.open.detail.absorb(done.detail);
             job.open.timings.retain(|(known, _)| *known != name);
@@ -85,7 +87,7 @@ impl Scheduler {
         if !self.between_stages(id, Step::NextStage) {
             return;
         }
-        if seconds >= WORTH_WRITING_SECONDS {
+        if tried || seconds >= WORTH_WRITING_SECONDS {
             self.write_open(id);
         }
         match content.filter(|_| matches!(stage, Stage::Identify(_))) {
