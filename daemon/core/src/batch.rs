@@ -48,7 +48,7 @@ pub struct Job {
     pub state: State,
     pub place: Place,
     pub open: OpenJob,
-    /// Index of the stage it is at; what it was before a restart is not known until the job is looked at.
+    /// Index of the stage it is at; not known after a restart, and when the input has changed, until the job is looked at.
     pub stage: usize,
     pub stage_known: bool,
     pub facts: Option<Facts>,

@@ -130,12 +130,15 @@ impl Scheduler {
             scheduler.next_batch = scheduler.next_batch.max(stored.id.0 + 1);
             let batch = Batch::recovered(stored);
             let id = batch.id;
-            let cancelling = batch.cancelling;
+            let (cancelling, ended) = (batch.cancelling, batch.counts.all_ended());
             scheduler.batches.insert(id, batch);
             scheduler.resume_waits(id);
             if cancelling {
                 // The cancel was durable; only its jobs' ends were not.
                 scheduler.cancel_waiting(id);
+            }
+            if ended {
+                scheduler.dirty.insert(id);
             }
             scheduler.touch(id);
         }

@@ -9,7 +9,6 @@ use spindle_core::effect::{FoundInput, RetryItem};
 use spindle_shared::batch::{BatchView, Counts, state_of};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, PathBytes};
-use spindle_shared::stage::Stage;
 
 /// All that is durable.
 #[derive(Debug, Clone, Default)]
@@ -36,10 +35,6 @@ pub struct DiskBatch {
 impl DiskBatch {
     pub fn spec_of(&self, index: u32) -> &JobSpec {
         &self.new.jobs[index as usize - 1]
-    }
-
-    pub fn stages_of(&self, index: u32) -> &[Stage] {
-        self.spec_of(index).stages.as_deref().unwrap_or(&self.new.spec.recipe.map)
     }
 
     /// The counters must agree with the jobs; which of the open ones run is not the disk's to know.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spindle_core::change::{BatchStatus, Change};
+use spindle_core::change::{BatchStatus, Change, OpenJob};
 use spindle_core::effect::{Command, Death, Effect, Input, Start};
 use spindle_core::retry::Policy;
 use spindle_shared::batch::{BatchSpec, BatchView};
@@ -74,8 +74,9 @@ pub struct Laws {
     killed_own_worker: BTreeMap<JobId, u32>,
     /// In which boot transient artifacts were stored.
     pub transient: BTreeMap<ContentHash, u64>,
-    /// Some job ended without having been looked at since the boot.
-    pub ended_unseen: bool,
+    /// Some job ended without having been looked at since the boot, or its file was edited: nobody can know of what it had made before the
+    /// last restart, and housekeeping must.
+    pub lost_sight: bool,
 }
 
 impl Laws {
@@ -128,7 +129,8 @@ impl Laws {
                 let Some(current) = self.boot.current.remove(run) else { return };
                 let kind = match outcome {
                     Outcome::Done(_) => return self.boot.accepted.push(Accepted::Done(current.job)),
-                    Outcome::Failed(failure) => failure.kind,
+                    Outcome::Failed(failure) if failure.kind != FailureKind::Cancelled => failure.kind,
+                    Outcome::Failed(_) => FailureKind::Timeout,
                     Outcome::Stopped => FailureKind::Timeout,
                 };
                 self.charge(current, kind, false);
@@ -278,11 +280,15 @@ impl Laws {
 
     /// After a commit: the ends and the tries on disk fit what was reported.
     pub fn committed(&mut self, changes: &[Change], disk: &Disk) -> Result<(), String> {
-        for job in std::mem::take(&mut self.boot.retried) {
-            if disk.is_open(job) {
-                self.forget_tries(job);
-                self.boot.shown.remove(&job);
-                self.killed_own_worker.remove(&job);
+        let retried = std::mem::take(&mut self.boot.retried);
+        for change in changes {
+            if let Change::JobOpen(job, open) = change
+                && retried.contains(job)
+                && **open == OpenJob::default()
+            {
+                self.forget_tries(*job);
+                self.boot.shown.remove(job);
+                self.killed_own_worker.remove(job);
             }
         }
         for accepted in std::mem::take(&mut self.boot.accepted) {
@@ -297,7 +303,7 @@ impl Laws {
             match change {
                 Change::JobEnded(job, ended) => {
                     if !self.boot.looked.contains(job) {
-                        self.ended_unseen = true;
+                        self.lost_sight = true;
                     }
                     let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {
                         continue;

@@ -242,7 +242,7 @@ impl World {
             return Err(format!("job {job} completed at {stage} without an output"));
         }
         for (address, boot) in &self.laws.transient {
-            let excused = *boot < self.disk.boot && self.laws.ended_unseen;
+            let excused = *boot < self.disk.boot && self.laws.lost_sight;
             if self.disk.artifacts.contains_key(address) && !excused {
                 return Err(format!("the transient artifact {address} of boot {boot} is left although nobody reads it"));
             }
@@ -329,6 +329,7 @@ impl World {
                 self.wall_offset = if ahead { self.wall_offset + by } else { self.wall_offset - by };
             }
             Event::Edit => {
+                self.laws.lost_sight = true;
                 let at = self.random.below(self.files.len() as u64) as usize;
                 let number = 1_000 + self.scheduled;
                 self.files[at] = File { identity: identity(number), content: content(self.random.below(8)) };

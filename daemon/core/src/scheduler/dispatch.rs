@@ -2,6 +2,7 @@
 
 use spindle_shared::batch::Priority;
 use spindle_shared::event::Fact;
+use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -15,6 +16,8 @@ use crate::effect::{Effect, FoundInput, Start};
 use crate::job::Step;
 use crate::queue::Need;
 
+/// Begins the note that says which stages another job's work has saved.
+const FROM_THE_CACHE: &str = "from the cache: ";
 /// A wait after a restart is never longer than this, whatever the clock says.
 const WAIT_AFTER_RESTART_MS_MAX: u64 = 3_600_000;
 
@@ -163,8 +166,9 @@ impl Scheduler {
                 }
             }
             if !reused.is_empty() {
-                let note = format!("from the cache: {}", reused.join(", "));
-                job.open.detail.absorb(spindle_shared::job::Detail { notes: vec![note], ..Default::default() });
+                let notes = &mut job.open.detail.notes;
+                notes.retain(|note| !note.starts_with(FROM_THE_CACHE));
+                notes.push(format!("{FROM_THE_CACHE}{}", reused.join(", ")));
             }
             next
         });
@@ -358,6 +362,8 @@ impl Scheduler {
         let Some((id, seconds)) = self.release(run) else { return };
         match outcome {
             Outcome::Done(done) => self.done(id, run, *done, seconds),
+            // As the worker sees it; whether anybody wished it is known here.
+            Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled => self.stopped(id, run),
             Outcome::Failed(failure) => self.failed(id, run, failure),
             Outcome::Stopped => self.stopped(id, run),
         }

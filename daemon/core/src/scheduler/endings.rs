@@ -34,6 +34,10 @@ impl Scheduler {
         let Some(stage) = stages.get(at) else { return };
         let address = job.facts.as_ref().and_then(|facts| facts.addresses.get(at).copied().flatten());
         let content = done.content;
+        if content.is_none() && matches!(stage, Stage::Identify(_)) {
+            self.failed(id, run, Failure::new(FailureKind::Crash, "the worker did not say what the input contains"));
+            return;
+        }
         if let (Some(identity), Some(content)) = (done.identity, content) {
             self.changes.push(Change::InputKnown(identity, content));
         }
@@ -71,7 +75,9 @@ impl Scheduler {
             {
                 *slot = Some(done.files);
             }
-            job.open.attempts = 0;
+            if !last {
+                job.open.attempts = 0;
+            }
             job.open.failure = None;
             job.open.alone = false;
             job.open.ready_at = None;
@@ -180,6 +186,7 @@ impl Scheduler {
         if let Some(batch) = self.batches.get_mut(&id.batch) {
             batch.change(id.index, |job| {
                 job.identity = Some(identity);
+                job.stage_known = false;
                 let note =
                     "the input changed after it was submitted; this is made from the file as it is now".to_owned();
                 job.open.detail.absorb(Detail { notes: vec![note], ..Detail::default() });
