@@ -74,6 +74,8 @@ pub struct Scheduler {
     paused: bool,
     draining: bool,
     stopping: bool,
+    /// Said that the daemon may end.
+    exited: bool,
     batches: BTreeMap<BatchId, Batch>,
     /// Batches with jobs at work; few.
     at_work: BTreeSet<BatchId>,
@@ -109,6 +111,7 @@ impl Scheduler {
             paused: recovered.paused,
             draining: false,
             stopping: false,
+            exited: false,
             batches: BTreeMap::new(),
             at_work: BTreeSet::new(),
             runs: HashMap::new(),
@@ -334,7 +337,8 @@ impl Scheduler {
         for awaiting in done {
             self.answer(awaiting.client, awaiting.frames);
         }
-        if self.stopping && self.runs.is_empty() && !self.effects.contains(&Effect::Exit) {
+        if self.stopping && self.runs.is_empty() && !self.exited {
+            self.exited = true;
             self.effects.push(Effect::Exit);
         }
     }

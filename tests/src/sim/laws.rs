@@ -118,6 +118,10 @@ impl Laws {
         self.boot.current.iter().filter(move |(_, current)| fits(current.job)).map(|(run, _)| *run)
     }
 
+    pub fn is_cancelling(&self, batch: BatchId) -> bool {
+        self.boot.known.get(&batch).is_some_and(|known| known.status.cancelling)
+    }
+
     pub fn all_runs(&self) -> impl Iterator<Item = RunId> + '_ {
         self.boot.current.keys().copied()
     }

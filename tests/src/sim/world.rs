@@ -609,7 +609,7 @@ impl World {
         self.summary.turns += 1;
         let most = self.random.between(1, 8);
         let (mut effects, mut taken) = (Vec::new(), 0);
-        let mut keys = BTreeSet::new();
+        let (mut keys, mut removed) = (BTreeSet::new(), false);
         while taken < most {
             let Some(daemon) = &mut self.daemon else { return Ok(Fate::Dead) };
             let Some(message) = daemon.inbox.pop_front() else { break };
@@ -617,7 +617,7 @@ impl World {
             let waits = match &message {
                 Message::Ask(_, _, Request::Retry(_) | Request::Remove(_)) => taken > 0,
                 Message::Ask(_, peer, Request::Submit(spec, _)) => {
-                    spec.key.clone().is_some_and(|key| !keys.insert((peer.owner, key)))
+                    removed || spec.key.clone().is_some_and(|key| !keys.insert((peer.owner, key)))
                 }
                 _ => false,
             };
@@ -625,6 +625,7 @@ impl World {
                 daemon.inbox.push_front(message);
                 break;
             }
+            removed |= matches!(message, Message::Ask(_, _, Request::Remove(_)));
             let input = self.resolve(message);
             effects.extend(self.step(input)?);
             taken += 1;
@@ -661,7 +662,7 @@ impl World {
                     runs.extend(self.laws.all_runs());
                 } else if now && what != Selection::House {
                     let batches = targets(&what).into_iter().filter(|t| matches!(t, Target::Batch(_)));
-                    let batches = batches.filter(|target| self.may(peer, *target));
+                    let batches = batches.filter(|target| self.may(peer, *target) && !self.laws.is_cancelling(target.batch()));
                     runs.extend(batches.flat_map(|target| self.runs_of(target)));
                 }
                 Command::Pause { what, now }
