@@ -115,6 +115,29 @@ impl BatchState {
     }
 }
 
+/// The one rule for a batch's state (F7): all completed or skipped → completed, none → failed, else partial; only a batch that was
+/// cancelled itself is `cancelled`.
+pub fn state_of(counts: &Counts, paused: bool, cancelling: bool) -> BatchState {
+    let good = counts.completed + counts.skipped;
+    if !counts.all_ended() {
+        return match (cancelling, paused) {
+            (true, _) => BatchState::Cancelling,
+            (false, true) => BatchState::Paused,
+            (false, false) if counts.running + counts.retrying + counts.ended() > counts.skipped => BatchState::Running,
+            (false, false) => BatchState::Pending,
+        };
+    }
+    if cancelling {
+        BatchState::Cancelled
+    } else if good == counts.total() {
+        BatchState::Completed
+    } else if good == 0 {
+        BatchState::Failed
+    } else {
+        BatchState::Partial
+    }
+}
+
 /// How many jobs are in each state; they always add up to the total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {

@@ -18,8 +18,8 @@ pub struct Event {
 /// What happened. An object comes whole, as it is now; so a fact applied twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Fact {
-    Batch(BatchView),
-    Job(JobView),
+    Batch(Box<BatchView>),
+    Job(Box<JobView>),
     /// A running job's share done, 0–1, and its batch's; may be left out when a watcher is slow.
     Progress {
         job: JobId,

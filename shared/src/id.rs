@@ -123,6 +123,27 @@ impl fmt::Debug for ContentHash {
     }
 }
 
+/// Hashes what is written into it.
+#[derive(Default)]
+pub struct ContentHasher(blake3::Hasher);
+
+impl ContentHasher {
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(*self.0.finalize().as_bytes())
+    }
+}
+
+impl std::io::Write for ContentHasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Hashes named parts in order; lengths are part of the hash, so no two lists of parts collide.
 #[derive(Default)]
 pub struct AddressHasher(blake3::Hasher);

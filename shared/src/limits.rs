@@ -38,6 +38,8 @@ pub const WATCHER_EVENTS_MAX: usize = 10_000;
 pub const TARGETS_MAX: usize = 10_000;
 /// A prompt for a model of speech.
 pub const PROMPT_BYTES_MAX: usize = 4_000;
+/// A transcript as JSON; a day of speech with its words has some 20 MB.
+pub const TRANSCRIPT_BYTES_MAX: u64 = 256 << 20;
 /// A client says hello within this time or is gone.
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 /// A client that takes none of our bytes for this long is gone.

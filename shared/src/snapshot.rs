@@ -33,7 +33,7 @@ impl Snapshot {
         self.seq = event.seq;
         match &event.fact {
             Fact::Batch(view) => {
-                let mut view = view.clone();
+                let mut view = (**view).clone();
                 if let Some(known) = self.batches.get(&view.id)
                     && !view.state.is_terminal()
                     && known.finished_at.is_none()
@@ -43,7 +43,7 @@ impl Snapshot {
                 self.batches.insert(view.id, view);
             }
             Fact::Job(view) => {
-                let mut view = view.clone();
+                let mut view = (**view).clone();
                 if let Some(known) = self.jobs.get(&view.id) {
                     view.input = view.input.or_else(|| known.input.clone());
                 }

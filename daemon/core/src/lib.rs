@@ -1,3 +1,11 @@
 //! Spindle's core: decides, and does nothing. No clock, no input or output, no randomness; everything arrives as an argument.
 
+pub mod batch;
+pub mod cache;
 pub mod change;
+pub mod effect;
+pub mod estimate;
+pub mod job;
+pub mod queue;
+pub mod retry;
+pub mod scheduler;

@@ -1,5 +1,6 @@
 //! `spindle-worker`: one process of one role, started by the daemon only. Frames in, reports out; dies freely.
 
+mod channel;
 mod checkpoint;
 mod context;
 mod files;
@@ -9,4 +10,330 @@ mod remote;
 mod speech;
 mod stage;
 
-fn main() {}
+use std::any::Any;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::{self, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{env, fs, io, thread};
+
+use rustix::fs::Mode;
+use rustix::process::Signal;
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::RunId;
+use spindle_shared::lane::Role;
+use spindle_shared::worker::{Assignment, Order, Outcome, Report, WORKER_PROTOCOL};
+
+use crate::channel::Channel;
+use crate::context::{Context, Halt, Reporter};
+
+fn main() -> ExitCode {
+    let Some(role) = role_of(env::args().skip(1)) else {
+        eprintln!("error: spindle-worker is started by spindled, with --role and a channel");
+        return ExitCode::from(2);
+    };
+    let channel = match Channel::inherited() {
+        Ok(channel) => channel,
+        Err(e) => {
+            eprintln!("error: spindle-worker is started by spindled only: no channel at its descriptor 3: {e}");
+            return ExitCode::from(2);
+        }
+    };
+    settle(role);
+    let worker = Arc::new(Worker { role, channel, desk: Mutex::new(Desk::default()) });
+    match worker.serve() {
+        Ok(()) => worker.vanish(),
+        Err(e) => {
+            eprintln!("error: the daemon's orders can't be read: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Exactly `--role NAME`: the only caller is the daemon of the same build.
+fn role_of(mut arguments: impl Iterator<Item = String>) -> Option<Role> {
+    match (arguments.next()?.as_str(), arguments.next(), arguments.next()) {
+        ("--role", Some(name), None) => Role::from_name(&name),
+        _ => None,
+    }
+}
+
+/// Makes this process a good neighbour. None of it is worth failing for.
+fn settle(role: Role) {
+    // C libraries that print to stdout end in the tail of stderr, too.
+    told("point stdout at stderr", stdout_to_stderr());
+    // Scratch and checkpoints are nobody else's; what is published gets its mode by itself.
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    // The queue and the person at the machine come first.
+    told("lower the priority", rustix::process::nice(5).map(drop));
+    told("volunteer for want of memory", fs::write("/proc/self/oom_score_adj", "500"));
+    if let Ok(name) = CString::new(format!("spindle-{}", role.name())) {
+        told("set the name", rustix::thread::set_name(&name));
+    }
+}
+
+fn stdout_to_stderr() -> io::Result<()> {
+    // SAFETY: the number is not owned here: it is never closed through this value.
+    let mut stdout = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(1) });
+    Ok(rustix::io::dup2(io::stderr().as_fd(), &mut stdout)?)
+}
+
+fn told<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
+    if let Err(e) = result {
+        eprintln!("failed to {what}: {e}");
+    }
+}
+
+/// The process.
+struct Worker {
+    role: Role,
+    channel: Channel,
+    desk: Mutex<Desk>,
+}
+
+/// What it has to do.
+#[derive(Default)]
+struct Desk {
+    runs: HashMap<RunId, Arc<AtomicBool>>,
+    leaving: bool,
+}
+
+impl Worker {
+    /// Takes orders until the daemon closes the channel or dies.
+    fn serve(self: &Arc<Self>) -> io::Result<()> {
+        self.report(&Report::Hello { protocol: WORKER_PROTOCOL, role: self.role });
+        while let Some((order, files)) = self.channel.receive()? {
+            match order {
+                Order::Assign(assignment) => self.begin(*assignment, files),
+                Order::Cancel(run) => {
+                    // A run that has just ended is no longer there: its report is on the way.
+                    if let Some(cancel) = self.desk().runs.get(&run) {
+                        cancel.store(true, Ordering::Relaxed);
+                    }
+                }
+                Order::Leave => {
+                    let mut desk = self.desk();
+                    desk.leaving = true;
+                    leave_if_done(&desk);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(self: &Arc<Self>, assignment: Assignment, files: Vec<OwnedFd>) {
+        let run = assignment.run;
+        if let Err(failure) = self.check(&assignment, files.len()) {
+            return self.report(&Report::Ended { run, outcome: Outcome::Failed(failure) });
+        }
+        let cancel = Arc::new(AtomicBool::new(false));
+        self.desk().runs.insert(run, Arc::clone(&cancel));
+        let worker = Arc::clone(self);
+        let body = move || worker.perform(assignment, files, cancel);
+        let thread = thread::Builder::new().name(format!("run-{run}")).stack_size(RUN_STACK_BYTES).spawn(body);
+        if let Err(e) = thread {
+            let failure = Failure::new(FailureKind::Internal, format!("failed to start a thread for the run: {e}"));
+            self.end(run, Outcome::Failed(failure));
+        }
+    }
+
+    fn check(&self, assignment: &Assignment, files: usize) -> Result<(), Failure> {
+        let wanted = assignment.stage.facts().role;
+        let message = if wanted != self.role {
+            format!("a {} worker was given work for a {} worker", self.role.name(), wanted.name())
+        } else if files != assignment.inputs.len() {
+            format!("the run has {} inputs and came with {files} open files", assignment.inputs.len())
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(FailureKind::Internal, message))
+    }
+
+    /// One run, in its own thread.
+    fn perform(self: Arc<Self>, assignment: Assignment, files: Vec<OwnedFd>, cancel: Arc<AtomicBool>) {
+        let run = assignment.run;
+        let reporter: Reporter = {
+            let worker = Arc::clone(&self);
+            Arc::new(move |report| worker.report(&report))
+        };
+        let context = Context::new(assignment, files, cancel, reporter);
+        let outcome = match panic::catch_unwind(AssertUnwindSafe(|| stage::run(&context))) {
+            Ok(Ok(mut done)) => {
+                done.peak_memory_bytes = peak_memory_bytes().unwrap_or(done.peak_memory_bytes);
+                Outcome::Done(Box::new(done))
+            }
+            Ok(Err(Halt::Stopped)) => Outcome::Stopped,
+            Ok(Err(Halt::Failed(failure))) => Outcome::Failed(failure),
+            Err(payload) => {
+                let name = context.assignment.stage.name();
+                let message = format!("{name} gave up in the middle: {}", panic_text(payload.as_ref()));
+                Outcome::Failed(Failure::new(FailureKind::Crash, message))
+            }
+        };
+        // Its files are closed before the daemon hears of the end.
+        drop(context);
+        self.end(run, outcome);
+    }
+
+    fn end(&self, run: RunId, outcome: Outcome) {
+        self.report(&Report::Ended { run, outcome });
+        let mut desk = self.desk();
+        desk.runs.remove(&run);
+        leave_if_done(&desk);
+    }
+
+    /// A daemon that is gone is noticed where orders are read.
+    fn report(&self, report: &Report) {
+        if let Err(e) = self.channel.send(report)
+            && e.kind() != io::ErrorKind::BrokenPipe
+        {
+            eprintln!("failed to report: {e}");
+        }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody listens any more: ends at once, in the middle of whatever runs, without a library's farewell.
+    fn vanish(&self) -> ExitCode {
+        let own_group = rustix::process::getpgrp() == rustix::process::getpid();
+        if own_group && !self.desk().runs.is_empty() {
+            let _ = rustix::process::kill_current_process_group(Signal::KILL);
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// As a process's first thread has; C libraries are used to that.
+const RUN_STACK_BYTES: usize = 8 << 20;
+
+/// The last thing this process does, while it holds the desk: no run can begin.
+fn leave_if_done(desk: &Desk) {
+    if desk.leaving && desk.runs.is_empty() {
+        process::exit(0);
+    }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message")
+}
+
+/// Largest resident memory of this process so far.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spindle_shared::job::{Detail, OutputPlan, PathBytes};
+    use spindle_shared::limits::WORKER_MESSAGE_BYTES_MAX;
+    use spindle_shared::stage::Stage;
+    use spindle_shared::stage::decode::Decode;
+    use spindle_shared::stage::identify::Identify;
+    use spindle_shared::wire::codec;
+    use spindle_shared::worker::InputFile;
+
+    #[test]
+    fn only_a_role_starts_a_worker() {
+        let role = |arguments: &[&str]| role_of(arguments.iter().map(|a| (*a).to_owned()));
+        assert_eq!(role(&["--role", "speech"]), Some(Role::Speech));
+        for bad in [&[][..], &["--role"], &["--role", "king"], &["--role", "net", "more"], &["speech"]] {
+            assert_eq!(role(bad), None, "{bad:?}");
+        }
+    }
+
+    /// A worker served in a thread, and the daemon's end of its channel.
+    fn serving(role: Role) -> (OwnedFd, thread::JoinHandle<io::Result<()>>) {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType};
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.unwrap();
+        let worker = Arc::new(Worker { role, channel: Channel::over(theirs), desk: Mutex::new(Desk::default()) });
+        (ours, thread::spawn(move || worker.serve()))
+    }
+
+    fn heard(daemon: &OwnedFd) -> Report {
+        let mut buffer = vec![0; WORKER_MESSAGE_BYTES_MAX];
+        let (bytes, _) = rustix::net::recv(daemon, &mut buffer[..], rustix::net::RecvFlags::empty()).unwrap();
+        codec::decode(&buffer[..bytes], WORKER_MESSAGE_BYTES_MAX).unwrap()
+    }
+
+    fn order(daemon: &OwnedFd, order: &Order) {
+        rustix::net::send(daemon, &codec::encode(order), rustix::net::SendFlags::NOSIGNAL).unwrap();
+    }
+
+    fn assignment(stage: Stage, inputs: usize) -> Assignment {
+        let input = InputFile { name: PathBytes(b"talk.mp4".to_vec()), bytes: 1 };
+        Assignment {
+            run: RunId { boot: 1, counter: 2 },
+            stage,
+            inputs: vec![input; inputs],
+            scratch: PathBytes::default(),
+            checkpoint: None,
+            output: OutputPlan::default(),
+            part_tag: String::new(),
+            detail: Detail::default(),
+            replaceable: Vec::new(),
+            threads: 1,
+        }
+    }
+
+    #[test]
+    fn work_that_does_not_fit_the_process_is_refused_and_the_next_is_taken() {
+        let (daemon, serving) = serving(Role::Files);
+        let hello = Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files };
+        assert_eq!(heard(&daemon), hello);
+        for (stage, message) in [
+            (Stage::Decode(Decode::default()), "a files worker was given work for a media worker"),
+            (Stage::Identify(Identify::default()), "the run has 1 inputs and came with 0 open files"),
+        ] {
+            // Of a run that it doesn't have.
+            order(&daemon, &Order::Cancel(RunId { boot: 9, counter: 9 }));
+            order(&daemon, &Order::Assign(Box::new(assignment(stage, 1))));
+            match heard(&daemon) {
+                Report::Ended { run: RunId { boot: 1, counter: 2 }, outcome: Outcome::Failed(failure) } => {
+                    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Internal, message));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(daemon);
+        assert!(serving.join().unwrap().is_ok(), "a daemon that is gone ends the service");
+    }
+
+    #[test]
+    fn orders_that_make_no_sense_end_the_service() {
+        let (daemon, serving) = serving(Role::Net);
+        rustix::net::send(&daemon, &[0xff; 9], rustix::net::SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(serving.join().unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_panics_message_is_found() {
+        for (caught, text) in [
+            (panic::catch_unwind(|| panic!("a {}", 1)), "a 1"),
+            (panic::catch_unwind(|| panic!("plain")), "plain"),
+            (panic::catch_unwind(|| panic::panic_any(3)), "a panic without a message"),
+        ] {
+            assert_eq!(panic_text(caught.unwrap_err().as_ref()), text);
+        }
+    }
+
+    #[test]
+    fn the_peak_is_at_least_what_is_held() {
+        let held = vec![1_u8; 8 << 20];
+        assert!(peak_memory_bytes().unwrap() >= held.iter().map(|b| u64::from(*b)).sum::<u64>());
+    }
+}

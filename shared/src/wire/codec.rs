@@ -28,9 +28,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, CodecE
     // A text that announces a length is allocated before it is read. bincode's limit, fixed at compile time, stops this
     // at the largest value that as many bytes can hold: the worst is an i128, 16 bytes in one.
     match bytes.len() {
-        0..=TIER_1 => decode_with(bytes, config::standard().with_limit::<{ TIER_1 * GROWTH_MAX }>()),
-        0..=TIER_2 => decode_with(bytes, config::standard().with_limit::<{ TIER_2 * GROWTH_MAX }>()),
-        0..=TIER_3 => decode_with(bytes, config::standard().with_limit::<{ TIER_3 * GROWTH_MAX }>()),
+        len if len <= TIER_1 => decode_with(bytes, config::standard().with_limit::<{ TIER_1 * GROWTH_MAX }>()),
+        len if len <= TIER_2 => decode_with(bytes, config::standard().with_limit::<{ TIER_2 * GROWTH_MAX }>()),
+        len if len <= TIER_3 => decode_with(bytes, config::standard().with_limit::<{ TIER_3 * GROWTH_MAX }>()),
         _ => Err(CodecError::TooLong { bytes: bytes.len(), max: TIER_3 }),
     }
 }
@@ -57,6 +57,7 @@ fn told(error: &bincode::error::DecodeError) -> String {
         DecodeError::LimitExceeded => "it announces more than it can hold".to_owned(),
         DecodeError::Utf8 { .. } => "a text in it is not UTF-8".to_owned(),
         DecodeError::UnexpectedVariant { .. } => "it names a variant that doesn't exist".to_owned(),
+        DecodeError::InvalidIntegerType { .. } => "a number in it is malformed".to_owned(),
         other => other.to_string(),
     }
 }

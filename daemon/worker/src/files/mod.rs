@@ -1,1 +1,4 @@
 //! Hashing and publishing.
+
+pub mod hash;
+pub mod publish;

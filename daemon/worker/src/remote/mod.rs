@@ -1,1 +1,3 @@
-//! HTTP.
+//! What comes from other machines: HTTP, wrapped once. Knows no decoder and no model.
+
+pub mod http;

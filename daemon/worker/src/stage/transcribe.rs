@@ -1,11 +1,436 @@
-//! Transcribe: samples to a transcript.
+//! Transcribe: samples to a transcript, window by window; a finished window is never heard again. Knows no codec and no subtitle.
 
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::stage::transcribe::Transcribe;
+use spindle_shared::id::{AddressHasher, ContentHash};
+use spindle_shared::job::{Detail, FileIdentity};
+use spindle_shared::language::LANGUAGES;
+use spindle_shared::stage::Stage;
+use spindle_shared::stage::decode::AUDIO_FILE;
+use spindle_shared::stage::transcribe::{TRANSCRIPT_FILE, Transcribe};
 use spindle_shared::worker::Done;
 
+use crate::checkpoint::Checkpoint;
 use crate::context::{Context, Halt};
+use crate::language::transcript::{Segment, Transcript};
+use crate::speech::header::HeaderError;
+use crate::speech::model::{Lease, ListenError, Listener, Manner, Model, ModelError, VoiceModel};
+use crate::speech::recording::{Recording, seconds};
+use crate::speech::voice::{self, SurveyError};
+use crate::speech::window::{self, Window};
+use crate::speech::{belief, hear};
 
-pub fn run(_context: &Context, _stage: &Transcribe) -> Result<Done, Halt> {
-    Err(Failure::new(FailureKind::Internal, "not built yet").into())
+/// Share of the progress that finding the speech takes.
+const SURVEY_SHARE: f64 = 0.03;
+/// Raised when windows of one version must not be mixed with another's.
+const PLAN_VERSION: u32 = 1;
+/// Below this the language is called unknown.
+const LANGUAGE_SURE: f32 = 0.5;
+
+pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
+    let audio = context.artifact(AUDIO_FILE)?;
+    let recording = Recording::open(audio).map_err(audio_failure)?;
+    let fingerprint = fingerprint(stage, audio)?;
+    let mut ledger = Ledger::open(context.checkpoint()?, fingerprint);
+
+    let lease = Lease::take(stage.model.path.as_path(), &context.cancel_flag()).map_err(|e| model_halt(e, stage))?;
+    check_language(lease.model(), stage)?;
+    let mut listener = Listener::new(lease).map_err(|e| model_halt(e, stage))?;
+
+    let plan = match ledger.plan.take() {
+        Some(plan) => plan,
+        None => {
+            let (windows, mut notes) = windows(context, stage, &recording)?;
+            let tongue = tongue(context, stage, &recording, &windows, &mut listener, &mut notes)?;
+            let plan = Plan { fingerprint, windows, tongue, notes };
+            ledger.append(&Piece::Plan(plan.clone()))?;
+            plan
+        }
+    };
+    let mut notes = plan.notes.clone();
+    let (prompt, cut) = match &stage.prompt {
+        Some(prompt) => listener.model().tokens(prompt, listener.model().prompt_tokens_max()),
+        None => (Vec::new(), false),
+    };
+    if cut {
+        notes.push("the prompt is longer than whisper takes: only its end was used".to_owned());
+    }
+    let manner = Manner {
+        language: plan.tongue.guess.clone(),
+        translate: stage.translate,
+        prompt,
+        beam_size: stage.beam_size,
+        best_of: stage.best_of,
+        temperature: stage.temperature,
+        threads: context.assignment.threads,
+    };
+    let segments = listen(context, stage, &recording, &plan, &mut ledger, &mut listener, &manner)?;
+    drop(listener);
+
+    let transcript = Transcript {
+        language: plan.tongue.shown(stage.translate),
+        language_probability: if stage.translate { 1.0 } else { plan.tongue.probability },
+        duration: recording.seconds(),
+        segments: belief::in_order(segments, recording.seconds()),
+    };
+    let words = transcript.segments.iter().map(word_count).sum::<usize>();
+    let file = context.write_artifact(TRANSCRIPT_FILE, |writer| {
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"))
+        };
+        serde_json::to_writer(&mut *writer, &transcript).map_err(|e| failed(&e))?;
+        writer.flush().map_err(|e| failed(&e))?;
+        Ok(())
+    })?;
+    Ok(Done {
+        files: vec![file],
+        detail: Detail {
+            media_seconds: Some(recording.seconds()),
+            language: Some(transcript.language.clone()),
+            language_probability: Some(f64::from(transcript.language_probability)),
+            words: Some(u32::try_from(words).unwrap_or(u32::MAX)),
+            notes,
+            ..Detail::default()
+        },
+        work: recording.seconds(),
+        peak_memory_bytes: peak_memory_bytes(),
+        ..Done::default()
+    })
 }
+
+/// Hears the windows that no earlier run has finished.
+fn listen(
+    context: &Context,
+    stage: &Transcribe,
+    recording: &Recording<'_>,
+    plan: &Plan,
+    ledger: &mut Ledger,
+    listener: &mut Listener,
+    manner: &Manner,
+) -> Result<Vec<Segment>, Halt> {
+    let stop = context.cancel_flag();
+    let mut segments = Vec::new();
+    for (index, window) in plan.windows.iter().enumerate() {
+        match ledger.finished.get(index) {
+            Some(finished) => segments.extend_from_slice(finished),
+            None => {
+                context.go_on()?;
+                let samples = recording.read(window.start..window.end).map_err(audio_failure)?;
+                // A run that goes on must end with the very transcript of one that was never stopped.
+                listener.renew().map_err(|e| model_halt(e, stage))?;
+                let heard = hear::window(listener, &samples, window, manner, &stop).map_err(listen_halt)?;
+                let piece = Piece::Window { fingerprint: plan.fingerprint, index, segments: heard };
+                ledger.append(&piece)?;
+                let Piece::Window { segments: heard, .. } = piece else { unreachable!("made just above") };
+                segments.extend(heard);
+            }
+        }
+        let done = seconds(window.end) / recording.seconds();
+        context.progress((SURVEY_SHARE + (1.0 - SURVEY_SHARE) * done) as f32);
+    }
+    Ok(segments)
+}
+
+/// Finds the speech and cuts it into windows.
+fn windows(
+    context: &Context,
+    stage: &Transcribe,
+    recording: &Recording<'_>,
+) -> Result<(Vec<Window>, Vec<String>), Halt> {
+    let mut notes = Vec::new();
+    let mut detector = match stage.vad.then(|| voice_model(stage.model.path.as_path())).flatten() {
+        None => None,
+        Some(path) => match VoiceModel::load(&path) {
+            Ok(detector) => Some(detector),
+            Err(e) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let name = spindle_shared::text::escaped(&name);
+                notes.push(format!("`{name}` could not be used ({e}); speech was found by its loudness"));
+                None
+            }
+        },
+    };
+    let survey = voice::survey(recording, detector.as_mut(), |done| {
+        context.progress((SURVEY_SHARE * done) as f32);
+        context.go_on().map_err(Ended::from)
+    })
+    .map_err(Halt::from)?;
+    let regions = if stage.vad { survey.regions() } else { window::everything(&survey) };
+    Ok((window::plan(&survey, &regions, recording.samples()), notes))
+}
+
+/// The detector's file beside the model: the newest by name.
+fn voice_model(model: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(model.parent()?)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("ggml-silero") && name.ends_with(".bin")
+        })
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+/// Which language is spoken, and how sure that is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Tongue {
+    /// whisper's code of the likeliest language; the model listens for it even when unsure.
+    guess: String,
+    probability: f32,
+}
+
+impl Tongue {
+    fn shown(&self, translated: bool) -> String {
+        match () {
+            () if translated => "en".to_owned(),
+            () if self.probability < LANGUAGE_SURE => "und".to_owned(),
+            () => self.guess.clone(),
+        }
+    }
+}
+
+fn tongue(
+    context: &Context,
+    stage: &Transcribe,
+    recording: &Recording<'_>,
+    windows: &[Window],
+    listener: &mut Listener,
+    notes: &mut Vec<String>,
+) -> Result<Tongue, Halt> {
+    let given = |code: &str| Tongue { guess: code.to_owned(), probability: 1.0 };
+    if !listener.model().header.multilingual() {
+        return Ok(given("en"));
+    }
+    if let Some(code) = &stage.language {
+        return Ok(given(code));
+    }
+    let mut sums = vec![0.0; listener.model().header.languages()];
+    let mut asked = 0.0;
+    for window in witnesses(windows) {
+        context.go_on()?;
+        let samples = recording.read(window.start..window.end).map_err(audio_failure)?;
+        let probabilities = listener.languages(&samples, context.assignment.threads).map_err(listen_halt)?;
+        sums.iter_mut().zip(probabilities).for_each(|(sum, p)| *sum += p);
+        asked += 1.0;
+        // Two that agree are enough; more are asked where they don't.
+        if asked >= 2.0 && sums.iter().any(|sum| *sum / asked > 0.9) {
+            break;
+        }
+    }
+    let allowed: Vec<(&str, f32)> = LANGUAGES
+        .iter()
+        .zip(&sums)
+        .filter(|((code, _), _)| stage.languages.is_empty() || stage.languages.iter().any(|wanted| wanted == code))
+        .map(|((code, _), sum)| (*code, *sum))
+        .collect();
+    let total: f32 = allowed.iter().map(|(_, sum)| sum).sum();
+    let best = allowed.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let tongue = match best {
+        Some((code, sum)) if total > 0.0 => Tongue { guess: (*code).to_owned(), probability: sum / total },
+        _ => Tongue { guess: stage.languages.first().map_or("en", String::as_str).to_owned(), probability: 0.0 },
+    };
+    match () {
+        () if windows.is_empty() => {}
+        () if stage.translate => {
+            notes.push(format!("translated from `{}` ({:.0} % sure)", tongue.guess, tongue.probability * 100.0))
+        }
+        () if tongue.probability < LANGUAGE_SURE => notes.push(format!(
+            "the language is uncertain: heard as `{}` ({:.0} % sure); give it with --language",
+            tongue.guess,
+            tongue.probability * 100.0
+        )),
+        () => {}
+    }
+    Ok(tongue)
+}
+
+/// Up to five windows that are asked for the language: spread over the recording, those with more speech preferred, and where there are
+/// many, none from its beginning, where music and greetings are.
+fn witnesses(windows: &[Window]) -> Vec<&Window> {
+    const WITNESSES_MAX: usize = 5;
+    let skipped = if windows.len() > 2 * WITNESSES_MAX { windows.len() / 20 + 1 } else { 0 };
+    let windows = &windows[skipped..];
+    let parts = windows.len().min(WITNESSES_MAX);
+    let part = |at: usize| &windows[at * windows.len() / parts..(at + 1) * windows.len() / parts];
+    let fullest = |part: &'_ [Window]| part.iter().map(Window::speech_seconds).fold(0.0, f64::max);
+    let mut chosen: Vec<&Window> = (0..parts)
+        .filter_map(|at| {
+            let most = fullest(part(at));
+            part(at).iter().find(|window| window.speech_seconds() >= most)
+        })
+        .collect();
+    // The fullest first: a short clip is judged by its best window, and two clear answers end the asking.
+    chosen.sort_by(|a, b| b.speech_seconds().total_cmp(&a.speech_seconds()));
+    chosen
+}
+
+/// Everything a later run must know not to do work twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Plan {
+    fingerprint: ContentHash,
+    windows: Vec<Window>,
+    tongue: Tongue,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Piece {
+    Plan(Plan),
+    Window { fingerprint: ContentHash, index: usize, segments: Vec<Segment> },
+}
+
+/// The checkpoint as this stage reads it: the last plan that is ours, and the windows finished under it.
+struct Ledger {
+    checkpoint: Option<Checkpoint>,
+    plan: Option<Plan>,
+    finished: Vec<Vec<Segment>>,
+}
+
+impl Ledger {
+    fn open(checkpoint: Option<Checkpoint>, ours: ContentHash) -> Self {
+        let mut ledger = Ledger { checkpoint: None, plan: None, finished: Vec::new() };
+        for piece in checkpoint.iter().flat_map(Checkpoint::pieces) {
+            match serde_json::from_slice(piece) {
+                Ok(Piece::Plan(plan)) => {
+                    ledger.finished.clear();
+                    ledger.plan = (plan.fingerprint == ours).then_some(plan);
+                }
+                Ok(Piece::Window { fingerprint, index, segments }) => {
+                    if fingerprint == ours && ledger.plan.is_some() && index == ledger.finished.len() {
+                        ledger.finished.push(segments);
+                    }
+                }
+                // Written by another version: as good as not there.
+                Err(_) => {
+                    ledger.plan = None;
+                    ledger.finished.clear();
+                }
+            }
+        }
+        ledger.checkpoint = checkpoint;
+        ledger
+    }
+
+    fn append(&mut self, piece: &Piece) -> Result<(), Failure> {
+        let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Internal, format!("failed to write the transcription's checkpoint: {e}"))
+                .advise("make room on the disk of Spindle's state, then `spindlectl retry` the job")
+        };
+        let bytes = serde_json::to_vec(piece).map_err(|e| failed(&e))?;
+        checkpoint.append(&bytes).map_err(|e| failed(&e))
+    }
+}
+
+/// Of all that decides what the windows hold.
+fn fingerprint(stage: &Transcribe, audio: &File) -> Result<ContentHash, Halt> {
+    let bytes = audio.metadata().map_err(audio_failure)?.len();
+    let mut hasher = AddressHasher::default();
+    hasher.part(&PLAN_VERSION.to_le_bytes()).part(&bytes.to_le_bytes());
+    if stage.model.hash.is_none()
+        && let Ok(meta) = fs::metadata(stage.model.path.as_path())
+    {
+        let FileIdentity { bytes, mtime_ns, .. } = FileIdentity::of(&meta);
+        hasher.part(&stage.model.path.0).part(&bytes.to_le_bytes()).part(&mtime_ns.to_le_bytes());
+    }
+    Stage::Transcribe(stage.clone()).address_into(&mut hasher);
+    Ok(hasher.finish())
+}
+
+/// Languages that this very model has no token for.
+fn check_language(model: &Model, stage: &Transcribe) -> Result<(), Failure> {
+    let Some(code) = &stage.language else { return Ok(()) };
+    let known = &LANGUAGES[..model.header.languages().min(LANGUAGES.len())];
+    if model.header.multilingual() && !known.iter().any(|(known, _)| known == code) {
+        let message = format!("model `{}` knows no `{code}`", stage.model.name);
+        return Err(Failure::new(FailureKind::Input, message).advise("take a newer model, such as large-v3"));
+    }
+    if !model.header.multilingual() && code != "en" {
+        let message = format!("model `{}` knows English only, not `{code}`", stage.model.name);
+        return Err(Failure::new(FailureKind::Input, message).advise("take the model without `.en`"));
+    }
+    Ok(())
+}
+
+/// Whitespace parts words; in scripts without spaces the model's pieces do.
+fn word_count(segment: &Segment) -> usize {
+    segment.words.len().max(segment.text.split_whitespace().count())
+}
+
+fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
+    let kind = match &error {
+        ModelError::Stopped => return Halt::Stopped,
+        ModelError::Memory => FailureKind::OutOfMemory,
+        ModelError::Permission => FailureKind::Permission,
+        ModelError::Missing | ModelError::Header(_) | ModelError::Refused(_) => FailureKind::ModelMissing,
+    };
+    let failure =
+        Failure::new(kind, format!("model `{}` at {} can't be used: {error}", stage.model.name, stage.model.path));
+    match error {
+        ModelError::Header(HeaderError::Magic(_) | HeaderError::Truncated | HeaderError::Damaged(_)) => failure
+            .advise(format!("delete the file and fetch it again with `spindlectl models pull {}`", stage.model.name)),
+        ModelError::Permission => failure.advise("give Spindle the right to read the model's file"),
+        _ => failure,
+    }
+    .into()
+}
+
+fn listen_halt(error: ListenError) -> Halt {
+    match error {
+        ListenError::Stopped => Halt::Stopped,
+        ListenError::Failed { .. } => {
+            Failure::new(FailureKind::Internal, format!("failed to transcribe: {error}")).into()
+        }
+    }
+}
+
+fn audio_failure(error: std::io::Error) -> Failure {
+    Failure::new(FailureKind::Internal, format!("failed to read the decoded audio: {error}"))
+}
+
+/// How a survey ended early; orphan rules keep `Halt` from being its error itself.
+enum Ended {
+    Halt(Halt),
+    Survey(SurveyError),
+}
+
+impl From<Halt> for Ended {
+    fn from(halt: Halt) -> Self {
+        Ended::Halt(halt)
+    }
+}
+
+impl From<SurveyError> for Ended {
+    fn from(error: SurveyError) -> Self {
+        Ended::Survey(error)
+    }
+}
+
+impl From<Ended> for Halt {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Halt(halt) => halt,
+            Ended::Survey(SurveyError::Io(e)) => audio_failure(e).into(),
+            Ended::Survey(SurveyError::Detector(e)) => listen_halt(e),
+        }
+    }
+}
+
+/// The kernel's own high-water mark; 0 where it has none.
+fn peak_memory_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1_024)
+}
+
+#[cfg(test)]
+#[path = "../../../../tests/src/parrot.rs"]
+pub mod parrot;
+#[cfg(test)]
+mod tests;

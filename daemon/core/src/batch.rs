@@ -1,0 +1,405 @@
+//! An open batch in memory: its jobs as small cells, the few at work in full, and its counts, which always agree with the cells.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority, state_of};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::job::{FileIdentity, JobState, JobView, Output};
+use spindle_shared::lane::Lane;
+use spindle_shared::stage::Stage;
+use spindle_shared::time::{MonoMs, WallMs};
+use spindle_shared::worker::ArtifactFile;
+
+use crate::change::{BatchStatus, OpenJob, RecoveredBatch};
+use crate::job::State;
+use crate::queue::Standing;
+
+/// A job as a batch of a million holds it: sixteen bytes unless there is more to say.
+#[derive(Debug)]
+pub enum Cell {
+    Fresh,
+    Active(Box<Job>),
+    Ended,
+}
+
+/// Where an active job waits, or that it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// For admission, like one that never started.
+    Waiting,
+    /// For the store's answer, which comes within the turn.
+    Looking,
+    /// For a slot.
+    Ready(Lane),
+    /// For its time; `keeps`: it keeps its place among the batch's parallel jobs.
+    Delayed {
+        until: MonoMs,
+        keeps: bool,
+    },
+    /// For another job that is just making the same artifact.
+    Held(ContentHash),
+    Working,
+}
+
+/// A job with something behind it.
+#[derive(Debug)]
+pub struct Job {
+    pub state: State,
+    pub place: Place,
+    pub open: OpenJob,
+    /// Index of the stage it is at.
+    pub stage: usize,
+    pub facts: Option<Facts>,
+    /// Of the input as it is now, where it changed since submission.
+    pub identity: Option<FileIdentity>,
+    pub outputs: Vec<Output>,
+    pub peak_memory_bytes: u64,
+    pub worker: Option<String>,
+}
+
+/// What is known of a job's way once its input is identified.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Its own stages; `None` = the batch's.
+    pub stages: Option<Vec<Stage>>,
+    pub content: Option<ContentHash>,
+    /// Of each stage's artifact.
+    pub addresses: Vec<Option<ContentHash>>,
+    /// What lies in the artifact folder for each stage.
+    pub artifacts: Vec<Option<Vec<ArtifactFile>>>,
+}
+
+impl Job {
+    pub fn new(open: OpenJob) -> Self {
+        Job {
+            state: State::Pending,
+            place: Place::Waiting,
+            open,
+            stage: 0,
+            facts: None,
+            identity: None,
+            outputs: Vec::new(),
+            peak_memory_bytes: 0,
+            worker: None,
+        }
+    }
+
+    /// As people see it.
+    pub fn shown(&self) -> JobState {
+        match (self.state, self.place) {
+            (State::Running { .. } | State::Stopping { .. }, _) => JobState::Running,
+            (State::Completed, _) => JobState::Completed,
+            (State::Skipped, _) => JobState::Skipped,
+            (State::Failed, _) => JobState::Failed,
+            (State::Cancelled, _) => JobState::Cancelled,
+            (State::Pending, _) if self.open.failure.is_some() => JobState::Retrying,
+            // Between two stages.
+            (State::Pending, Place::Looking | Place::Ready(_) | Place::Held(_)) if self.open.started_at.is_some() => {
+                JobState::Running
+            }
+            (State::Pending, _) => JobState::Pending,
+        }
+    }
+
+    /// Whether it counts among the batch's parallel jobs.
+    pub fn is_at_work(&self) -> bool {
+        !matches!(self.place, Place::Waiting | Place::Delayed { keeps: false, .. })
+    }
+}
+
+/// An open batch.
+#[derive(Debug)]
+pub struct Batch {
+    pub id: BatchId,
+    pub owner: Owner,
+    pub spec: BatchSpec,
+    pub created_at: WallMs,
+    pub priority: Priority,
+    pub paused: bool,
+    pub cancelling: bool,
+    pub started_at: Option<WallMs>,
+    pub finished_at: Option<WallMs>,
+    pub counts: Counts,
+    pub cells: Vec<Cell>,
+    /// Index (0-based) up to which fresh jobs were admitted.
+    next_fresh: usize,
+    /// Jobs that wait for admission again.
+    back: BTreeSet<u32>,
+    pub ready: BTreeMap<Lane, BTreeSet<u32>>,
+    /// Active cells.
+    pub active: BTreeSet<u32>,
+    pub at_work: u32,
+    pub running: u32,
+    /// Largest share ever shown.
+    shown_progress: f32,
+}
+
+impl Batch {
+    pub fn new(id: BatchId, owner: Owner, spec: BatchSpec, created_at: WallMs, skipped: &[bool]) -> Self {
+        let cells: Vec<Cell> = skipped.iter().map(|skip| if *skip { Cell::Ended } else { Cell::Fresh }).collect();
+        let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
+        let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
+        Batch {
+            id,
+            owner,
+            priority: spec.priority,
+            spec,
+            created_at,
+            paused: false,
+            cancelling: false,
+            started_at: None,
+            finished_at: None,
+            counts,
+            cells,
+            next_fresh: 0,
+            back: BTreeSet::new(),
+            ready: BTreeMap::new(),
+            active: BTreeSet::new(),
+            at_work: 0,
+            running: 0,
+            shown_progress: 0.0,
+        }
+    }
+
+    /// As it was when the last daemon ended; what ran then waits now.
+    pub fn recovered(stored: RecoveredBatch) -> Self {
+        let RecoveredBatch { id, owner, spec, created_at, status, total, open } = stored;
+        let mut batch = Batch::new(id, owner, spec, created_at, &vec![true; total as usize]);
+        batch.priority = status.priority;
+        batch.paused = status.paused;
+        batch.cancelling = status.cancelling;
+        batch.started_at = status.started_at;
+        batch.finished_at = status.finished_at;
+        batch.counts = Counts { pending: 0, running: 0, retrying: 0, ..status.counts };
+        for (index, behind) in open {
+            let Some(cell) = batch.cells.get_mut((index as usize).wrapping_sub(1)) else { continue };
+            match behind {
+                None => {
+                    *cell = Cell::Fresh;
+                    batch.counts.pending += 1;
+                }
+                Some(behind) => {
+                    let job = Job::new(*behind);
+                    *batch.counts.slot(job.shown()) += 1;
+                    *cell = Cell::Active(Box::new(job));
+                    batch.active.insert(index);
+                    batch.back.insert(index);
+                }
+            }
+        }
+        batch
+    }
+
+    pub fn total(&self) -> u32 {
+        self.cells.len() as u32
+    }
+
+    pub fn job_id(&self, index: u32) -> JobId {
+        JobId { batch: self.id, index }
+    }
+
+    pub fn cell(&mut self, index: u32) -> Option<&mut Cell> {
+        self.cells.get_mut((index as usize).checked_sub(1)?)
+    }
+
+    pub fn job(&self, index: u32) -> Option<&Job> {
+        match self.cells.get((index as usize).checked_sub(1)?)? {
+            Cell::Active(job) => Some(job),
+            Cell::Fresh | Cell::Ended => None,
+        }
+    }
+
+    /// Changes an active job and everything counted from it, in one place.
+    pub fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
+        let Some(Cell::Active(job)) = self.cells.get_mut((index as usize).checked_sub(1)?) else { return None };
+        let before = (job.shown(), job.place, job.is_at_work(), job.state.run().is_some());
+        let result = change(job);
+        let after = (job.shown(), job.place, job.is_at_work(), job.state.run().is_some());
+        *self.counts.slot(before.0) -= 1;
+        *self.counts.slot(after.0) += 1;
+        self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
+        self.running = self.running + u32::from(after.3) - u32::from(before.3);
+        if before.1 != after.1 {
+            match before.1 {
+                Place::Ready(lane) => {
+                    if let Some(ready) = self.ready.get_mut(&lane) {
+                        ready.remove(&index);
+                    }
+                }
+                Place::Waiting => {
+                    self.back.remove(&index);
+                }
+                _ => {}
+            }
+            match after.1 {
+                Place::Ready(lane) => {
+                    self.ready.entry(lane).or_default().insert(index);
+                }
+                Place::Waiting => {
+                    self.back.insert(index);
+                }
+                _ => {}
+            }
+        }
+        Some(result)
+    }
+
+    /// Takes an ended job's weight off: only its count stays.
+    pub fn close(&mut self, index: u32) -> Option<Job> {
+        self.change(index, |job| job.place = Place::Delayed { until: MonoMs(u64::MAX), keeps: false })?;
+        self.active.remove(&index);
+        let cell = self.cell(index)?;
+        match std::mem::replace(cell, Cell::Ended) {
+            Cell::Active(job) => Some(*job),
+            Cell::Fresh | Cell::Ended => None,
+        }
+    }
+
+    /// Makes a fresh or ended cell active; `counted` is the state its count is in now.
+    pub fn activate(&mut self, index: u32, counted: JobState, job: Job) {
+        *self.counts.slot(counted) -= 1;
+        *self.counts.slot(job.shown()) += 1;
+        self.active.insert(index);
+        if job.place == Place::Waiting {
+            self.back.insert(index);
+        }
+        if let Some(cell) = self.cell(index) {
+            *cell = Cell::Active(Box::new(job));
+        }
+    }
+
+    /// The next job to bring to work: one that came back, else the next fresh one, in input order.
+    pub fn next_waiting(&mut self) -> Option<u32> {
+        while self.cells.get(self.next_fresh).is_some_and(|cell| !matches!(cell, Cell::Fresh)) {
+            self.next_fresh += 1;
+        }
+        let fresh = (self.next_fresh < self.cells.len()).then_some(self.next_fresh as u32 + 1);
+        let back = self.back.first().copied();
+        match (fresh, back) {
+            (Some(fresh), Some(back)) => Some(fresh.min(back)),
+            (fresh, back) => fresh.or(back),
+        }
+    }
+
+    /// Fresh jobs that a cancel ends at once.
+    pub fn fresh(&self) -> impl Iterator<Item = u32> + '_ {
+        let cells = self.cells.iter().enumerate();
+        cells.filter(|(_, cell)| matches!(cell, Cell::Fresh)).map(|(at, _)| at as u32 + 1)
+    }
+
+    pub fn is_halted(&self) -> bool {
+        self.paused || self.cancelling
+    }
+
+    /// Where it stands among those that want to bring a job to work.
+    pub fn admission(&mut self) -> Option<Standing> {
+        (!self.is_halted() && self.at_work < self.spec.parallel && self.next_waiting().is_some()).then_some(Standing {
+            priority: self.priority,
+            owner: self.owner,
+            busy: self.at_work,
+        })
+    }
+
+    /// Where it stands among those that want a slot of this lane.
+    pub fn slot(&self, lane: Lane) -> Option<Standing> {
+        (!self.is_halted() && self.ready.get(&lane).is_some_and(|ready| !ready.is_empty())).then_some(Standing {
+            priority: self.priority,
+            owner: self.owner,
+            busy: self.running,
+        })
+    }
+
+    pub fn status(&self) -> BatchStatus {
+        BatchStatus {
+            priority: self.priority,
+            paused: self.paused,
+            cancelling: self.cancelling,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            counts: self.counts,
+        }
+    }
+
+    pub fn state(&self) -> BatchState {
+        state_of(&self.counts, self.paused, self.cancelling)
+    }
+
+    /// The stages of one job.
+    pub fn stages_of<'a>(&'a self, job: &'a Job) -> &'a [Stage] {
+        job.facts.as_ref().and_then(|facts| facts.stages.as_deref()).unwrap_or(&self.spec.recipe.map)
+    }
+
+    /// 0–1, by jobs ended and shares of those at work.
+    pub fn progress(&mut self) -> f32 {
+        let total = self.cells.len();
+        let now = if total == 0 {
+            1.0
+        } else {
+            let at_work: f64 =
+                self.active.iter().filter_map(|index| self.job(*index)).map(|job| f64::from(job.open.progress)).sum();
+            ((f64::from(self.counts.ended()) + at_work) / total as f64).min(1.0) as f32
+        };
+        self.shown_progress = self.shown_progress.max(now);
+        self.shown_progress
+    }
+
+    /// A retry begins anew what was done.
+    pub fn forget_progress(&mut self) {
+        self.shown_progress = 0.0;
+    }
+
+    pub fn view(&mut self) -> BatchView {
+        let progress = self.progress();
+        let mut stages: BTreeMap<&'static str, u32> = BTreeMap::new();
+        for job in self.active.iter().filter_map(|index| self.job(*index)) {
+            if job.state.run().is_some()
+                && let Some(stage) = self.stages_of(job).get(job.stage)
+            {
+                *stages.entry(stage.name()).or_default() += 1;
+            }
+        }
+        BatchView {
+            id: self.id,
+            name: self.spec.name.clone(),
+            recipe: self.spec.recipe.name.clone(),
+            owner: self.owner,
+            state: self.state(),
+            priority: self.priority,
+            parallel: self.spec.parallel,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            counts: self.counts,
+            progress,
+            stage: stages.into_iter().max_by_key(|(_, jobs)| *jobs).map(|(stage, _)| stage.to_owned()),
+            eta: None,
+            tags: self.spec.tags.clone(),
+        }
+    }
+
+    /// An active job as shown; its input is in the store.
+    pub fn job_view(&self, index: u32) -> Option<JobView> {
+        let job = self.job(index)?;
+        Some(self.view_of(index, job))
+    }
+
+    pub fn view_of(&self, index: u32, job: &Job) -> JobView {
+        JobView {
+            id: self.job_id(index),
+            input: None,
+            state: job.shown(),
+            stage: self.stages_of(job).get(job.stage).map_or("", |stage| stage.name()).to_owned(),
+            progress: job.open.progress,
+            attempts: job.open.attempts,
+            worker: job.worker.clone(),
+            created_at: self.created_at,
+            started_at: job.open.started_at,
+            finished_at: None,
+            timings: job.open.timings.clone(),
+            failure: job.open.failure.clone(),
+            skipped_reason: None,
+            outputs: job.outputs.clone(),
+            detail: job.open.detail.clone(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Addresses: what an artifact was made from, as one hash. Equal address, equal artifact; so retry, resume, cache and re-submission are one
+//! mechanism. A stage's input is the artifact before it, by address; so a chain can be looked up from its end without its middle.
+
+use spindle_shared::id::{AddressHasher, ContentHash};
+use spindle_shared::stage::Stage;
+
+/// The address of each stage's artifact for an input with this content; `None` for stages without one.
+pub fn addresses(stages: &[Stage], content: ContentHash) -> Vec<Option<ContentHash>> {
+    let mut feed = content;
+    stages
+        .iter()
+        .map(|stage| {
+            stage.facts().artifact.then(|| {
+                let mut hasher = AddressHasher::default();
+                stage.address_into(&mut hasher);
+                hasher.part(&feed.0);
+                feed = hasher.finish();
+                feed
+            })
+        })
+        .collect()
+}
+
+/// What outputs were made with, the input left out: all parameters that change the result.
+pub fn parameters(stages: &[Stage]) -> ContentHash {
+    let mut hasher = AddressHasher::default();
+    for stage in stages.iter().filter(|stage| stage.facts().artifact) {
+        stage.address_into(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spindle_shared::recipe::Recipe;
+    use spindle_shared::stage::subtitle::{Format, Subtitle};
+    use spindle_shared::stage::transcribe::Transcribe;
+
+    fn subtitles(transcribe: Transcribe, subtitle: Subtitle) -> Vec<Stage> {
+        Recipe::subtitles(Default::default(), transcribe, subtitle, Default::default()).map
+    }
+
+    #[test]
+    fn a_parameter_changes_its_own_stage_and_those_after_it() {
+        let content = ContentHash::of(b"x");
+        let base = addresses(&subtitles(Default::default(), Default::default()), content);
+        assert_eq!(base.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true, true, false]);
+        let german = Transcribe { language: Some("de".to_owned()), ..Default::default() };
+        let german = addresses(&subtitles(german, Default::default()), content);
+        assert_eq!(german[1], base[1]);
+        assert_ne!(german[2], base[2]);
+        assert_ne!(german[3], base[3]);
+        let text = Subtitle { formats: vec![Format::Txt], ..Default::default() };
+        let text = addresses(&subtitles(Default::default(), text), content);
+        assert_eq!(text[2], base[2]);
+        assert_ne!(text[3], base[3]);
+        assert_ne!(addresses(&subtitles(Default::default(), Default::default()), ContentHash::of(b"y"))[1], base[1]);
+    }
+}

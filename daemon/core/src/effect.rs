@@ -1,0 +1,191 @@
+//! What can wake the scheduler, and what it wants done. Two closed enums: nothing else goes in or out.
+
+use spindle_shared::batch::{BatchSpec, BatchView, Priority};
+use spindle_shared::event::Event;
+use spindle_shared::failure::FailureKind;
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
+use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
+use spindle_shared::stage::Stage;
+use spindle_shared::wire::request::{Scope, Selection};
+use spindle_shared::wire::response::Response;
+use spindle_shared::worker::{ArtifactFile, Outcome};
+
+use crate::change::{Change, RecoveredBatch, StoredArtifact};
+
+/// A question that waits for its answer; numbered by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    pub owner: Owner,
+    /// Root or the daemon's own user: may act on everybody's batches.
+    pub admin: bool,
+}
+
+/// Everything that can wake the scheduler.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    Command {
+        client: ClientId,
+        peer: Peer,
+        command: Command,
+    },
+    /// Answers [`Effect::LookupInput`].
+    InputFound {
+        job: JobId,
+        found: FoundInput,
+    },
+    /// Answers [`Effect::LookupArtifacts`], in the order asked.
+    ArtifactsFound {
+        job: JobId,
+        found: Vec<Option<StoredArtifact>>,
+    },
+    Progress {
+        run: RunId,
+        done: f32,
+    },
+    Ended {
+        run: RunId,
+        outcome: Outcome,
+    },
+    /// The input is another file, or has another content, than at submission; the run did not start.
+    InputChanged {
+        run: RunId,
+        identity: FileIdentity,
+    },
+    /// A worker is gone with these runs unreported.
+    Lost {
+        runs: Vec<RunId>,
+        cause: Option<RunId>,
+        death: Death,
+    },
+    /// The time of `next_wakeup` has come.
+    Tick,
+}
+
+/// How a worker died, as far as the core treats it differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Death {
+    /// By its own fault; the kind a single run of it is charged with, and what is known of it.
+    Fault { kind: FailureKind, message: String },
+    /// We killed it, for the sake of the run in `cause` (its time was up, it was cancelled) or of none (shutdown).
+    Killed { timeout: bool },
+}
+
+/// What clients ask of the scheduler.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// `repeats`: the batch that this owner's key stands for already.
+    Submit {
+        spec: Box<BatchSpec>,
+        jobs: Vec<JobSpec>,
+        repeats: Option<BatchView>,
+    },
+    Cancel(Selection),
+    Pause {
+        what: Selection,
+        now: bool,
+    },
+    Resume(Selection),
+    Prioritize {
+        what: Selection,
+        priority: Priority,
+    },
+    /// Jobs at a bad end, by batch; batches that are closed come along as the store has them.
+    Retry(Vec<RetryItem>),
+    /// Ended batches to forget, with their owners; open ones are refused.
+    Remove(Vec<(BatchId, Option<Owner>)>),
+    Explain(Target),
+    /// Open batches and their jobs at work, to lay over what the store has.
+    Overlay {
+        batches: Option<Vec<BatchId>>,
+        jobs: bool,
+    },
+    House,
+    Watch(Scope),
+    Drain,
+    Shutdown,
+}
+
+/// Jobs of one batch to try again, with how they ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryItem {
+    pub batch: RecoveredBatch,
+    pub jobs: Vec<(u32, JobState)>,
+}
+
+/// What the store knows of a job's input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundInput {
+    /// Whether there is a file to identify at all.
+    pub is_file: bool,
+    pub bytes: u64,
+    /// Hash of these very bytes, if they were read before.
+    pub content: Option<ContentHash>,
+    pub stages: Option<Vec<Stage>>,
+}
+
+/// Everything the scheduler can want done, in this order within a turn: commits first, then the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Commit(Vec<Change>),
+    Answer {
+        client: ClientId,
+        answer: Answer,
+    },
+    Publish(Event),
+    LookupInput {
+        job: JobId,
+        identity: Option<FileIdentity>,
+    },
+    LookupArtifacts {
+        job: JobId,
+        addresses: Vec<ContentHash>,
+    },
+    Start(Box<Start>),
+    Stop(RunId),
+    /// Pieces of work that nobody will go on with.
+    DropCheckpoint(ContentHash),
+    /// Its record is gone; so may its files.
+    DropArtifact(ContentHash),
+    /// Nothing runs any more and nothing will: the daemon may end.
+    Exit,
+}
+
+/// An answer on its way to a client's session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Frames(Vec<Response>),
+    Overlay {
+        batches: Vec<BatchView>,
+        jobs: Vec<JobView>,
+    },
+    /// The state of the house at `seq`; events after it follow.
+    Watching {
+        seq: u64,
+        paused: bool,
+        batches: Vec<BatchView>,
+        jobs: Vec<JobView>,
+        alerts: Vec<String>,
+    },
+}
+
+/// One run to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    pub run: RunId,
+    pub job: JobId,
+    pub stage: Stage,
+    /// Where its artifact belongs; `None` = it leaves none.
+    pub address: Option<ContentHash>,
+    /// The artifact it works on; `None` = the job's own input.
+    pub feed: Option<(ContentHash, Vec<ArtifactFile>)>,
+    /// The input as it is now, where that was found to differ from the submission.
+    pub identity: Option<FileIdentity>,
+    pub detail: Detail,
+    /// Alone in its worker.
+    pub alone: bool,
+    pub timeout_ms: u64,
+}

@@ -1,0 +1,102 @@
+//! Retry: how often each kind of failure is tried again, and after how long (F27). Pure; jitter comes from the run's number.
+
+use spindle_shared::failure::FailureKind;
+use spindle_shared::id::{AddressHasher, RunId};
+
+/// Tries in all, and the waits between them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Policy {
+    /// Tries in all, the first counted.
+    pub tries: u32,
+    pub first_wait_ms: u64,
+    pub growth: f64,
+    pub wait_ms_max: u64,
+}
+
+impl Policy {
+    const NONE: Policy = Policy { tries: 1, first_wait_ms: 0, growth: 1.0, wait_ms_max: 0 };
+
+    /// The policy of a kind of failure.
+    pub fn of(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Network => Policy { tries: 5, first_wait_ms: 2_000, growth: 1.5, wait_ms_max: 30_000 },
+            FailureKind::Server => Policy { tries: 4, first_wait_ms: 5_000, growth: 2.0, wait_ms_max: 60_000 },
+            FailureKind::RateLimited => Policy { tries: 20, first_wait_ms: 5_000, growth: 2.0, wait_ms_max: 300_000 },
+            FailureKind::OutOfMemory | FailureKind::Crash | FailureKind::Timeout => {
+                Policy { tries: 3, first_wait_ms: 1_000, growth: 2.0, wait_ms_max: 30_000 }
+            }
+            FailureKind::Quota
+            | FailureKind::Auth
+            | FailureKind::Input
+            | FailureKind::Exists
+            | FailureKind::Permission
+            | FailureKind::Poison
+            | FailureKind::ModelMissing
+            | FailureKind::Cancelled
+            | FailureKind::Internal => Policy::NONE,
+        }
+    }
+
+    /// The batch's `--retries` takes the place of the count for kinds that are tried again at all.
+    pub fn with_retries(self, retries: Option<u32>) -> Self {
+        match retries {
+            Some(retries) if self.tries > 1 => Policy { tries: retries.saturating_add(1), ..self },
+            _ => self,
+        }
+    }
+
+    /// How long to wait after try number `attempts` failed; `None` = that was the last.
+    pub fn wait_ms(self, attempts: u32, run: RunId) -> Option<u64> {
+        if attempts >= self.tries {
+            return None;
+        }
+        let grown = self.first_wait_ms as f64 * self.growth.powi(attempts.saturating_sub(1).min(60) as i32);
+        let wait = grown.min(self.wait_ms_max as f64);
+        Some((wait * (1.0 + jitter(run))) as u64)
+    }
+}
+
+/// 0.1–0.3, from the run's number: many jobs that failed together don't come back together.
+fn jitter(run: RunId) -> f64 {
+    let mut hasher = AddressHasher::default();
+    hasher.part(&run.boot.to_le_bytes()).part(&run.counter.to_le_bytes());
+    let byte = hasher.finish().0[0];
+    0.1 + 0.2 * f64::from(byte) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(kind: FailureKind, retries: Option<u32>) -> Vec<u64> {
+        let policy = Policy::of(kind).with_retries(retries);
+        (1..).map_while(|attempts| policy.wait_ms(attempts, RunId { boot: 1, counter: 7 })).take(30).collect()
+    }
+
+    #[test]
+    fn each_kind_has_its_number_of_tries() {
+        for (kind, tries) in [
+            (FailureKind::Network, 5),
+            (FailureKind::Server, 4),
+            (FailureKind::Crash, 3),
+            (FailureKind::Timeout, 3),
+            (FailureKind::Input, 1),
+            (FailureKind::Auth, 1),
+            (FailureKind::Exists, 1),
+            (FailureKind::ModelMissing, 1),
+        ] {
+            assert_eq!(waits(kind, None).len() + 1, tries, "{kind}");
+        }
+        assert_eq!(waits(FailureKind::Network, Some(0)).len(), 0);
+        assert_eq!(waits(FailureKind::Network, Some(9)).len(), 9);
+        assert_eq!(waits(FailureKind::Input, Some(9)).len(), 0);
+    }
+
+    #[test]
+    fn waits_grow_to_their_limit_with_10_to_30_per_cent_on_top() {
+        let waits = waits(FailureKind::Network, Some(20));
+        assert!((2_200..=2_600).contains(&waits[0]), "{waits:?}");
+        assert!((3_300..=3_900).contains(&waits[1]), "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= 39_000));
+    }
+}

@@ -1,0 +1,298 @@
+//! The scheduler: one step per input, pure. Decides what runs, what waits and what is told; does none of it.
+//!
+//! Dispatch: priority → owner with the fewest running → batch with the fewest running (the older first) → input order, bounded by lanes
+//! and by each batch's `parallel`, which counts jobs from their first start to their end.
+
+mod commands;
+mod dispatch;
+mod endings;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use spindle_shared::event::{Event, Fact};
+use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
+use spindle_shared::job::PathBytes;
+use spindle_shared::lane::Lane;
+use spindle_shared::time::{MonoMs, Now, WallMs};
+use spindle_shared::wire::response::Response;
+
+use crate::batch::{Batch, Cell, Place};
+use crate::change::{Change, Recovered};
+use crate::effect::{Answer, ClientId, Effect, Input};
+use crate::queue::{Need, Queue};
+
+/// What the scheduler is told of its house, once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Slots of each lane.
+    pub slots: BTreeMap<Lane, u32>,
+    pub version: String,
+    pub pid: u32,
+    pub started_at: WallMs,
+    pub state_dir: PathBytes,
+    pub model_dir: PathBytes,
+}
+
+/// A run that holds its lane slot.
+#[derive(Debug)]
+struct Run {
+    job: JobId,
+    lane: Lane,
+    since: MonoMs,
+    /// Of the artifact it makes.
+    address: Option<ContentHash>,
+}
+
+/// An answer that waits for runs to be over.
+#[derive(Debug)]
+struct Awaiting {
+    client: ClientId,
+    runs: BTreeSet<RunId>,
+    frames: Vec<Response>,
+}
+
+/// All that is open, and who is served next.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    boot: u64,
+    run_counter: u64,
+    next_batch: u64,
+    seq: u64,
+    paused: bool,
+    draining: bool,
+    stopping: bool,
+    batches: BTreeMap<BatchId, Batch>,
+    /// Batches with jobs at work; few.
+    at_work: BTreeSet<BatchId>,
+    runs: HashMap<RunId, Run>,
+    used: BTreeMap<Lane, u32>,
+    queue: Queue,
+    delayed: BTreeSet<(MonoMs, JobId)>,
+    /// Runs by the address they make.
+    making: HashMap<ContentHash, RunId>,
+    held: HashMap<ContentHash, BTreeSet<JobId>>,
+    /// Jobs at work that may read an artifact which goes when the last of them ends.
+    readers: HashMap<ContentHash, u32>,
+    awaiting: Vec<Awaiting>,
+    alerts: Vec<String>,
+    /// Of the step in progress.
+    now: Now,
+    changes: Vec<Change>,
+    effects: Vec<Effect>,
+    dirty: BTreeSet<BatchId>,
+}
+
+impl Scheduler {
+    /// Takes up where the last daemon ended. What ran then waits again, and is charged nothing.
+    pub fn recover(config: Config, recovered: Recovered, now: Now) -> (Self, Vec<Effect>) {
+        let mut scheduler = Scheduler {
+            config,
+            boot: recovered.boot,
+            run_counter: 0,
+            next_batch: recovered.next_batch.max(1),
+            seq: 0,
+            paused: recovered.paused,
+            draining: false,
+            stopping: false,
+            batches: BTreeMap::new(),
+            at_work: BTreeSet::new(),
+            runs: HashMap::new(),
+            used: BTreeMap::new(),
+            queue: Queue::default(),
+            delayed: BTreeSet::new(),
+            making: HashMap::new(),
+            held: HashMap::new(),
+            readers: HashMap::new(),
+            awaiting: Vec::new(),
+            alerts: Vec::new(),
+            now,
+            changes: Vec::new(),
+            effects: Vec::new(),
+            dirty: BTreeSet::new(),
+        };
+        for stored in recovered.batches {
+            scheduler.next_batch = scheduler.next_batch.max(stored.id.0 + 1);
+            let batch = Batch::recovered(stored);
+            let id = batch.id;
+            let cancelling = batch.cancelling;
+            scheduler.batches.insert(id, batch);
+            scheduler.resume_waits(id);
+            if cancelling {
+                // The cancel was durable; only its jobs' ends were not.
+                scheduler.cancel_waiting(id);
+            }
+            scheduler.touch(id);
+        }
+        let effects = scheduler.finish_step();
+        (scheduler, effects)
+    }
+
+    /// Decides what follows from one input. Reads no clock, no randomness, no environment.
+    ///
+    /// **Invariant:** a run's lane slot is held from Start until its process has ended or reported.
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.now = now;
+        match input {
+            Input::Command { client, peer, command } => self.command(client, peer, command),
+            Input::InputFound { job, found } => self.input_found(job, found),
+            Input::ArtifactsFound { job, found } => self.artifacts_found(job, found),
+            Input::Progress { run, done } => self.progress(run, done),
+            Input::Ended { run, outcome } => self.ended(run, outcome),
+            Input::InputChanged { run, identity } => self.input_changed(run, identity),
+            Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
+            Input::Tick => {}
+        }
+        self.wake_delayed();
+        self.finish_step()
+    }
+
+    /// When something will be due by itself.
+    pub fn next_wakeup(&self) -> Option<MonoMs> {
+        self.delayed.first().map(|(at, _)| *at)
+    }
+
+    /// Whether a run is still the current one of its job; anything else of it is stale.
+    pub fn is_current(&self, run: RunId) -> bool {
+        self.runs.contains_key(&run)
+    }
+
+    pub fn runs_now(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Every law that can be checked on the whole state; for tests and the simulator.
+    pub fn check(&self) -> Result<(), String> {
+        let mut used: BTreeMap<Lane, u32> = BTreeMap::new();
+        for run in self.runs.values() {
+            *used.entry(run.lane).or_default() += 1;
+        }
+        for lane in Lane::ALL {
+            let (counted, kept) = (used.get(&lane).copied().unwrap_or(0), self.used_of(lane));
+            if counted != kept {
+                return Err(format!("lane {} has {counted} runs and counts {kept}", lane.name()));
+            }
+            if counted > self.slots_of(lane) {
+                return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
+            }
+        }
+        for (id, batch) in &self.batches {
+            let mut counts = spindle_shared::batch::Counts::default();
+            let (mut at_work, mut running) = (0, 0);
+            for cell in &batch.cells {
+                match cell {
+                    Cell::Fresh => counts.pending += 1,
+                    Cell::Active(job) => {
+                        *counts.slot(job.shown()) += 1;
+                        at_work += u32::from(job.is_at_work());
+                        running += u32::from(job.state.run().is_some());
+                        match job.state.run() {
+                            Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
+                                return Err(format!("batch {id} has a job in the unknown run {run}"));
+                            }
+                            None if job.place == Place::Working => {
+                                return Err(format!("batch {id} has a job at work without a run"));
+                            }
+                            _ => {}
+                        }
+                    }
+                    Cell::Ended => {}
+                }
+            }
+            let open = |c: &spindle_shared::batch::Counts| (c.pending, c.running, c.retrying);
+            if open(&counts) != open(&batch.counts) || batch.counts.total() != batch.total() {
+                return Err(format!(
+                    "batch {id} counts {:?} of {} jobs; recounted {counts:?}",
+                    batch.counts,
+                    batch.total()
+                ));
+            }
+            if (at_work, running) != (batch.at_work, batch.running) {
+                return Err(format!(
+                    "batch {id} counts {}/{} at work, recounted {at_work}/{running}",
+                    batch.at_work, batch.running
+                ));
+            }
+            if batch.at_work > batch.spec.parallel && !batch.is_halted() {
+                return Err(format!(
+                    "batch {id} has {} jobs at work of {} allowed",
+                    batch.at_work, batch.spec.parallel
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn slots_of(&self, lane: Lane) -> u32 {
+        self.config.slots.get(&lane).copied().unwrap_or(0)
+    }
+
+    fn used_of(&self, lane: Lane) -> u32 {
+        self.used.get(&lane).copied().unwrap_or(0)
+    }
+
+    /// Puts a batch where it belongs in the queue after any change of it.
+    fn touch(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        if batch.at_work > 0 {
+            self.at_work.insert(id);
+        } else {
+            self.at_work.remove(&id);
+        }
+        self.queue.place(Need::Admission, id, batch.admission());
+        for lane in Lane::ALL {
+            self.queue.place(Need::Slot(lane), id, batch.slot(lane));
+        }
+    }
+
+    fn publish(&mut self, fact: Fact) {
+        self.seq += 1;
+        self.effects.push(Effect::Publish(Event { seq: self.seq, time: self.now.wall, fact }));
+    }
+
+    fn answer(&mut self, client: ClientId, frames: Vec<Response>) {
+        self.effects.push(Effect::Answer { client, answer: Answer::Frames(frames) });
+    }
+
+    /// Starts what can start, closes batches that are through, and puts the step's effects in order: what must be durable first.
+    fn finish_step(&mut self) -> Vec<Effect> {
+        self.dispatch();
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(batch) = self.batches.get_mut(&id) else { continue };
+            let ended = batch.counts.all_ended();
+            if ended && batch.finished_at.is_none() {
+                batch.finished_at = Some(self.now.wall);
+            }
+            let (status, view) = (batch.status(), batch.view());
+            self.changes.push(Change::BatchChanged(id, status));
+            self.publish(Fact::Batch(Box::new(view)));
+            if ended {
+                self.touch(id);
+                self.batches.remove(&id);
+                self.at_work.remove(&id);
+            }
+        }
+        self.settle_awaiting();
+        let mut effects = Vec::with_capacity(self.effects.len() + 1);
+        if !self.changes.is_empty() {
+            effects.push(Effect::Commit(std::mem::take(&mut self.changes)));
+        }
+        effects.append(&mut self.effects);
+        effects
+    }
+
+    /// Answers those whose runs are all over.
+    fn settle_awaiting(&mut self) {
+        let runs = &self.runs;
+        let (done, waiting) = std::mem::take(&mut self.awaiting)
+            .into_iter()
+            .partition(|awaiting: &Awaiting| awaiting.runs.iter().all(|run| !runs.contains_key(run)));
+        self.awaiting = waiting;
+        for awaiting in done {
+            self.answer(awaiting.client, awaiting.frames);
+        }
+        if self.stopping && self.runs.is_empty() && !self.effects.contains(&Effect::Exit) {
+            self.effects.push(Effect::Exit);
+        }
+    }
+}

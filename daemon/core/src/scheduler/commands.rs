@@ -1,0 +1,573 @@
+//! Commands: what clients ask for, checked whole before anything changes.
+
+use spindle_shared::batch::{BatchSpec, BatchView, Counts, Priority};
+use spindle_shared::event::Fact;
+use spindle_shared::id::{BatchId, JobId, RunId, Target};
+use spindle_shared::job::{JobSpec, JobState};
+use spindle_shared::lane::Lane;
+use spindle_shared::limits;
+use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
+use spindle_shared::wire::response::{Acted, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted};
+
+use super::{Awaiting, Scheduler};
+use crate::batch::{Batch, Cell, Job, Place};
+use crate::change::{Change, NewBatch, OpenJob};
+use crate::effect::{Answer, ClientId, Command, Effect, Peer, RetryItem};
+use crate::estimate;
+use crate::job::{State, Step, Why};
+
+impl Scheduler {
+    pub(super) fn command(&mut self, client: ClientId, peer: Peer, command: Command) {
+        let result = match command {
+            Command::Submit { spec, jobs, repeats } => {
+                self.submit(peer, *spec, jobs, repeats).map(|frame| (vec![frame], vec![]))
+            }
+            Command::Cancel(what) => self.each(peer, &what, Self::cancel),
+            Command::Pause { what: Selection::House, now } => self.pause_house(peer, now),
+            Command::Resume(Selection::House) => self.resume_house(peer),
+            Command::Pause { what, now } => self.each(peer, &what, |scheduler, target| scheduler.pause(target, now)),
+            Command::Resume(what) => self.each(peer, &what, Self::resume),
+            Command::Prioritize { what, priority } => {
+                self.each(peer, &what, |scheduler, target| scheduler.prioritize(target, priority))
+            }
+            Command::Retry(items) => self.retry(peer, items),
+            Command::Remove(batches) => self.remove(peer, &batches),
+            Command::Explain(target) => self.explain(target).map(|frame| (vec![frame], vec![])),
+            Command::Overlay { batches, jobs } => return self.overlay(client, batches.as_deref(), jobs),
+            Command::House => Ok((vec![Response::House(self.house())], vec![])),
+            Command::Watch(scope) => return self.watch(client, &scope),
+            Command::Drain => self.drain(peer),
+            Command::Shutdown => self.shutdown(peer),
+        };
+        match result {
+            Ok((mut frames, runs)) => {
+                frames.push(Response::End);
+                if runs.is_empty() {
+                    self.answer(client, frames);
+                } else {
+                    self.awaiting.push(Awaiting { client, runs: runs.into_iter().collect(), frames });
+                }
+            }
+            Err(refusal) => self.answer(client, vec![Response::Refused(refusal)]),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        peer: Peer,
+        spec: BatchSpec,
+        jobs: Vec<JobSpec>,
+        repeats: Option<BatchView>,
+    ) -> Result<Response, Refusal> {
+        if let Some(view) = repeats {
+            let batch = self.batches.get_mut(&view.id).map_or(view, Batch::view);
+            return Ok(Response::Submitted(Submitted { batch, estimated_seconds: None, repeated: true }));
+        }
+        if self.stopping || self.draining {
+            return Err(Refusal::new(RefusalKind::Stopping, "the daemon is stopping and takes nothing new"));
+        }
+        check_spec(&spec, jobs.len())?;
+        let id = BatchId(self.next_batch);
+        self.next_batch += 1;
+        let wall = self.now.wall;
+        let skipped: Vec<bool> = jobs.iter().map(|job| job.skip.is_some()).collect();
+        let work = skipped.iter().filter(|skip| !**skip).count() as u32;
+        let estimated_seconds = estimate::job_seconds(&spec.recipe.map)
+            .map(|seconds| estimate::batch_seconds(work, spec.parallel, seconds));
+        let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped);
+        if work == 0 {
+            batch.started_at = Some(wall);
+            batch.finished_at = Some(wall);
+        }
+        let new = NewBatch { id, owner: peer.owner, spec, created_at: wall, status: batch.status(), jobs };
+        self.changes.push(Change::BatchAdded(Box::new(new)));
+        let view = batch.view();
+        self.batches.insert(id, batch);
+        self.dirty.insert(id);
+        self.touch(id);
+        Ok(Response::Submitted(Submitted { batch: view, estimated_seconds, repeated: false }))
+    }
+
+    /// Does something to each thing selected. One thing named and refused is a refusal; of many, each tells for itself.
+    fn each(
+        &mut self,
+        peer: Peer,
+        what: &Selection,
+        mut action: impl FnMut(&mut Self, Target) -> Result<(String, Vec<RunId>), Refusal>,
+    ) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        let targets = match what {
+            Selection::House => {
+                return Err(Refusal::new(RefusalKind::Usage, "no batch or job is named")
+                    .hint("name ids (`3 5-8 12/3`), --all, --state or --tag"));
+            }
+            Selection::Targets(targets) => targets.clone(),
+            Selection::Matching(filter) => self.matching(peer, filter),
+        };
+        if targets.len() > limits::TARGETS_MAX {
+            let message = format!("{} ids are named, more than {}", targets.len(), limits::TARGETS_MAX);
+            return Err(Refusal::new(RefusalKind::Limit, message));
+        }
+        let (mut acted, mut runs, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for target in targets {
+            let done = self.open_to(peer, target).and_then(|()| action(self, target));
+            match done {
+                Ok((what, stopped)) => {
+                    acted.push(Acted { target, what });
+                    runs.extend(stopped);
+                }
+                Err(refusal) => {
+                    acted.push(Acted { target, what: format!("nothing done: {refusal}") });
+                    refused.push(refusal);
+                }
+            }
+        }
+        // Nothing was done at all: say why, with the code that fits.
+        if refused.len() == acted.len()
+            && let Some(first) = refused.into_iter().next()
+        {
+            return Err(first);
+        }
+        Ok((vec![Response::Acted(acted)], runs))
+    }
+
+    fn matching(&self, peer: Peer, filter: &BatchFilter) -> Vec<Target> {
+        let fits = |batch: &&Batch| {
+            (peer.admin || batch.owner == peer.owner)
+                && (filter.states.is_empty() || filter.states.contains(&batch.state()))
+                && filter.recipe.as_ref().is_none_or(|recipe| *recipe == batch.spec.recipe.name)
+                && filter.owner.is_none_or(|owner| owner == batch.owner.0)
+                && filter.tags.iter().all(|tag| batch.spec.tags.contains(tag))
+        };
+        self.batches.values().filter(fits).map(|batch| Target::Batch(batch.id)).collect()
+    }
+
+    /// Whether this peer may act on this open thing.
+    fn open_to(&self, peer: Peer, target: Target) -> Result<(), Refusal> {
+        let id = target.batch();
+        let Some(batch) = self.batches.get(&id) else {
+            return Err(if id.0 < self.next_batch {
+                Refusal::new(RefusalKind::WrongState, format!("batch {id} is finished already"))
+                    .hint(format!("`spindlectl status {id}` shows how it ended"))
+            } else {
+                Refusal::new(RefusalKind::NotFound, format!("there is no batch {id}"))
+            });
+        };
+        if !peer.admin && batch.owner != peer.owner {
+            return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {id} is somebody else's")));
+        }
+        match target {
+            Target::Job(job) if job.index == 0 || job.index > batch.total() => {
+                let message = format!("there is no job {job}: batch {id} has {} jobs", batch.total());
+                Err(Refusal::new(RefusalKind::NotFound, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cancel(&mut self, target: Target) -> Result<(String, Vec<RunId>), Refusal> {
+        let id = target.batch();
+        let runs = match target {
+            Target::Batch(_) => {
+                if let Some(batch) = self.batches.get_mut(&id) {
+                    batch.cancelling = true;
+                }
+                self.cancel_waiting(id);
+                let active = self.active_of(id);
+                self.stop_runs(active, Why::Cancel)
+            }
+            Target::Job(job) => {
+                let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
+                match batch.cell(job.index) {
+                    Some(Cell::Fresh) => {
+                        self.cancel_fresh(job);
+                        vec![]
+                    }
+                    Some(Cell::Active(active)) if active.state == State::Pending => {
+                        self.end_job(job, Step::Cancel, None);
+                        vec![]
+                    }
+                    Some(Cell::Active(_)) => self.stop_runs([job], Why::Cancel),
+                    Some(Cell::Ended) | None => {
+                        return Err(Refusal::new(RefusalKind::WrongState, format!("job {job} is finished already")));
+                    }
+                }
+            }
+        };
+        self.dirty.insert(id);
+        self.touch(id);
+        Ok(("cancelled".to_owned(), runs))
+    }
+
+    fn active_of(&self, id: BatchId) -> Vec<JobId> {
+        let active = self.batches.get(&id).into_iter().flat_map(|batch| &batch.active);
+        active.map(|index| JobId { batch: id, index: *index }).collect()
+    }
+
+    fn batch_target(target: Target, verb: &str) -> Result<BatchId, Refusal> {
+        match target {
+            Target::Batch(id) => Ok(id),
+            Target::Job(job) => {
+                Err(Refusal::new(RefusalKind::Usage, format!("{verb} works on batches, not on the job {job}"))
+                    .hint(format!("`spindlectl {verb} {}`", job.batch)))
+            }
+        }
+    }
+
+    fn pause(&mut self, target: Target, now: bool) -> Result<(String, Vec<RunId>), Refusal> {
+        let id = Self::batch_target(target, "pause")?;
+        let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
+        if batch.cancelling {
+            return Err(Refusal::new(RefusalKind::WrongState, format!("batch {id} is being cancelled")));
+        }
+        batch.paused = true;
+        self.step_back(id);
+        let active = self.active_of(id);
+        let runs = if now { self.stop_runs(active, Why::Pause) } else { vec![] };
+        self.dirty.insert(id);
+        self.touch(id);
+        Ok(("paused".to_owned(), runs))
+    }
+
+    /// Jobs between two stages wait for admission again; nothing of a halted batch is ready.
+    fn step_back(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        for index in batch.active.clone() {
+            batch.change(index, |job| {
+                if matches!(job.place, Place::Ready(_) | Place::Held(_)) {
+                    job.place = Place::Waiting;
+                }
+            });
+        }
+    }
+
+    fn resume(&mut self, target: Target) -> Result<(String, Vec<RunId>), Refusal> {
+        let id = Self::batch_target(target, "resume")?;
+        let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
+        if !batch.paused {
+            return Ok(("was not paused".to_owned(), vec![]));
+        }
+        batch.paused = false;
+        self.dirty.insert(id);
+        self.touch(id);
+        Ok(("resumed".to_owned(), vec![]))
+    }
+
+    fn pause_house(&mut self, peer: Peer, now: bool) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        admin_only(peer, "pause the whole daemon")?;
+        self.paused = true;
+        self.changes.push(Change::HousePaused(true));
+        self.publish(Fact::Paused(true));
+        let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
+        let mut runs = Vec::new();
+        for id in ids {
+            self.step_back(id);
+            if now {
+                let active = self.active_of(id);
+                runs.extend(self.stop_runs(active, Why::Pause));
+            }
+            self.touch(id);
+        }
+        Ok((vec![Response::Acted(vec![])], runs))
+    }
+
+    fn resume_house(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        admin_only(peer, "resume the whole daemon")?;
+        self.paused = false;
+        self.draining = false;
+        self.changes.push(Change::HousePaused(false));
+        self.publish(Fact::Paused(false));
+        Ok((vec![Response::Acted(vec![])], vec![]))
+    }
+
+    fn prioritize(&mut self, target: Target, priority: Priority) -> Result<(String, Vec<RunId>), Refusal> {
+        let id = Self::batch_target(target, "prioritize")?;
+        if let Some(batch) = self.batches.get_mut(&id) {
+            batch.priority = priority;
+        }
+        self.dirty.insert(id);
+        self.touch(id);
+        Ok((format!("priority {priority}"), vec![]))
+    }
+
+    /// **Invariant:** a terminal state is left only here.
+    fn retry(&mut self, peer: Peer, items: Vec<RetryItem>) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        let mut acted = Vec::new();
+        if let Some(item) = items.iter().find(|item| !peer.admin && item.batch.owner != peer.owner) {
+            return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {} is somebody else's", item.batch.id)));
+        }
+        for RetryItem { batch: stored, jobs } in items {
+            let id = stored.id;
+            self.batches.entry(id).or_insert_with(|| Batch::recovered(stored));
+            let Some(batch) = self.batches.get_mut(&id) else { continue };
+            batch.cancelling = false;
+            batch.finished_at = None;
+            batch.forget_progress();
+            let mut again = 0;
+            for (index, counted) in jobs {
+                let legal = match counted {
+                    JobState::Failed => State::Failed.after(Step::Retry).is_ok(),
+                    JobState::Cancelled => State::Cancelled.after(Step::Retry).is_ok(),
+                    _ => false,
+                };
+                if legal && matches!(batch.cell(index), Some(Cell::Ended)) {
+                    batch.activate(index, counted, Job::new(OpenJob::default()));
+                    self.changes.push(Change::JobOpen(JobId { batch: id, index }, Box::default()));
+                    again += 1;
+                }
+            }
+            let what = if again == 0 { "nothing to retry".to_owned() } else { format!("{again} queued again") };
+            acted.push(Acted { target: Target::Batch(id), what });
+            self.dirty.insert(id);
+            self.touch(id);
+        }
+        Ok((vec![Response::Acted(acted)], vec![]))
+    }
+
+    fn remove(
+        &mut self,
+        peer: Peer,
+        batches: &[(BatchId, Option<spindle_shared::id::Owner>)],
+    ) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        for (id, owner) in batches {
+            let Some(owner) = owner else {
+                return Err(Refusal::new(RefusalKind::NotFound, format!("there is no batch {id}")));
+            };
+            if !peer.admin && *owner != peer.owner {
+                return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {id} is somebody else's")));
+            }
+            if self.batches.contains_key(id) {
+                return Err(Refusal::new(RefusalKind::WrongState, format!("batch {id} is not finished"))
+                    .hint(format!("`spindlectl cancel {id}` first")));
+            }
+        }
+        let mut acted = Vec::new();
+        for (id, _) in batches {
+            self.changes.push(Change::BatchRemoved(*id));
+            self.publish(Fact::Removed(*id));
+            acted.push(Acted { target: Target::Batch(*id), what: "removed".to_owned() });
+        }
+        Ok((vec![Response::Acted(acted)], vec![]))
+    }
+
+    /// Why an open thing is as it is; the store knows of closed ones.
+    fn explain(&mut self, target: Target) -> Result<Response, Refusal> {
+        let id = target.batch();
+        let (paused, draining) = (self.paused, self.draining || self.stopping);
+        let lanes: Vec<String> = Lane::ALL
+            .into_iter()
+            .filter(|lane| self.used_of(*lane) >= self.slots_of(*lane))
+            .map(|lane| format!("{} ({} of {} busy)", lane.name(), self.used_of(lane), self.slots_of(lane)))
+            .collect();
+        let full =
+            if lanes.is_empty() { "no lane is full".to_owned() } else { format!("full lanes: {}", lanes.join(", ")) };
+        let mono = self.now.mono;
+        let before = self
+            .batches
+            .values()
+            .filter(|other| self.batches.get(&id).is_some_and(|own| other.priority < own.priority))
+            .count();
+        let Some(batch) = self.batches.get_mut(&id) else {
+            return Err(Refusal::new(RefusalKind::NotFound, format!("batch {id} is not open")));
+        };
+        let halted = if batch.cancelling {
+            Some(("it is being cancelled".to_owned(), None))
+        } else if batch.paused {
+            Some(("the batch is paused".to_owned(), Some(format!("`spindlectl resume {id}`"))))
+        } else if paused {
+            Some(("the whole daemon is paused".to_owned(), Some("`spindlectl resume`".to_owned())))
+        } else if draining {
+            Some((
+                "the daemon is draining and starts nothing".to_owned(),
+                Some("`spindlectl resume` ends a drain".to_owned()),
+            ))
+        } else {
+            None
+        };
+        let (state, why, advice) = match target {
+            Target::Batch(_) => {
+                let counts = batch.counts;
+                let state = batch.state().name().to_owned();
+                match halted {
+                    Some((why, advice)) => (state, why, advice),
+                    None if batch.running > 0 => {
+                        (state, format!("{} of its jobs run, {} wait", batch.running, counts.pending), None)
+                    }
+                    None => (
+                        state,
+                        format!("none of its jobs has a slot: {full}; {before} batches are more urgent"),
+                        Some(format!("`spindlectl prioritize {id} urgent` lets it go first")),
+                    ),
+                }
+            }
+            Target::Job(job) => {
+                if job.index == 0 || job.index > batch.total() {
+                    return Err(Refusal::new(RefusalKind::NotFound, format!("there is no job {job}")));
+                }
+                let (at_work, parallel) = (batch.at_work, batch.spec.parallel);
+                if matches!(batch.cell(job.index), Some(Cell::Ended)) {
+                    return Err(Refusal::new(RefusalKind::NotFound, format!("job {job} has ended")));
+                }
+                let waits = |at_work| {
+                    if at_work >= parallel {
+                        (format!("{at_work} of its batch's jobs are at work, as many as --parallel allows"), None)
+                    } else {
+                        (format!("it waits for its turn: {full}; {before} batches are more urgent"), None)
+                    }
+                };
+                match batch.job(job.index) {
+                    Some(active) if active.state.run().is_some() => {
+                        (active.shown().name().to_owned(), "it runs".to_owned(), None)
+                    }
+                    Some(active) => {
+                        let state = active.shown().name().to_owned();
+                        let (why, advice) = match (active.place, halted, &active.open.failure) {
+                            (_, Some(halted), _) => halted,
+                            (Place::Delayed { until, .. }, None, Some(failure)) => (
+                                format!(
+                                    "try {} failed ({failure}); the next is in {:.0} s",
+                                    active.open.attempts,
+                                    until.since(mono) as f64 / 1e3
+                                ),
+                                Some(failure.advice.clone()),
+                            ),
+                            (Place::Ready(lane), None, _) => {
+                                (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
+                            }
+                            (Place::Held(_), None, _) => {
+                                ("another job is just doing the same work; its result will serve both".to_owned(), None)
+                            }
+                            _ => waits(at_work),
+                        };
+                        (state, why, advice)
+                    }
+                    None => {
+                        let (why, advice) = halted.unwrap_or_else(|| waits(at_work));
+                        (JobState::Pending.name().to_owned(), why, advice)
+                    }
+                }
+            }
+        };
+        Ok(Response::Explained(vec![Explanation { target, state, why, advice }]))
+    }
+
+    fn overlay(&mut self, client: ClientId, asked: Option<&[BatchId]>, with_jobs: bool) {
+        let ids: Vec<BatchId> = match asked {
+            Some(ids) => ids.to_vec(),
+            None => self.batches.keys().copied().collect(),
+        };
+        let (mut batches, mut jobs) = (Vec::new(), Vec::new());
+        for id in ids {
+            let Some(batch) = self.batches.get_mut(&id) else { continue };
+            batches.push(batch.view());
+            if with_jobs {
+                jobs.extend(batch.active.iter().filter_map(|index| batch.job_view(*index)));
+            }
+        }
+        self.effects.push(Effect::Answer { client, answer: Answer::Overlay { batches, jobs } });
+    }
+
+    fn watch(&mut self, client: ClientId, scope: &Scope) {
+        let ids: Vec<BatchId> = match scope {
+            Scope::House => self.batches.keys().copied().collect(),
+            Scope::Batches(ids) => ids.clone(),
+        };
+        let (mut batches, mut jobs) = (Vec::new(), Vec::new());
+        for id in ids {
+            let Some(batch) = self.batches.get_mut(&id) else { continue };
+            batches.push(batch.view());
+            jobs.extend(batch.active.iter().filter_map(|index| batch.job_view(*index)));
+        }
+        let answer =
+            Answer::Watching { seq: self.seq, paused: self.paused, batches, jobs, alerts: self.alerts.clone() };
+        self.effects.push(Effect::Answer { client, answer });
+    }
+
+    fn house(&self) -> HouseView {
+        let mut counts = Counts::default();
+        for batch in self.batches.values() {
+            let own = batch.counts;
+            counts.pending += own.pending;
+            counts.running += own.running;
+            counts.retrying += own.retrying;
+            counts.completed += own.completed;
+            counts.skipped += own.skipped;
+            counts.failed += own.failed;
+            counts.cancelled += own.cancelled;
+        }
+        HouseView {
+            version: self.config.version.clone(),
+            pid: self.config.pid,
+            started_at: self.config.started_at,
+            paused: self.paused,
+            draining: self.draining || self.stopping,
+            batches_open: self.batches.len() as u32,
+            counts,
+            lanes: Lane::ALL
+                .into_iter()
+                .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
+                .collect(),
+            state_dir: self.config.state_dir.clone(),
+            model_dir: self.config.model_dir.clone(),
+        }
+    }
+
+    fn drain(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        admin_only(peer, "drain the daemon")?;
+        self.draining = true;
+        let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
+        for id in ids {
+            self.step_back(id);
+            self.touch(id);
+        }
+        Ok((vec![], self.runs.keys().copied().collect()))
+    }
+
+    fn shutdown(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
+        admin_only(peer, "stop the daemon")?;
+        self.stopping = true;
+        let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
+        let mut runs = Vec::new();
+        for id in ids {
+            self.step_back(id);
+            let active = self.active_of(id);
+            runs.extend(self.stop_runs(active, Why::Drain));
+            self.touch(id);
+        }
+        Ok((vec![], self.runs.keys().copied().collect()))
+    }
+}
+
+fn admin_only(peer: Peer, what: &str) -> Result<(), Refusal> {
+    if peer.admin {
+        return Ok(());
+    }
+    Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}")))
+}
+
+fn check_spec(spec: &BatchSpec, jobs: usize) -> Result<(), Refusal> {
+    let usage = |message: String| Err(Refusal::new(RefusalKind::Usage, message));
+    if let Err(message) = spec.recipe.validate() {
+        return usage(message);
+    }
+    if jobs == 0 {
+        return usage("there are no inputs".to_owned());
+    }
+    if jobs > limits::INPUTS_MAX {
+        let message = format!("{jobs} inputs are more than {}", limits::INPUTS_MAX);
+        return Err(Refusal::new(RefusalKind::Limit, message).hint("submit them as several batches"));
+    }
+    if !(1..=limits::PARALLEL_MAX).contains(&spec.parallel) {
+        return usage(format!("--parallel {} is outside 1–{}", spec.parallel, limits::PARALLEL_MAX));
+    }
+    if spec.priority.0 > 100 {
+        return usage(format!("priority {} is outside 0–100", spec.priority));
+    }
+    if spec.tags.len() > limits::TAGS_MAX {
+        return usage(format!("{} tags are more than {}", spec.tags.len(), limits::TAGS_MAX));
+    }
+    let texts = spec.tags.iter().flat_map(|(key, value)| [key, value]).chain(&spec.name).chain(&spec.key);
+    if let Some(long) = texts.into_iter().find(|text| text.len() > limits::NAME_BYTES_MAX) {
+        return usage(format!("a name, key or tag has {} bytes, more than {}", long.len(), limits::NAME_BYTES_MAX));
+    }
+    Ok(())
+}

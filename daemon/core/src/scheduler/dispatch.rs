@@ -1,0 +1,360 @@
+//! Dispatch: which job comes to work next, and which run starts.
+
+use spindle_shared::batch::Priority;
+use spindle_shared::event::Fact;
+use spindle_shared::id::{BatchId, JobId, RunId};
+use spindle_shared::lane::Lane;
+use spindle_shared::stage::Stage;
+use spindle_shared::worker::Outcome;
+
+use super::{Run, Scheduler};
+use crate::batch::{Facts, Job, Place};
+use crate::cache;
+use crate::change::{OpenJob, StoredArtifact};
+use crate::effect::{Effect, FoundInput, Start};
+use crate::job::Step;
+use crate::queue::Need;
+
+/// A wait after a restart is never longer than this, whatever the clock says.
+const WAIT_AFTER_RESTART_MS_MAX: u64 = 3_600_000;
+
+impl Scheduler {
+    /// Starts whatever can start.
+    pub(super) fn dispatch(&mut self) {
+        if self.paused || self.draining || self.stopping {
+            return;
+        }
+        while let Some(id) = self.queue.first(Need::Admission) {
+            let Some(priority) = self.batches.get(&id).map(|batch| batch.priority) else { break };
+            if self.ahead_of(priority) >= self.ahead_max() {
+                break;
+            }
+            self.admit(id);
+        }
+        for lane in Lane::ALL {
+            while self.used_of(lane) < self.slots_of(lane) {
+                let Some(id) = self.queue.first(Need::Slot(lane)) else { break };
+                let ready = self.batches.get(&id).and_then(|batch| batch.ready.get(&lane)?.first().copied());
+                let Some(index) = ready else { break };
+                self.start(JobId { batch: id, index });
+            }
+        }
+    }
+
+    /// Jobs at work that are at least as urgent; what is prepared ahead of the lanes is bounded house-wide.
+    fn ahead_of(&self, priority: Priority) -> u32 {
+        self.at_work
+            .iter()
+            .filter_map(|id| self.batches.get(id))
+            .filter(|batch| batch.priority <= priority && !batch.is_halted())
+            .map(|batch| batch.at_work)
+            .sum()
+    }
+
+    fn ahead_max(&self) -> u32 {
+        2 * self.slots_of(Lane::Cpu) + self.slots_of(Lane::Io) + self.slots_of(Lane::Net)
+    }
+
+    /// Brings a batch's next waiting job to work: what is known of its input is looked up first.
+    fn admit(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        let Some(index) = batch.next_waiting() else { return };
+        if batch.job(index).is_none() {
+            batch.activate(index, spindle_shared::job::JobState::Pending, Job::new(OpenJob::default()));
+        }
+        self.look_up(JobId { batch: id, index });
+    }
+
+    /// Asks the store about a job's input; the answer comes within the turn.
+    pub(super) fn look_up(&mut self, id: JobId) {
+        self.forget_facts(id);
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let identity = batch.change(id.index, |job| {
+            job.place = Place::Looking;
+            job.identity
+        });
+        if let Some(identity) = identity {
+            self.effects.push(Effect::LookupInput { job: id, identity });
+        }
+        self.touch(id.batch);
+    }
+
+    pub(super) fn input_found(&mut self, id: JobId, found: FoundInput) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        if batch.job(id.index).is_none_or(|job| job.place != Place::Looking) {
+            return;
+        }
+        let is_file = found.is_file;
+        let content = found.content;
+        batch.change(id.index, |job| job.facts = Some(Facts { stages: found.stages, ..Facts::default() }));
+        match content {
+            Some(content) => self.identified(id, content),
+            None => {
+                // Unknown content: the first stage finds it out. Nothing to identify: the first stage does the work.
+                let skip = usize::from(!is_file && self.first_stage_identifies(id));
+                self.make_ready(id, skip);
+            }
+        }
+    }
+
+    fn first_stage_identifies(&self, id: JobId) -> bool {
+        self.batches
+            .get(&id.batch)
+            .and_then(|batch| Some(batch.stages_of(batch.job(id.index)?).first()))
+            .is_some_and(|stage| matches!(stage, Some(Stage::Identify(_))))
+    }
+
+    /// The input's content is known: what of the way is done already?
+    pub(super) fn identified(&mut self, id: JobId, content: spindle_shared::id::ContentHash) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let stages = batch.stages_of(job).to_vec();
+        let addresses = cache::addresses(&stages, content);
+        for (stage, address) in stages.iter().zip(&addresses) {
+            if let Some(address) = address.filter(|_| stage.facts().transient) {
+                *self.readers.entry(address).or_default() += 1;
+            }
+        }
+        let asked: Vec<_> = addresses.iter().copied().flatten().collect();
+        batch.change(id.index, |job| {
+            job.place = Place::Looking;
+            if let Some(facts) = &mut job.facts {
+                facts.content = Some(content);
+                facts.artifacts = vec![None; addresses.len()];
+                facts.addresses = addresses;
+            }
+        });
+        self.effects.push(Effect::LookupArtifacts { job: id, addresses: asked });
+    }
+
+    pub(super) fn artifacts_found(&mut self, id: JobId, found: Vec<Option<StoredArtifact>>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        if batch.job(id.index).is_none_or(|job| job.place != Place::Looking) {
+            return;
+        }
+        let identify = batch
+            .job(id.index)
+            .map_or(0, |job| usize::from(matches!(batch.stages_of(job).first(), Some(Stage::Identify(_)))));
+        let next = batch.change(id.index, |job| {
+            let mut next = identify;
+            let mut found = found.into_iter();
+            let mut reused: Vec<String> = Vec::new();
+            let Some(facts) = &mut job.facts else { return next };
+            for stage in 0..facts.addresses.len() {
+                if facts.addresses[stage].is_none() {
+                    continue;
+                }
+                if let Some(artifact) = found.next().flatten() {
+                    next = stage + 1;
+                    if !job.open.timings.iter().any(|(done, _)| *done == artifact.stage) {
+                        reused.push(artifact.stage.clone());
+                    }
+                    facts.artifacts[stage] = Some(artifact.files);
+                    job.open.detail.absorb(artifact.detail);
+                }
+            }
+            if !reused.is_empty() {
+                let note = format!("from the cache: {}", reused.join(", "));
+                job.open.detail.absorb(spindle_shared::job::Detail { notes: vec![note], ..Default::default() });
+            }
+            next
+        });
+        if let Some(next) = next {
+            self.make_ready(id, next);
+        }
+    }
+
+    /// Waits for a slot of the stage's lane from here on.
+    pub(super) fn make_ready(&mut self, id: JobId, stage: usize) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let Some(lane) = batch.stages_of(job).get(stage).map(|stage| stage.facts().lane) else {
+            self.end_job(id, Step::Finish, None);
+            return;
+        };
+        let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
+        batch.change(id.index, |job| {
+            if job.stage != stage {
+                job.open.attempts = 0;
+            }
+            job.stage = stage;
+            job.place = if halted { Place::Waiting } else { Place::Ready(lane) };
+        });
+        self.note_progress(id, 0.0);
+        self.touch(id.batch);
+    }
+
+    /// Starts the next stage of a ready job, unless another run is just making the same artifact.
+    fn start(&mut self, id: JobId) {
+        let run = RunId { boot: self.boot, counter: self.run_counter + 1 };
+        let wall = self.now.wall;
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let stages = batch.stages_of(job);
+        let (at, Some(stage)) = (job.stage, stages.get(job.stage).cloned()) else { return };
+        let facts = job.facts.clone().unwrap_or_default();
+        let address = facts.addresses.get(at).copied().flatten();
+        if let Some(address) = address.filter(|address| self.making.contains_key(address)) {
+            batch.change(id.index, |job| job.place = Place::Held(address));
+            self.held.entry(address).or_default().insert(id);
+            self.touch(id.batch);
+            return;
+        }
+        // The last artifact before this stage; without one, the input itself.
+        let feed = (0..at.min(facts.addresses.len()))
+            .rev()
+            .find(|earlier| facts.addresses[*earlier].is_some())
+            .and_then(|earlier| Some((facts.addresses[earlier]?, facts.artifacts[earlier].clone()?)));
+        let timeout_ms = batch.spec.timeout_ms.unwrap_or(stage.facts().timeout_ms);
+        let Ok(state) = job.state.after(Step::Start(run)) else { return };
+        let started = batch.change(id.index, |job| {
+            job.state = state;
+            job.place = Place::Working;
+            job.open.attempts += 1;
+            let first = job.open.started_at.is_none();
+            job.open.started_at = job.open.started_at.or(Some(wall));
+            (job.open.detail.clone(), job.open.alone, job.identity, first)
+        });
+        let Some((detail, alone, identity, first)) = started else { return };
+        self.run_counter += 1;
+        let lane = stage.facts().lane;
+        *self.used.entry(lane).or_default() += 1;
+        self.runs.insert(run, Run { job: id, lane, since: self.now.mono, address });
+        if let Some(address) = address {
+            self.making.insert(address, run);
+        }
+        self.queue.owner_runs(batch.owner, 1);
+        if batch.started_at.is_none() {
+            batch.started_at = Some(wall);
+        }
+        // The first start changes how the batch looks; it is told, and written with the next commit.
+        let view = batch.view();
+        let job_view = batch.job_view(id.index);
+        self.effects.push(Effect::Start(Box::new(Start {
+            run,
+            job: id,
+            stage,
+            address,
+            feed,
+            identity,
+            detail,
+            alone,
+            timeout_ms,
+        })));
+        if first {
+            self.publish(Fact::Batch(Box::new(view)));
+        }
+        if let Some(view) = job_view {
+            self.publish(Fact::Job(Box::new(view)));
+        }
+        self.touch(id.batch);
+    }
+
+    pub(super) fn progress(&mut self, run: RunId, done: f32) {
+        let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
+        let Some(share) = self.note_progress(id, done) else { return };
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
+        let batch_done = batch.progress();
+        self.publish(Fact::Progress { job: id, stage, done: share, batch_done });
+    }
+
+    /// Takes the share of the present stage over into the job's; gives the job's. It never goes back.
+    fn note_progress(&mut self, id: JobId, done: f32) -> Option<f32> {
+        let batch = self.batches.get_mut(&id.batch)?;
+        let job = batch.job(id.index)?;
+        let weights: Vec<u32> = batch.stages_of(job).iter().map(|stage| stage.facts().weight).collect();
+        let before: u32 = weights.iter().take(job.stage).sum();
+        let own = weights.get(job.stage).copied().unwrap_or(0) as f32;
+        let total: u32 = weights.iter().sum();
+        let done = if done.is_finite() { done.clamp(0.0, 1.0) } else { 0.0 };
+        let share = (before as f32 + own * done) / total.max(1) as f32;
+        batch.change(id.index, |job| {
+            job.open.progress = job.open.progress.max(share);
+            job.open.progress
+        })
+    }
+
+    /// What waited for its time and has it now.
+    pub(super) fn wake_delayed(&mut self) {
+        while let Some((at, id)) = self.delayed.first().copied() {
+            if at > self.now.mono {
+                break;
+            }
+            self.delayed.remove(&(at, id));
+            let Some(batch) = self.batches.get_mut(&id.batch) else { continue };
+            let Some(Place::Delayed { until, keeps }) = batch.job(id.index).map(|job| job.place) else { continue };
+            if until != at {
+                continue;
+            }
+            let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
+            if keeps && !halted {
+                self.look_up(id);
+            } else {
+                batch.change(id.index, |job| job.place = Place::Waiting);
+                self.touch(id.batch);
+            }
+        }
+    }
+
+    /// Puts the waits of a recovered batch back, by what the wall clock says is left of them.
+    pub(super) fn resume_waits(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        for index in batch.active.clone() {
+            let Some(ready_at) = batch.job(index).and_then(|job| job.open.ready_at) else { continue };
+            let left = ready_at.0.saturating_sub(self.now.wall.0).min(WAIT_AFTER_RESTART_MS_MAX);
+            if left > 0 {
+                let until = self.now.mono.plus(left);
+                batch.change(index, |job| job.place = Place::Delayed { until, keeps: false });
+                self.delayed.insert((until, JobId { batch: id, index }));
+            }
+        }
+    }
+
+    /// Ends a run's hold on its slot and its address. Gives what it was; `None` = it is not current.
+    ///
+    /// **Invariant:** a report whose RunId is not current is ignored.
+    pub(super) fn release(&mut self, run: RunId) -> Option<(JobId, f64)> {
+        let ended = self.runs.remove(&run)?;
+        if let Some(used) = self.used.get_mut(&ended.lane) {
+            *used -= 1;
+        }
+        if let Some(batch) = self.batches.get(&ended.job.batch) {
+            self.queue.owner_runs(batch.owner, -1);
+        }
+        if let Some(address) = ended.address {
+            self.making.remove(&address);
+        }
+        Some((ended.job, self.now.mono.since(ended.since) as f64 / 1_000.0))
+    }
+
+    /// Jobs that waited for an artifact look again, after its maker's result is written.
+    pub(super) fn wake_held(&mut self, address: Option<spindle_shared::id::ContentHash>) {
+        for id in address.and_then(|address| self.held.remove(&address)).unwrap_or_default() {
+            if self
+                .batches
+                .get(&id.batch)
+                .and_then(|batch| batch.job(id.index))
+                .is_some_and(|job| matches!(job.place, Place::Held(_)))
+            {
+                self.look_up(id);
+            }
+        }
+    }
+
+    pub(super) fn address_of(&self, run: RunId) -> Option<spindle_shared::id::ContentHash> {
+        self.runs.get(&run).and_then(|run| run.address)
+    }
+
+    pub(super) fn ended(&mut self, run: RunId, outcome: Outcome) {
+        let address = self.address_of(run);
+        let Some((id, seconds)) = self.release(run) else { return };
+        match outcome {
+            Outcome::Done(done) => self.done(id, run, *done, seconds),
+            Outcome::Failed(failure) => self.failed(id, run, failure),
+            Outcome::Stopped => self.stopped(id, run),
+        }
+        self.touch(id.batch);
+        self.wake_held(address);
+    }
+}

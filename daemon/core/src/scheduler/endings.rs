@@ -1,0 +1,397 @@
+//! Endings: of runs, jobs and batches; what each failure costs, and what is written down.
+
+use spindle_shared::event::Fact;
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{BatchId, JobId, RunId};
+use spindle_shared::job::{Detail, FileIdentity, JobState};
+use spindle_shared::stage::Stage;
+use spindle_shared::time::WallMs;
+use spindle_shared::worker::Done;
+
+use super::Scheduler;
+use crate::batch::Place;
+use crate::cache;
+use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
+use crate::effect::{Death, Effect};
+use crate::job::{State, Step, Why};
+use crate::retry::Policy;
+
+/// A job that waits longer than this gives its place among the batch's parallel jobs up.
+const KEEPS_PLACE_MS_MAX: u64 = 10_000;
+/// An input that killed its own worker this often is not tried again.
+const DEATHS_MAX: u32 = 2;
+/// What took longer is worth a record of its own before the job's end.
+const WORTH_WRITING_SECONDS: f64 = 1.0;
+
+impl Scheduler {
+    /// A stage has ended well.
+    pub(super) fn done(&mut self, id: JobId, run: RunId, done: Done, seconds: f64) {
+        let wall = self.now.wall;
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        debug_assert_eq!(job.state.run(), Some(run));
+        let (at, stages) = (job.stage, batch.stages_of(job).to_vec());
+        let Some(stage) = stages.get(at) else { return };
+        let address = job.facts.as_ref().and_then(|facts| facts.addresses.get(at).copied().flatten());
+        let content = done.content;
+        if let (Some(identity), Some(content)) = (done.identity, content) {
+            self.changes.push(Change::InputKnown(identity, content));
+        }
+        if let Some(address) = address {
+            let artifact = StoredArtifact {
+                stage: stage.name().to_owned(),
+                files: done.files.clone(),
+                detail: done.detail.clone(),
+                created_at: wall,
+            };
+            self.changes.push(Change::ArtifactStored(address, artifact));
+        }
+        let parameters = cache::parameters(&stages);
+        let identity = job.identity;
+        for (output, content) in &done.outputs {
+            let published =
+                PublishedFile { content: *content, input: identity, parameters, job: id, published_at: wall };
+            self.changes.push(Change::Published(output.path.clone(), published));
+        }
+        let last = at + 1 == stages.len();
+        let name = stage.name().to_owned();
+        let changed = batch.change(id.index, |job| {
+            job.open.detail.absorb(done.detail);
+            job.open.timings.retain(|(known, _)| *known != name);
+            job.open.timings.push((name, seconds));
+            job.outputs.extend(done.outputs.into_iter().map(|(output, _)| output));
+            job.peak_memory_bytes = job.peak_memory_bytes.max(done.peak_memory_bytes);
+            if let Some(facts) = &mut job.facts
+                && let Some(slot) = facts.artifacts.get_mut(at)
+            {
+                *slot = Some(done.files);
+            }
+            job.open.attempts = 0;
+            job.open.failure = None;
+            job.open.alone = false;
+            job.open.ready_at = None;
+            job.worker = None;
+        });
+        if changed.is_none() {
+            return;
+        }
+        if last {
+            self.end_job(id, Step::Finish, None);
+            return;
+        }
+        if !self.between_stages(id, Step::NextStage) {
+            return;
+        }
+        if seconds >= WORTH_WRITING_SECONDS {
+            self.write_open(id);
+        }
+        match content.filter(|_| matches!(stage, Stage::Identify(_))) {
+            Some(content) => self.identified(id, content),
+            None => self.make_ready(id, at + 1),
+        }
+    }
+
+    /// A run is over and its job goes on, unless it was to be cancelled: then it ends here. Gives whether it goes on.
+    fn between_stages(&mut self, id: JobId, step: Step) -> bool {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return false };
+        let Some(Ok(state)) = batch.job(id.index).map(|job| job.state.after(step)) else { return false };
+        if state == State::Cancelled {
+            self.end_job(id, step, None);
+            return false;
+        }
+        batch.change(id.index, |job| {
+            job.state = state;
+            job.place = Place::Waiting;
+            job.worker = None;
+        });
+        self.dirty.insert(id.batch);
+        self.tell(id);
+        true
+    }
+
+    pub(super) fn stopped(&mut self, id: JobId, run: RunId) {
+        let Some(state) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)).map(|job| job.state) else {
+            return;
+        };
+        match state {
+            // Nobody wished it: its time was up.
+            State::Running { .. } => self.failed(id, run, timeout_failure()),
+            _ => self.give_back(id, Step::Stopped, false),
+        }
+    }
+
+    /// The run cost nothing: it was stopped, or lost through no fault of its own.
+    fn give_back(&mut self, id: JobId, step: Step, alone: bool) {
+        if !self.between_stages(id, step) {
+            return;
+        }
+        if let Some(batch) = self.batches.get_mut(&id.batch) {
+            batch.change(id.index, |job| {
+                job.open.attempts = job.open.attempts.saturating_sub(1);
+                job.open.alone |= alone;
+            });
+        }
+        if alone {
+            self.write_open(id);
+        }
+        self.touch(id.batch);
+    }
+
+    /// A try has failed.
+    pub(super) fn failed(&mut self, id: JobId, run: RunId, failure: Failure) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let retries = batch.spec.retries;
+        let Some(job) = batch.job(id.index) else { return };
+        if let State::Stopping { why, .. } = job.state {
+            // It was being stopped anyway; the failure is of the stopping, and costs nothing.
+            let _ = why;
+            self.give_back(id, Step::Stopped, false);
+            return;
+        }
+        let wait = Policy::of(failure.kind).with_retries(retries).wait_ms(job.open.attempts, run);
+        let Some(wait) = wait else {
+            self.end_job(id, Step::Fail, Some(failure));
+            return;
+        };
+        let Ok(state) = job.state.after(Step::TryAgain) else { return };
+        let until = self.now.mono.plus(wait);
+        let ready_at = WallMs(self.now.wall.0.saturating_add(wait));
+        batch.change(id.index, |job| {
+            job.state = state;
+            job.place = Place::Delayed { until, keeps: wait <= KEEPS_PLACE_MS_MAX };
+            job.open.failure = Some(failure);
+            job.open.ready_at = Some(ready_at);
+            job.worker = None;
+        });
+        self.delayed.insert((until, id));
+        self.dirty.insert(id.batch);
+        self.write_open(id);
+        self.tell(id);
+        self.touch(id.batch);
+    }
+
+    /// The file behind a job is another than at submission: it is identified anew, and the job says so.
+    pub(super) fn input_changed(&mut self, run: RunId, identity: FileIdentity) {
+        let address = self.address_of(run);
+        let Some((id, _)) = self.release(run) else { return };
+        if let Some(batch) = self.batches.get_mut(&id.batch) {
+            batch.change(id.index, |job| {
+                job.identity = Some(identity);
+                let note =
+                    "the input changed after it was submitted; this is made from the file as it is now".to_owned();
+                job.open.detail.absorb(Detail { notes: vec![note], ..Detail::default() });
+            });
+        }
+        self.give_back(id, Step::TryAgain, false);
+        self.wake_held(address);
+    }
+
+    /// A worker is gone. Only a death that one run alone can have caused is charged to it.
+    pub(super) fn lost(&mut self, runs: &[RunId], cause: Option<RunId>, death: &Death) {
+        let mut current = Vec::new();
+        for run in runs {
+            let address = self.address_of(*run);
+            if let Some((id, _)) = self.release(*run) {
+                current.push((*run, id, address));
+            }
+        }
+        let only = runs.len() == 1;
+        for (run, id, address) in current {
+            let stopping = self
+                .batches
+                .get(&id.batch)
+                .and_then(|batch| batch.job(id.index))
+                .is_some_and(|job| matches!(job.state, State::Stopping { .. }));
+            match death {
+                _ if stopping => self.give_back(id, Step::Stopped, false),
+                Death::Killed { timeout: true } if cause == Some(run) => self.failed(id, run, timeout_failure()),
+                Death::Killed { .. } => self.give_back(id, Step::TryAgain, false),
+                Death::Fault { kind, message } if only => self.charge(id, run, *kind, message),
+                Death::Fault { .. } => self.give_back(id, Step::TryAgain, true),
+            }
+            self.touch(id.batch);
+            self.wake_held(address);
+        }
+    }
+
+    /// This job's own run killed its worker.
+    fn charge(&mut self, id: JobId, run: RunId, kind: FailureKind, message: &str) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let deaths = batch.change(id.index, |job| {
+            job.open.deaths += u32::from(kind == FailureKind::Crash);
+            job.open.deaths
+        });
+        if deaths.is_some_and(|deaths| deaths >= DEATHS_MAX) {
+            let text = format!("this input killed its own worker {DEATHS_MAX} times; the last time: {message}");
+            self.end_job(id, Step::Fail, Some(Failure::new(FailureKind::Poison, text)));
+        } else {
+            self.failed(id, run, Failure::new(kind, message));
+        }
+    }
+
+    /// Takes a job to a terminal state and everything it held with it.
+    pub(super) fn end_job(&mut self, id: JobId, step: Step, failure: Option<Failure>) {
+        let wall = self.now.wall;
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(Ok(state)) = batch.job(id.index).map(|job| job.state.after(step)) else { return };
+        debug_assert!(state.is_terminal());
+        let checkpoint = batch
+            .job(id.index)
+            .filter(|_| state == State::Cancelled)
+            .and_then(|job| job.facts.as_ref()?.addresses.get(job.stage).copied().flatten());
+        batch.change(id.index, |job| {
+            job.state = state;
+            if failure.is_some() {
+                job.open.failure = failure;
+            } else {
+                job.open.failure = None;
+            }
+            if state == State::Completed {
+                job.open.progress = 1.0;
+            }
+            job.worker = None;
+        });
+        self.forget_facts_ended(id, state == State::Cancelled);
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let mut view = batch.job_view(id.index);
+        let Some(job) = batch.close(id.index) else { return };
+        if let Some(view) = &mut view {
+            view.finished_at = Some(wall);
+        }
+        let shown = job.shown();
+        let stage = view.as_ref().map(|view| view.stage.clone()).unwrap_or_default();
+        let ended = EndedJob {
+            state: shown,
+            stage,
+            attempts: job.open.attempts,
+            progress: job.open.progress,
+            started_at: job.open.started_at,
+            finished_at: wall,
+            timings: job.open.timings,
+            failure: job.open.failure,
+            skipped_reason: None,
+            outputs: job.outputs,
+            detail: job.open.detail,
+            peak_memory_bytes: job.peak_memory_bytes,
+        };
+        self.changes.push(Change::JobEnded(id, Box::new(ended)));
+        self.dirty.insert(id.batch);
+        if let Some(view) = view {
+            self.publish(Fact::Job(Box::new(view)));
+        }
+        if let Some(address) = checkpoint.filter(|address| !self.making.contains_key(address)) {
+            self.effects.push(Effect::DropCheckpoint(address));
+        }
+        self.touch(id.batch);
+    }
+
+    /// The job looks at its input afresh: it reads no artifacts until then.
+    pub(super) fn forget_facts(&mut self, id: JobId) {
+        self.release_readers(id, false);
+        if let Some(batch) = self.batches.get_mut(&id.batch) {
+            batch.change(id.index, |job| job.facts = None);
+        }
+    }
+
+    fn forget_facts_ended(&mut self, id: JobId, _cancelled: bool) {
+        self.release_readers(id, true);
+    }
+
+    /// Counts a job out of its transient artifacts' readers; `ended`: those without any reader left go.
+    fn release_readers(&mut self, id: JobId, ended: bool) {
+        let Some(batch) = self.batches.get(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let Some(facts) = &job.facts else { return };
+        let stages = batch.stages_of(job);
+        let transient: Vec<_> = stages
+            .iter()
+            .zip(&facts.addresses)
+            .zip(&facts.artifacts)
+            .filter(|((stage, _), _)| stage.facts().transient)
+            .filter_map(|((_, address), artifact)| Some(((*address)?, artifact.is_some())))
+            .collect();
+        for (address, exists) in transient {
+            let Some(readers) = self.readers.get_mut(&address) else { continue };
+            *readers -= 1;
+            if *readers == 0 {
+                self.readers.remove(&address);
+                if ended && exists {
+                    self.changes.push(Change::ArtifactDropped(address));
+                    self.effects.push(Effect::DropArtifact(address));
+                }
+            }
+        }
+    }
+
+    /// Ends at once all jobs of a batch that nothing runs for.
+    pub(super) fn cancel_waiting(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.get(&id) else { return };
+        let fresh: Vec<u32> = batch.fresh().collect();
+        let active: Vec<u32> = batch.active.iter().copied().collect();
+        for index in fresh {
+            self.cancel_fresh(JobId { batch: id, index });
+        }
+        for index in active {
+            if self.batches.get(&id).and_then(|batch| batch.job(index)).is_some_and(|job| job.state == State::Pending) {
+                self.end_job(JobId { batch: id, index }, Step::Cancel, None);
+            }
+        }
+    }
+
+    /// Ends a job that never started.
+    pub(super) fn cancel_fresh(&mut self, id: JobId) {
+        let wall = self.now.wall;
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let stage = batch.spec.recipe.map.first().map_or("", |stage| stage.name()).to_owned();
+        let Some(cell) = batch.cell(id.index) else { return };
+        *cell = crate::batch::Cell::Ended;
+        batch.counts.pending -= 1;
+        batch.counts.cancelled += 1;
+        let ended = EndedJob {
+            state: JobState::Cancelled,
+            stage,
+            attempts: 0,
+            progress: 0.0,
+            started_at: None,
+            finished_at: wall,
+            timings: Vec::new(),
+            failure: None,
+            skipped_reason: None,
+            outputs: Vec::new(),
+            detail: Detail::default(),
+            peak_memory_bytes: 0,
+        };
+        self.changes.push(Change::JobEnded(id, Box::new(ended)));
+        self.dirty.insert(id.batch);
+    }
+
+    /// Asks for every run of these jobs to be stopped; gives the runs.
+    pub(super) fn stop_runs(&mut self, jobs: impl IntoIterator<Item = JobId>, why: Why) -> Vec<RunId> {
+        let mut stopped = Vec::new();
+        for id in jobs {
+            let Some(batch) = self.batches.get_mut(&id.batch) else { continue };
+            let Some(job) = batch.job(id.index) else { continue };
+            let (Some(run), Ok(state)) = (job.state.run(), job.state.after(Step::Stop(why))) else { continue };
+            batch.change(id.index, |job| job.state = state);
+            self.effects.push(Effect::Stop(run));
+            stopped.push(run);
+        }
+        stopped
+    }
+
+    fn write_open(&mut self, id: JobId) {
+        if let Some(job) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) {
+            self.changes.push(Change::JobOpen(id, Box::new(job.open.clone())));
+        }
+    }
+
+    fn tell(&mut self, id: JobId) {
+        if let Some(view) = self.batches.get(&id.batch).and_then(|batch| batch.job_view(id.index)) {
+            self.publish(Fact::Job(Box::new(view)));
+        }
+    }
+}
+
+fn timeout_failure() -> Failure {
+    Failure::new(FailureKind::Timeout, "the stage took longer than its time limit")
+}

@@ -1,0 +1,454 @@
+//! THE LOOP: its own thread, owner of the scheduler and the store. Waits only for its inbox, its timer and the disk, and alone writes.
+//!
+//! A turn takes what waits in the inbox, steps the scheduler through it, commits every change of the turn at once, and only then does the rest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use spindle_core::change::Change;
+use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, Start};
+use spindle_core::scheduler::Scheduler;
+use spindle_shared::event::{Event, Fact};
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
+use spindle_shared::job::{Input as JobInput, JobSpec, PathBytes};
+use spindle_shared::limits;
+use spindle_shared::stage::Stage;
+use spindle_shared::time::{MonoMs, Now, WallMs};
+use spindle_shared::worker::{Assignment, InputFile, Outcome};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::artifacts::Artifacts;
+use crate::inbox::Message;
+use crate::server::watch::Watcher;
+use crate::store::{Reader, Store, StoreError};
+use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
+
+/// Reads both clocks; the only place that does for the scheduler.
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub fn new() -> Self {
+        Clock { start: Instant::now() }
+    }
+
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Now { wall: WallMs(wall), mono: MonoMs(self.start.elapsed().as_millis() as u64) }
+    }
+}
+
+/// Why the loop ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// **Invariant:** if a commit fails, the daemon stops: memory ahead of disk never lives.
+    #[error("failed to write the queue: {0}; what was not written was told to nobody, and the daemon stops now")]
+    Commit(StoreError),
+}
+
+pub struct Conductor {
+    scheduler: Scheduler,
+    store: Store,
+    reader: Reader,
+    supervisor: Arc<Supervisor>,
+    artifacts: Artifacts,
+    clock: Clock,
+    inbox: mpsc::Receiver<Message>,
+    runtime: Handle,
+    /// Set when the daemon is to end; ends the server.
+    stopping: Arc<AtomicBool>,
+    clients: HashMap<ClientId, Client>,
+    last_client: u64,
+    watchers: Vec<Arc<Watcher>>,
+    /// What was submitted for jobs at work.
+    specs: HashMap<JobId, Arc<JobSpec>>,
+    runs: HashMap<RunId, Started>,
+    /// Salts the names of partial files, so that two daemons never take each other's.
+    house: PathBytes,
+    exit: bool,
+}
+
+struct Client {
+    reply: oneshot::Sender<Answer>,
+    watcher: Option<Arc<Watcher>>,
+}
+
+struct Started {
+    job: JobId,
+    address: Option<ContentHash>,
+}
+
+/// What the conductor is made of.
+pub struct Parts {
+    pub scheduler: Scheduler,
+    pub store: Store,
+    pub supervisor: Arc<Supervisor>,
+    pub artifacts: Artifacts,
+    pub clock: Clock,
+    pub inbox: mpsc::Receiver<Message>,
+    pub runtime: Handle,
+    pub stopping: Arc<AtomicBool>,
+    pub house: PathBytes,
+}
+
+impl Conductor {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, runtime, stopping, house } = parts;
+        Conductor {
+            scheduler,
+            reader: store.reader(),
+            store,
+            supervisor,
+            artifacts,
+            clock,
+            inbox,
+            runtime,
+            stopping,
+            clients: HashMap::new(),
+            last_client: 0,
+            watchers: Vec::new(),
+            specs: HashMap::new(),
+            runs: HashMap::new(),
+            house,
+            exit: false,
+        }
+    }
+
+    /// Runs until told to stop or the disk fails. `effects`: what recovery left to do.
+    pub fn run(mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
+        let result = self.turns(effects);
+        self.stopping.store(true, Ordering::SeqCst);
+        self.supervisor.shutdown(WORKERS_GRACE_MS);
+        result
+    }
+
+    fn turns(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
+        self.perform(effects)?;
+        let mut messages = Vec::with_capacity(limits::TURN_INPUTS_MAX);
+        while !self.exit {
+            self.wait(&mut messages);
+            let mut effects = Vec::new();
+            for message in messages.drain(..) {
+                if let Some(input) = self.input_of(message) {
+                    effects.extend(self.scheduler.step(self.clock.now(), input));
+                }
+            }
+            effects.extend(self.scheduler.step(self.clock.now(), Input::Tick));
+            self.perform(effects)?;
+        }
+        Ok(())
+    }
+
+    /// Blocks until a message comes or the scheduler's time has; takes all that wait, up to a turn's limit.
+    fn wait(&mut self, messages: &mut Vec<Message>) {
+        let now = self.clock.now().mono;
+        let due = self.scheduler.next_wakeup().map(|at| Duration::from_millis(at.since(now)));
+        let inbox = &mut self.inbox;
+        let count = self.runtime.block_on(async {
+            match due {
+                None => inbox.recv_many(messages, limits::TURN_INPUTS_MAX).await,
+                Some(due) => tokio::time::timeout(due, inbox.recv_many(messages, limits::TURN_INPUTS_MAX))
+                    .await
+                    .unwrap_or(usize::MAX),
+            }
+        });
+        if count == 0 {
+            // Every sender is gone: there is nobody left to work for.
+            self.exit = true;
+        }
+    }
+
+    fn input_of(&mut self, message: Message) -> Option<Input> {
+        match message {
+            Message::Command { peer, command, reply } => {
+                let client = self.client(reply, None);
+                Some(Input::Command { client, peer, command })
+            }
+            Message::Watch { peer, watcher, reply } => {
+                let command = Command::Watch(watcher.scope().clone());
+                let client = self.client(reply, Some(watcher));
+                Some(Input::Command { client, peer, command })
+            }
+            Message::Stop => {
+                let (reply, _) = oneshot::channel();
+                let client = self.client(reply, None);
+                let peer = Peer { owner: Owner(0), admin: true };
+                Some(Input::Command { client, peer, command: Command::Shutdown })
+            }
+            Message::Note(note) => self.input_of_note(note),
+        }
+    }
+
+    fn client(&mut self, reply: oneshot::Sender<Answer>, watcher: Option<Arc<Watcher>>) -> ClientId {
+        self.last_client += 1;
+        let client = ClientId(self.last_client);
+        self.clients.insert(client, Client { reply, watcher });
+        client
+    }
+
+    fn input_of_note(&mut self, note: Note) -> Option<Input> {
+        match note {
+            Note::Progress { run, done } => Some(Input::Progress { run, done }),
+            Note::Ended { run, outcome, .. } => {
+                let outcome = self.keep_files(run, outcome);
+                Some(Input::Ended { run, outcome })
+            }
+            Note::Changed { run, identity } => {
+                self.end_run(run);
+                Some(Input::InputChanged { run, identity })
+            }
+            Note::Lost { worker, runs, how, cause_run, stderr_tail } => {
+                tracing::warn!(%worker, runs = runs.len(), "a worker {how}");
+                for run in &runs {
+                    self.end_run(*run);
+                }
+                Some(Input::Lost { runs, cause: cause_run, death: death_of(&how, &stderr_tail) })
+            }
+            Note::Up { worker, role, pid, .. } => {
+                tracing::debug!(%worker, role = role.name(), pid, "a worker is up");
+                None
+            }
+            Note::Down { worker, role, pid, how, .. } => {
+                match how {
+                    Some(how) => tracing::warn!(%worker, role = role.name(), pid, "a worker {how}"),
+                    None => tracing::debug!(%worker, role = role.name(), pid, "a worker left"),
+                }
+                None
+            }
+        }
+    }
+
+    /// A finished run's files get their address before anybody counts on them.
+    fn keep_files(&mut self, run: RunId, outcome: Outcome) -> Outcome {
+        let current = self.scheduler.is_current(run);
+        let started = self.runs.remove(&run);
+        let kept = match (&outcome, started.as_ref().and_then(|started| started.address)) {
+            (Outcome::Done(_), Some(address)) if current => self.artifacts.keep(run, &address),
+            _ => Ok(()),
+        };
+        self.artifacts.drop_scratch(run);
+        match kept {
+            Ok(()) => outcome,
+            Err(error) => Outcome::Failed(Failure::new(
+                FailureKind::Internal,
+                format!("failed to keep the result of a stage: {error}"),
+            )),
+        }
+    }
+
+    fn end_run(&mut self, run: RunId) {
+        self.runs.remove(&run);
+        self.artifacts.drop_scratch(run);
+    }
+
+    /// **Invariant:** nothing is told to anybody before the change behind it is durable.
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
+        let mut effects = effects;
+        while !effects.is_empty() {
+            let mut changes = Vec::new();
+            let mut rest = Vec::with_capacity(effects.len());
+            for effect in effects {
+                match effect {
+                    Effect::Commit(more) => changes.extend(more),
+                    other => rest.push(other),
+                }
+            }
+            if !changes.is_empty() {
+                self.complete(&mut changes);
+                self.store.commit(&changes).map_err(Fatal::Commit)?;
+            }
+            effects = Vec::new();
+            for effect in rest {
+                if let Some(input) = self.act(effect) {
+                    effects.extend(self.scheduler.step(self.clock.now(), input));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what only the shell knows: which input a published file was made from.
+    fn complete(&mut self, changes: &mut [Change]) {
+        for change in changes {
+            if let Change::Published(_, published) = change
+                && published.input.is_none()
+                && let Some(JobInput::File { identity, .. }) = self.spec(published.job).map(|spec| spec.input.clone())
+            {
+                published.input = Some(identity);
+            }
+        }
+    }
+
+    /// Does one effect; a look-up gives its answer at once.
+    fn act(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Commit(_) => None,
+            Effect::Answer { client, answer } => {
+                if let Some(Client { reply, watcher }) = self.clients.remove(&client) {
+                    self.watchers.extend(watcher);
+                    // A client that has gone needs no answer.
+                    let _ = reply.send(answer);
+                }
+                None
+            }
+            Effect::Publish(event) => {
+                self.publish(event);
+                None
+            }
+            Effect::LookupInput { job, identity } => Some(self.look_up_input(job, identity)),
+            Effect::LookupArtifacts { job, addresses } => {
+                let found = addresses
+                    .iter()
+                    .map(|address| {
+                        self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found))
+                    })
+                    .collect();
+                Some(Input::ArtifactsFound { job, found })
+            }
+            Effect::Start(start) => self.start(*start),
+            Effect::Stop(run) => {
+                self.supervisor.stop(run);
+                None
+            }
+            Effect::DropCheckpoint(address) => {
+                self.artifacts.drop_checkpoint(&address);
+                None
+            }
+            Effect::DropArtifact(address) => {
+                self.artifacts.drop_artifact(&address);
+                None
+            }
+            Effect::Exit => {
+                self.exit = true;
+                None
+            }
+        }
+    }
+
+    fn publish(&mut self, mut event: Event) {
+        if let Fact::Job(view) = &mut event.fact {
+            if view.input.is_none() {
+                view.input = self.specs.get(&view.id).map(|spec| spec.input.clone());
+            }
+            if view.state.is_terminal() {
+                self.specs.remove(&view.id);
+            }
+        }
+        if self.watchers.is_empty() {
+            return;
+        }
+        let event = Arc::new(event);
+        self.watchers.retain(|watcher| watcher.push(&event));
+    }
+
+    fn spec(&mut self, job: JobId) -> Option<Arc<JobSpec>> {
+        if let Some(spec) = self.specs.get(&job) {
+            return Some(Arc::clone(spec));
+        }
+        let spec = match self.reader.job_spec(job) {
+            Ok(spec) => Arc::new(spec?),
+            Err(error) => {
+                tracing::error!(%job, "failed to read a job: {error}");
+                return None;
+            }
+        };
+        self.specs.insert(job, Arc::clone(&spec));
+        Some(spec)
+    }
+
+    fn look_up_input(&mut self, job: JobId, identity: Option<spindle_shared::job::FileIdentity>) -> Input {
+        let mut found = FoundInput { is_file: false, bytes: 0, content: None, stages: None };
+        if let Some(spec) = self.spec(job) {
+            found.stages.clone_from(&spec.stages);
+            if let JobInput::File { identity: submitted, .. } = &spec.input {
+                let identity = identity.unwrap_or(*submitted);
+                found.is_file = true;
+                found.bytes = identity.bytes;
+                found.content = self.reader.content_of(&identity).ok().flatten();
+            }
+        }
+        Input::InputFound { job, found }
+    }
+
+    /// Hands a run to the supervisor. `Some` = it could not even be prepared.
+    fn start(&mut self, start: Start) -> Option<Input> {
+        let Start { run, job, stage, address, feed, identity, detail, alone, timeout_ms } = start;
+        let internal = |message: String| {
+            Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
+        };
+        let Some(spec) = self.spec(job) else { return internal("the job's record can't be read".to_owned()) };
+        let (mut inputs, mut open) = (Vec::new(), Vec::new());
+        match (&feed, &spec.input) {
+            (Some((address, files)), _) => {
+                let folder = self.artifacts.folder(address);
+                for file in files {
+                    inputs.push(InputFile { name: PathBytes(file.name.clone().into_bytes()), bytes: file.bytes });
+                    open.push(ToOpen::Artifact { path: folder.join(&file.name).into() });
+                }
+            }
+            (None, JobInput::File { path, identity: submitted }) => {
+                let identity = identity.unwrap_or(*submitted);
+                inputs.push(InputFile { name: path.clone(), bytes: identity.bytes });
+                open.push(ToOpen::Input { path: path.clone(), identity });
+            }
+            (None, JobInput::Name(_)) => {}
+        }
+        let scratch = match self.artifacts.make_scratch(run) {
+            Ok(scratch) => scratch,
+            Err(error) => return internal(format!("failed to make the run's scratch folder: {error}")),
+        };
+        let (role, model) = match &stage {
+            Stage::Transcribe(transcribe) => (stage.facts().role, Some(transcribe.model.path.clone())),
+            _ => (stage.facts().role, None),
+        };
+        let assignment = Assignment {
+            run,
+            inputs,
+            scratch: scratch.into(),
+            checkpoint: address.map(|address| self.artifacts.checkpoint(&address).into()),
+            output: spec.output.clone(),
+            part_tag: self.part_tag(job),
+            detail,
+            replaceable: spec.replace.clone(),
+            threads: 1,
+            stage,
+        };
+        self.runs.insert(run, Started { job, address });
+        debug_assert!(self.runs.values().all(|started| started.job.index > 0));
+        self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
+        None
+    }
+
+    fn part_tag(&self, job: JobId) -> String {
+        let mut hasher = AddressHasher::default();
+        hasher.part(&self.house.0).part(&job.batch.0.to_le_bytes()).part(&job.index.to_le_bytes());
+        hasher.finish().to_string()[..8].to_owned()
+    }
+}
+
+/// Time that workers have to leave when the daemon ends; what runs was stopped before.
+const WORKERS_GRACE_MS: u64 = 2_000;
+
+/// What a death means to the core.
+fn death_of(how: &workers::Death, stderr_tail: &str) -> Death {
+    let message = |text: String| {
+        let last = stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
+        match last {
+            Some(line) => format!("{text}; it last said: {line}"),
+            None => text,
+        }
+    };
+    match how {
+        workers::Death::Killed(why) => Death::Killed { timeout: *why == workers::Why::Timeout },
+        workers::Death::Signal(9) => Death::Fault {
+            kind: FailureKind::OutOfMemory,
+            message: message("the worker was killed from outside, most often for want of memory".to_owned()),
+        },
+        other => Death::Fault { kind: FailureKind::Crash, message: message(format!("the worker {other}")) },
+    }
+}

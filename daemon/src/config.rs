@@ -1,0 +1,160 @@
+//! Configuration: one TOML file and the environment, defaults for everything. Errors point at the line and the key.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use spindle_shared::paths::{self, Service};
+
+/// Everything that can be set. Each key may also come from the environment as `SPINDLE_<SECTION>__<KEY>`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub lanes: Lanes,
+    pub workers: Workers,
+    pub limits: Limits,
+    pub models: Models,
+}
+
+/// Slots of what is scarce.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lanes {
+    /// Processor slots; default: the machine's cores. 1–1024.
+    pub cpu: Option<u32>,
+    /// Runs that wait for the disk more than they compute; default 4. 1–64.
+    pub io: Option<u32>,
+    /// Transfers at once; default 2. 1–64.
+    pub net: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// An idle worker leaves, and its model with it, after this long.
+    pub idle_seconds: u64,
+    /// A worker makes room for a fresh one after this many runs.
+    pub recycle_after: u32,
+    /// …or after its memory has grown by this much.
+    pub memory_growth_mib: u64,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Inputs of one batch; default: none but the house's own million.
+    pub max_inputs: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Models {
+    /// Address that takes the place of the publisher's.
+    pub mirror: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("failed to read the configuration {}: {error}", .path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("the configuration {} is wrong: {error}", .path.display())]
+    Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("the environment variable {name} is wrong: {message}")]
+    Environment { name: String, message: String },
+    #[error("{key} = {value} is outside {range}")]
+    Range { key: &'static str, value: u64, range: &'static str },
+}
+
+impl Config {
+    /// The named file, which must exist; else the default place, where nothing is as good as defaults.
+    pub fn load(named: Option<&Path>, service: Service) -> Result<Config, ConfigError> {
+        let path = named.map_or_else(|| paths::configuration(service), Path::to_owned);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
+            Err(error) => return Err(ConfigError::Read { path, error }),
+        };
+        let mut table: toml::Table =
+            toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.clone(), error: Box::new(error) })?;
+        // The file alone first, so that its errors keep their line; the environment is laid over it afterwards.
+        let _: Config =
+            toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.clone(), error: Box::new(error) })?;
+        for (name, value) in std::env::vars() {
+            let Some((section, key)) = name.strip_prefix("SPINDLE_").and_then(|rest| rest.split_once("__")) else {
+                continue;
+            };
+            let value = value.parse::<i64>().map_or(toml::Value::String(value), toml::Value::Integer);
+            let section = table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let toml::Value::Table(section) = section else { continue };
+            section.insert(key.to_lowercase(), value);
+            Config::deserialize(toml::Value::Table(table.clone()))
+                .map_err(|error| ConfigError::Environment { name, message: error.to_string() })?;
+        }
+        let config = Config::deserialize(toml::Value::Table(table))
+            .map_err(|error| ConfigError::Parse { path, error: Box::new(error) })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let cases = [
+            ("lanes.cpu", self.lanes.cpu.map(u64::from), 1..=1024, "1–1024"),
+            ("lanes.io", self.lanes.io.map(u64::from), 1..=64, "1–64"),
+            ("lanes.net", self.lanes.net.map(u64::from), 1..=64, "1–64"),
+            ("workers.idle_seconds", Some(self.workers.idle_seconds), 1..=86_400, "1–86400"),
+            ("workers.recycle_after", Some(u64::from(self.workers.recycle_after)), 1..=1_000_000, "1–1000000"),
+            ("workers.memory_growth_mib", Some(self.workers.memory_growth_mib), 16..=1_048_576, "16–1048576"),
+            ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
+        ];
+        for (key, value, valid, range) in cases {
+            if let Some(value) = value.filter(|value| !valid.contains(value)) {
+                return Err(ConfigError::Range { key, value, range });
+            }
+        }
+        Ok(())
+    }
+
+    pub fn cpu_slots(&self) -> u32 {
+        self.lanes.cpu.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spindled.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path), Service::User)
+    }
+
+    #[test]
+    fn nothing_is_as_good_as_defaults() {
+        assert_eq!(load("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn errors_point_at_line_and_key() {
+        let error = load("[lanes]\ncpu = 2\nspeed = 3\n").unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("speed"), "{error}");
+        let error = load("[lanes]\ncpu = \"two\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+        let error = load("[lanes]\ncpu = 0\n").unwrap_err().to_string();
+        assert!(error.contains("lanes.cpu") && error.contains("1–1024"), "{error}");
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        assert!(matches!(
+            Config::load(Some(Path::new("/nonexistent/x.toml")), Service::User),
+            Err(ConfigError::Read { .. })
+        ));
+    }
+}

@@ -1,0 +1,58 @@
+//! The inbox: everything that can wake the conductor, in one bounded queue. Whoever sends into a full one waits.
+
+use std::sync::Arc;
+
+use spindle_core::effect::{Answer, Command, Peer};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::server::watch::Watcher;
+use crate::workers::Note;
+
+/// One thing to take notice of.
+pub enum Message {
+    Command {
+        peer: Peer,
+        command: Command,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// As [`Command::Watch`]; from the answer on, the watcher gets every event of its scope.
+    Watch {
+        peer: Peer,
+        watcher: Arc<Watcher>,
+        reply: oneshot::Sender<Answer>,
+    },
+    Note(Note),
+    /// A signal asks for the end.
+    Stop,
+}
+
+#[derive(Clone)]
+pub struct Inbox(mpsc::Sender<Message>);
+
+/// The conductor has ended; so does the daemon.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub struct Closed;
+
+impl Inbox {
+    pub fn new() -> (Inbox, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(spindle_shared::limits::INBOX_LEN_MAX);
+        (Inbox(sender), receiver)
+    }
+
+    /// From threads outside the runtime.
+    pub fn send_blocking(&self, message: Message) -> Result<(), Closed> {
+        self.0.blocking_send(message).map_err(|_| Closed)
+    }
+
+    pub async fn send(&self, message: Message) -> Result<(), Closed> {
+        self.0.send(message).await.map_err(|_| Closed)
+    }
+
+    /// Sends a command and waits for its answer.
+    pub async fn ask(&self, peer: Peer, command: Command) -> Result<Answer, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Command { peer, command, reply }).await?;
+        answer.await.map_err(|_| Closed)
+    }
+}

@@ -1,0 +1,117 @@
+//! Models of speech on this machine: names to files. Reads headers, never loads a model.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use spindle_shared::catalogue;
+use spindle_shared::id::AddressHasher;
+use spindle_shared::job::FileIdentity;
+use spindle_shared::stage::Stage;
+use spindle_shared::stage::transcribe::ModelRef;
+use spindle_shared::wire::response::{ModelView, Refusal, RefusalKind};
+
+/// Enough of a file to tell what it is.
+const HEADER_BYTES: usize = 64;
+
+/// Fills in where each stage's model lies and which one it is.
+pub fn resolve(stages: &mut [Stage], model_dir: &Path) -> Result<(), Refusal> {
+    for stage in stages {
+        if let Stage::Transcribe(transcribe) = stage {
+            transcribe.model = find(&transcribe.model.name, model_dir)?;
+        }
+    }
+    Ok(())
+}
+
+fn find(name: &str, model_dir: &Path) -> Result<ModelRef, Refusal> {
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        vec![PathBuf::from(name)]
+    } else {
+        [format!("ggml-{name}.bin"), name.to_owned(), format!("{name}.bin")]
+            .iter()
+            .map(|file| model_dir.join(file))
+            .collect()
+    };
+    let Some((path, meta)) = candidates
+        .into_iter()
+        .find_map(|path| fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|meta| (path, meta)))
+    else {
+        return Err(missing(name, model_dir));
+    };
+    let identity = FileIdentity::of(&meta);
+    let mut hasher = AddressHasher::default();
+    for number in [u128::from(identity.dev), u128::from(identity.inode), u128::from(identity.bytes)] {
+        hasher.part(&number.to_le_bytes());
+    }
+    hasher.part(&identity.mtime_ns.to_le_bytes()).part(&identity.ctime_ns.to_le_bytes());
+    let english_only = header(&path).is_some_and(|header| header.english_only());
+    Ok(ModelRef { name: name.to_owned(), path: path.into(), hash: Some(hasher.finish()), english_only })
+}
+
+fn header(path: &Path) -> Option<catalogue::ModelHeader> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    File::open(path).ok()?.take(HEADER_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    catalogue::header(&bytes).ok()
+}
+
+fn missing(name: &str, model_dir: &Path) -> Refusal {
+    let shown = spindle_shared::text::escaped(name);
+    let refusal = Refusal::new(RefusalKind::ModelMissing, format!("the model `{shown}` is not installed"));
+    if name.contains('/') {
+        return Refusal::new(RefusalKind::ModelMissing, format!("there is no model file {shown}"));
+    }
+    if catalogue::find(name).is_some() {
+        return refusal.hint(format!("`spindlectl models pull {shown}` fetches it"));
+    }
+    let installed: Vec<String> =
+        list(model_dir).into_iter().filter(|model| model.path.is_some()).map(|model| model.name).collect();
+    let known = if installed.is_empty() {
+        "none is installed".to_owned()
+    } else {
+        format!("installed: {}", installed.join(", "))
+    };
+    refusal.hint(format!(
+        "{known}; `spindlectl models list` shows those that can be fetched; a ggml file is taken by its path"
+    ))
+}
+
+/// The catalogue, and what else lies in the model folder.
+pub fn list(model_dir: &Path) -> Vec<ModelView> {
+    let mut views: Vec<ModelView> = catalogue::MODELS
+        .iter()
+        .map(|model| {
+            let path = model_dir.join(model.file());
+            let installed = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
+            ModelView {
+                name: model.name.to_owned(),
+                path: installed.is_some().then(|| path.into()),
+                bytes: installed.map_or(model.bytes, |meta| meta.len()),
+                sha256: Some(model.sha256.to_owned()),
+                english_only: model.english_only(),
+                about: model.good_for.to_owned(),
+            }
+        })
+        .collect();
+    let mut own: Vec<ModelView> = fs::read_dir(model_dir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let file = entry.file_name().into_string().ok()?;
+            let name = file.strip_suffix(".bin")?.strip_prefix("ggml-")?.to_owned();
+            let header = header(&entry.path())?;
+            (!views.iter().any(|known| known.name == name)).then(|| ModelView {
+                name,
+                bytes: entry.metadata().map_or(0, |meta| meta.len()),
+                path: Some(entry.path().into()),
+                sha256: None,
+                english_only: header.english_only(),
+                about: "not of the catalogue".to_owned(),
+            })
+        })
+        .collect();
+    own.sort_by(|a, b| a.name.cmp(&b.name));
+    views.extend(own);
+    views
+}

@@ -1,0 +1,92 @@
+//! The server: one session per client on the local socket. Knows who asks; decides nothing about the queue.
+
+mod connection;
+mod read;
+mod session;
+mod submit;
+pub mod watch;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use interprocess::local_socket::tokio::{Listener, prelude::*};
+use interprocess::local_socket::{GenericFilePath, ListenerOptions};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use spindle_shared::limits;
+
+use crate::config::Config;
+use crate::inbox::Inbox;
+use crate::store::Reader;
+
+/// What every session may use.
+pub struct House {
+    pub inbox: Inbox,
+    pub reader: Reader,
+    pub config: Config,
+    pub model_dir: PathBuf,
+    pub state_dir: PathBuf,
+    pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,
+    /// The daemon's own user, who may do everything.
+    pub user: u32,
+    pub clients: AtomicUsize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("the folder {} of the socket is not ours or open to others: remove it, or name another with --socket", .0.display())]
+    Folder(PathBuf),
+    #[error("failed to make the socket {}: {error}", .path.display())]
+    Socket { path: PathBuf, error: io::Error },
+}
+
+/// Makes the socket. The queue's lock is held already, so what lies there belongs to a dead daemon.
+pub fn bind(path: &Path) -> Result<Listener, BindError> {
+    let failed = |error: io::Error| BindError::Socket { path: path.to_owned(), error };
+    if let Some(folder) = path.parent() {
+        if !folder.exists() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        }
+        let meta = fs::metadata(folder).map_err(failed)?;
+        let ours = meta.uid() == spindle_shared::paths::user_id();
+        // Where anyone may write (a folder under /tmp), it must be ours alone.
+        if folder.starts_with("/tmp") && (!ours || meta.permissions().mode() & 0o077 != 0) {
+            return Err(BindError::Folder(folder.to_owned()));
+        }
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
+    ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(failed)
+}
+
+/// Accepts clients for ever.
+pub async fn serve(listener: Listener, house: Arc<House>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!("failed to accept a client: {error}");
+                // Out of descriptors, most likely: others must end first.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if house.clients.fetch_add(1, Ordering::SeqCst) >= limits::CLIENTS_MAX {
+            house.clients.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            if let Err(error) = session::run(stream, &house).await {
+                tracing::debug!("a client's session ended: {error}");
+            }
+            house.clients.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}

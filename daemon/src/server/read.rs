@@ -1,0 +1,416 @@
+//! Answers from the store, with the few things that are open laid over them. Never touches the conductor's turn but for that overlay.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use spindle_core::effect::{Answer, Command, Peer, RetryItem};
+use spindle_shared::batch::BatchView;
+use spindle_shared::id::{BatchId, JobId, Owner, Target};
+use spindle_shared::job::{JobState, JobView};
+use spindle_shared::limits;
+use spindle_shared::snapshot::Snapshot;
+use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
+use spindle_shared::wire::response::{Explanation, Health, Refusal, RefusalKind, Response, WorkerView};
+
+use super::House;
+use super::connection::Broken;
+use crate::store::StoreError;
+
+/// Whoever only looks, looks at everything the daemon's socket lets them reach.
+const LOOKER: Peer = Peer { owner: Owner(0), admin: true };
+
+/// Runs a read of the store off the runtime's threads.
+pub async fn on_store<T: Send + 'static>(
+    house: &Arc<House>,
+    read: impl FnOnce(&House) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Broken> {
+    let house = Arc::clone(house);
+    match tokio::task::spawn_blocking(move || read(&house)).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => {
+            tracing::error!("failed to read the queue: {error}");
+            Err(Broken::Io(std::io::Error::other(error.to_string())))
+        }
+        Err(_) => Err(Broken::Stopping),
+    }
+}
+
+async fn overlay(
+    house: &House,
+    batches: Option<Vec<BatchId>>,
+    jobs: bool,
+) -> Result<(HashMap<BatchId, BatchView>, Vec<JobView>), Broken> {
+    match house.inbox.ask(LOOKER, Command::Overlay { batches, jobs }).await? {
+        Answer::Overlay { batches, jobs } => Ok((batches.into_iter().map(|view| (view.id, view)).collect(), jobs)),
+        _ => Ok((HashMap::new(), Vec::new())),
+    }
+}
+
+fn fits(view: &BatchView, filter: &BatchFilter) -> bool {
+    (filter.states.is_empty() || filter.states.contains(&view.state))
+        && filter.recipe.as_ref().is_none_or(|recipe| *recipe == view.recipe)
+        && filter.owner.is_none_or(|owner| owner == view.owner.0)
+        && filter.tags.iter().all(|tag| view.tags.contains(tag))
+}
+
+fn in_frames<T>(rows: Vec<T>, frame: impl Fn(Vec<T>) -> Response) -> Vec<Response> {
+    let mut frames = Vec::new();
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        frames.push(frame(rows.by_ref().take(limits::ROWS_PER_FRAME_MAX / 4).collect()));
+    }
+    frames.push(Response::End);
+    frames
+}
+
+fn not_found(what: impl std::fmt::Display) -> Vec<Response> {
+    vec![Response::Refused(Refusal::new(RefusalKind::NotFound, format!("there is no {what}")))]
+}
+
+pub async fn list(house: &Arc<House>, filter: BatchFilter, limit: u32) -> Result<Vec<Response>, Broken> {
+    let (open, _) = overlay(house, None, false).await?;
+    let rows = on_store(house, move |house| {
+        let live = |view: &BatchView| open.get(&view.id).cloned();
+        let rows = house.reader.batches(limit as usize, |view| {
+            live(view).map_or_else(|| fits(view, &filter), |view| fits(&view, &filter))
+        })?;
+        Ok(rows.into_iter().map(|view| live(&view).unwrap_or(view)).collect::<Vec<_>>())
+    })
+    .await?;
+    Ok(in_frames(rows, Response::Batches))
+}
+
+pub async fn batches(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<Response>, Broken> {
+    let (mut open, _) = overlay(house, Some(ids.clone()), false).await?;
+    let rows = on_store(house, move |house| {
+        ids.into_iter()
+            .map(|id| Ok((id, open.remove(&id).map_or_else(|| house.reader.batch(id), |view| Ok(Some(view)))?)))
+            .collect::<Result<Vec<_>, StoreError>>()
+    })
+    .await?;
+    match rows.iter().find(|(_, view)| view.is_none()) {
+        Some((id, _)) => Ok(not_found(format_args!("batch {id}"))),
+        None => Ok(in_frames(rows.into_iter().filter_map(|(_, view)| view).collect(), Response::Batches)),
+    }
+}
+
+/// A job as the store has it, under what is known of it while it is open. What has ended in between has ended.
+fn laid_over(stored: JobView, open: &BTreeMap<JobId, JobView>) -> JobView {
+    if stored.state.is_terminal() {
+        return stored;
+    }
+    match open.get(&stored.id) {
+        Some(live) => JobView { input: stored.input, ..live.clone() },
+        None => stored,
+    }
+}
+
+pub async fn jobs(
+    house: &Arc<House>,
+    batch: BatchId,
+    states: Vec<JobState>,
+    from: u32,
+    limit: u32,
+) -> Result<Vec<Response>, Broken> {
+    let (open, active) = overlay(house, Some(vec![batch]), true).await?;
+    let active: BTreeMap<JobId, JobView> = active.into_iter().map(|view| (view.id, view)).collect();
+    let known =
+        on_store(house, move |house| Ok(open.contains_key(&batch) || house.reader.batch(batch)?.is_some())).await?;
+    if !known {
+        return Ok(not_found(format_args!("batch {batch}")));
+    }
+    let rows = on_store(house, move |house| {
+        if states.iter().all(|state| state.is_terminal()) {
+            return Ok(house
+                .reader
+                .jobs(batch, &states, from, limit)?
+                .into_iter()
+                .map(|view| laid_over(view, &active))
+                .collect());
+        }
+        // Which open state a job shows is known only with the overlay: page through until enough fit.
+        let (mut rows, mut next) = (Vec::new(), from);
+        loop {
+            let page = house.reader.jobs(batch, &[], next, PAGE)?;
+            let Some(last) = page.last().map(|view| view.id.index) else { break };
+            next = last.saturating_add(1);
+            let full = page.len() < PAGE as usize;
+            rows.extend(
+                page.into_iter()
+                    .map(|view| laid_over(view, &active))
+                    .filter(|view| states.is_empty() || states.contains(&view.state)),
+            );
+            if full || rows.len() >= limit as usize {
+                break;
+            }
+        }
+        rows.truncate(limit as usize);
+        Ok(rows)
+    })
+    .await?;
+    Ok(in_frames(rows, Response::Jobs))
+}
+
+const PAGE: u32 = 5_000;
+
+pub async fn job(house: &Arc<House>, job: JobId) -> Result<Vec<Response>, Broken> {
+    let (_, active) = overlay(house, Some(vec![job.batch]), true).await?;
+    let active: BTreeMap<JobId, JobView> = active.into_iter().map(|view| (view.id, view)).collect();
+    let stored = on_store(house, move |house| house.reader.job(job)).await?;
+    Ok(match stored {
+        Some(stored) => vec![Response::Jobs(vec![laid_over(stored, &active)]), Response::End],
+        None => not_found(format_args!("job {job}")),
+    })
+}
+
+pub async fn failures(house: &Arc<House>, limit: u32) -> Result<Vec<Response>, Broken> {
+    let rows = on_store(house, move |house| house.reader.failures(limit as usize)).await?;
+    Ok(in_frames(rows, Response::Jobs))
+}
+
+pub async fn models(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
+    let rows = on_store(house, |house| Ok(crate::models::list(&house.model_dir))).await?;
+    Ok(in_frames(rows, Response::Models))
+}
+
+pub fn workers(house: &House) -> Vec<Response> {
+    let views = (house.workers)()
+        .into_iter()
+        .map(|view| WorkerView {
+            id: view.worker.to_string(),
+            role: view.role.name().to_owned(),
+            pid: view.pid.unwrap_or(0),
+            model: view.model.map(|model| model.to_string()),
+            runs: view.runs,
+            runs_done: u64::from(view.runs_done),
+            resident_bytes: view.resident_bytes.unwrap_or(0),
+        })
+        .collect();
+    in_frames(views, Response::Workers)
+}
+
+pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
+    let mut checks = Vec::new();
+    let conductor =
+        tokio::time::timeout(std::time::Duration::from_secs(5), house.inbox.ask(LOOKER, Command::House)).await;
+    checks.push(match conductor {
+        Ok(Ok(_)) => ("scheduler".to_owned(), true, "answers".to_owned()),
+        _ => ("scheduler".to_owned(), false, "does not answer within 5 s".to_owned()),
+    });
+    let store = on_store(house, |house| house.reader.batches(1, |_| true).map(|_| ())).await;
+    checks.push((
+        "store".to_owned(),
+        store.is_ok(),
+        if store.is_ok() { "readable" } else { "not readable" }.to_owned(),
+    ));
+    let models = on_store(house, |house| Ok(crate::models::list(&house.model_dir))).await?;
+    let installed = models.iter().filter(|model| model.path.is_some()).count();
+    // A house without a model of speech is not ill: it serves everything else.
+    checks.push(("models".to_owned(), true, format!("{installed} installed")));
+    let processes = (house.workers)().len();
+    checks.push(("workers".to_owned(), true, format!("{processes} running")));
+    let healthy = checks.iter().all(|(_, well, _)| *well);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(vec![Response::Health(Health { healthy, version, checks }), Response::End])
+}
+
+pub async fn explain(house: &Arc<House>, peer: Peer, target: Target) -> Result<Vec<Response>, Broken> {
+    if let Answer::Frames(frames) = house.inbox.ask(peer, Command::Explain(target)).await?
+        && !matches!(frames.first(), Some(Response::Refused(_)))
+    {
+        return Ok(frames);
+    }
+    let explanation = on_store(house, move |house| {
+        Ok(match target {
+            Target::Batch(id) => house.reader.batch(id)?.map(|view| {
+                let counts = view.counts;
+                let why = format!(
+                    "it has ended: {} completed, {} skipped, {} failed, {} cancelled",
+                    counts.completed, counts.skipped, counts.failed, counts.cancelled
+                );
+                let advice = (counts.failed + counts.cancelled > 0).then(|| {
+                    format!(
+                        "`spindlectl jobs {id} --state failed` lists them; `spindlectl retry {id}` tries them again"
+                    )
+                });
+                Explanation { target, state: view.state.name().to_owned(), why, advice }
+            }),
+            Target::Job(id) => house.reader.job(id)?.map(|view| {
+                let (why, advice) = match (&view.failure, &view.skipped_reason) {
+                    (Some(failure), _) => (failure.to_string(), Some(failure.advice.clone())),
+                    (None, Some(reason)) => {
+                        (format!("skipped: {reason}"), Some("--force does it all the same".to_owned()))
+                    }
+                    (None, None) if view.state == JobState::Cancelled => {
+                        ("it was cancelled".to_owned(), Some(format!("`spindlectl retry {id}` queues it again")))
+                    }
+                    (None, None) if view.detail.notes.is_empty() => ("it ended well".to_owned(), None),
+                    (None, None) => (format!("it ended well; {}", view.detail.notes.join("; ")), None),
+                };
+                Explanation { target, state: view.state.name().to_owned(), why, advice }
+            }),
+        })
+    })
+    .await?;
+    Ok(match explanation {
+        Some(explanation) => vec![Response::Explained(vec![explanation]), Response::End],
+        None => not_found(match target {
+            Target::Batch(id) => format!("batch {id}"),
+            Target::Job(id) => format!("job {id}"),
+        }),
+    })
+}
+
+/// The batches a selection means, closed ones included.
+async fn selected(house: &Arc<House>, what: Selection, states: fn(&BatchView) -> bool) -> Result<Vec<Target>, Broken> {
+    match what {
+        Selection::House => Ok(Vec::new()),
+        Selection::Targets(targets) => Ok(targets),
+        Selection::Matching(filter) => {
+            let (open, _) = overlay(house, None, false).await?;
+            let views = on_store(house, move |house| {
+                house.reader.batches(limits::TARGETS_MAX, |view| {
+                    let view = open.get(&view.id).unwrap_or(view);
+                    states(view) && fits(view, &filter)
+                })
+            })
+            .await?;
+            Ok(views.into_iter().map(|view| Target::Batch(view.id)).collect())
+        }
+    }
+}
+
+fn check_targets(targets: &[Target]) -> Result<(), Refusal> {
+    if targets.is_empty() {
+        return Err(Refusal::new(RefusalKind::NotFound, "no batch fits").hint("`spindlectl list` shows what there is"));
+    }
+    if targets.len() > limits::TARGETS_MAX {
+        return Err(Refusal::new(
+            RefusalKind::Limit,
+            format!("{} ids are more than {}", targets.len(), limits::TARGETS_MAX),
+        ));
+    }
+    Ok(())
+}
+
+pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<Vec<RetryItem>, Refusal>, Broken> {
+    let targets = selected(house, what, |view| view.counts.failed + view.counts.cancelled > 0).await?;
+    if let Err(refusal) = check_targets(&targets) {
+        return Ok(Err(refusal));
+    }
+    on_store(house, move |house| {
+        let mut wanted: BTreeMap<BatchId, Option<Vec<u32>>> = BTreeMap::new();
+        for target in targets {
+            match target {
+                Target::Batch(id) => {
+                    wanted.insert(id, None);
+                }
+                Target::Job(job) => {
+                    if let Some(jobs) = wanted.entry(job.batch).or_insert_with(|| Some(Vec::new())) {
+                        jobs.push(job.index);
+                    }
+                }
+            }
+        }
+        let mut items = Vec::new();
+        for (id, only) in wanted {
+            let Some(batch) = house.reader.recovered(id)? else {
+                return Ok(Err(Refusal::new(RefusalKind::NotFound, format!("there is no batch {id}"))));
+            };
+            let bad = [JobState::Failed, JobState::Cancelled];
+            let ended = house.reader.jobs(id, &bad, 1, u32::MAX)?;
+            let jobs: Vec<(u32, JobState)> = ended
+                .into_iter()
+                .map(|view| (view.id.index, view.state))
+                .filter(|(index, _)| only.as_ref().is_none_or(|only| only.contains(index)))
+                .collect();
+            if let Some(index) = only.iter().flatten().find(|index| !jobs.iter().any(|(job, _)| job == *index)) {
+                let message = format!("job {id}/{index} has neither failed nor been cancelled");
+                return Ok(Err(Refusal::new(RefusalKind::WrongState, message)));
+            }
+            if jobs.is_empty() {
+                let message = format!("batch {id} has no failed or cancelled job");
+                return Ok(Err(Refusal::new(RefusalKind::WrongState, message)));
+            }
+            items.push(RetryItem { batch, jobs });
+        }
+        Ok(Ok(items))
+    })
+    .await
+}
+
+pub async fn remove_items(
+    house: &Arc<House>,
+    what: Selection,
+    _purge: bool,
+) -> Result<Result<Vec<(BatchId, Option<Owner>)>, Refusal>, Broken> {
+    let targets = selected(house, what, |view| view.state.is_terminal()).await?;
+    if let Err(refusal) = check_targets(&targets) {
+        return Ok(Err(refusal));
+    }
+    on_store(house, move |house| {
+        let mut items = Vec::new();
+        for target in targets {
+            let Target::Batch(id) = target else {
+                return Ok(Err(Refusal::new(RefusalKind::Usage, "remove works on batches, not on single jobs")));
+            };
+            items.push((id, house.reader.batch(id)?.map(|view| view.owner)));
+        }
+        Ok(Ok(items))
+    })
+    .await
+}
+
+pub async fn first_missing(house: &Arc<House>, ids: &[BatchId]) -> Result<Option<BatchId>, Broken> {
+    let ids = ids.to_vec();
+    on_store(house, move |house| {
+        for id in ids {
+            if house.reader.batch(id)?.is_none() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    })
+    .await
+}
+
+/// Fills a watcher's snapshot with what is not open: ended batches asked for by name, and jobs up to the window.
+pub async fn complete_snapshot(
+    house: &Arc<House>,
+    snapshot: &mut Snapshot,
+    active: Vec<JobView>,
+    scope: &Scope,
+    window: u32,
+) -> Result<(), Broken> {
+    let ids: Vec<BatchId> = match scope {
+        Scope::House => Vec::new(),
+        Scope::Batches(ids) => ids.clone(),
+    };
+    let open: BTreeMap<JobId, JobView> = active.into_iter().map(|view| (view.id, view)).collect();
+    let known: Vec<BatchId> = snapshot.batches.keys().copied().collect();
+    let (batches, jobs) = on_store(house, move |house| {
+        let mut batches = Vec::new();
+        let mut jobs: BTreeMap<JobId, JobView> = BTreeMap::new();
+        for id in &ids {
+            if !known.contains(id) {
+                batches.extend(house.reader.batch(*id)?);
+            }
+            for view in house.reader.jobs(*id, &[], 1, window)? {
+                jobs.insert(view.id, laid_over(view, &open));
+            }
+        }
+        for (id, live) in &open {
+            if window > 0
+                && !jobs.contains_key(id)
+                && let Some(stored) = house.reader.job(*id)?
+            {
+                jobs.insert(*id, JobView { input: stored.input, ..live.clone() });
+            }
+        }
+        Ok((batches, jobs))
+    })
+    .await?;
+    snapshot.batches.extend(batches.into_iter().map(|view| (view.id, view)));
+    snapshot.jobs = jobs;
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! One client's session: hello, one request, its answer. A session waits as long as it must; the conductor never waits for it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use interprocess::local_socket::tokio::{Stream, prelude::*};
+use spindle_core::effect::{Answer, Command, Peer};
+use spindle_shared::event::{Event, Fact};
+use spindle_shared::id::Owner;
+use spindle_shared::limits;
+use spindle_shared::snapshot::Snapshot;
+use spindle_shared::wire::hello::{BadHello, Hello};
+use spindle_shared::wire::request::{Request, Scope, Selection};
+use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
+use tokio::sync::oneshot;
+
+use super::connection::{Broken, Connection};
+use super::watch::Watcher;
+use super::{House, read, submit};
+use crate::inbox::Message;
+
+pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
+    let user = stream.peer_creds()?.euid().ok_or_else(|| Broken::Garbage("it has no credentials".to_owned()))?;
+    let peer = Peer { owner: Owner(user), admin: user == 0 || user == house.user };
+    let mut connection = Connection::new(stream);
+    let patience = Duration::from_millis(limits::HELLO_TIMEOUT_MS);
+    let hello: Hello = connection.receive(Some(patience)).await?;
+    connection.send(&Hello::ours()).await?;
+    let stranger = match hello.check("client") {
+        Err(bad @ BadHello::NotSpindle) => return Err(Broken::Garbage(bad.to_string())),
+        other => other.err(),
+    };
+    let request: Request = connection.receive(Some(patience)).await?;
+    if let Some(bad) = stranger.filter(|_| !is_frozen(&request)) {
+        // The client reads our hello and says the same to its user.
+        return Err(Broken::Garbage(bad.to_string()));
+    }
+    match request {
+        Request::Watch { scope, jobs } => watch(&mut connection, house, peer, scope, jobs).await,
+        Request::Submit { spec, total, dry_run } => {
+            let frames = match submit::receive(&mut connection, total).await? {
+                Ok(submissions) => submit::submit(house, peer, *spec, submissions, dry_run).await?,
+                Err(refusal) => vec![Response::Refused(refusal)],
+            };
+            send_all(&mut connection, frames).await
+        }
+        other => {
+            let frames = tokio::select! {
+                frames = answer(house, peer, other) => frames?,
+                // Nobody is left to be answered; what was asked for is done all the same.
+                () = connection.closed() => return Err(Broken::Closed),
+            };
+            send_all(&mut connection, frames).await
+        }
+    }
+}
+
+/// What a client of any protocol number may ask.
+fn is_frozen(request: &Request) -> bool {
+    matches!(request, Request::Health | Request::Drain | Request::Shutdown)
+}
+
+async fn send_all(connection: &mut Connection, frames: Vec<Response>) -> Result<(), Broken> {
+    for frame in &frames {
+        connection.send(frame).await?;
+    }
+    match frames.last() {
+        Some(Response::End | Response::Refused(_)) => Ok(()),
+        _ => connection.send(&Response::End).await,
+    }
+}
+
+async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<Response>, Broken> {
+    let command = match request {
+        Request::Health => return read::health(house).await,
+        Request::List { filter, limit } => return read::list(house, filter, limit).await,
+        Request::Batches(ids) => return read::batches(house, ids).await,
+        Request::Jobs { batch, states, from, limit } => return read::jobs(house, batch, states, from, limit).await,
+        Request::Job(job) => return read::job(house, job).await,
+        Request::Failures { limit } => return read::failures(house, limit).await,
+        Request::Models => return read::models(house).await,
+        Request::Workers => return Ok(read::workers(house)),
+        Request::Explain(target) => return read::explain(house, peer, target).await,
+        Request::Retry(what) => match read::retry_items(house, what).await? {
+            Ok(items) => Command::Retry(items),
+            Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
+        },
+        Request::Remove { what, purge } => match read::remove_items(house, what, purge).await? {
+            Ok(items) => Command::Remove(items),
+            Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
+        },
+        Request::House => Command::House,
+        Request::Drain => Command::Drain,
+        Request::Shutdown => Command::Shutdown,
+        Request::Cancel(what) => Command::Cancel(what),
+        Request::Pause { what, now } => Command::Pause { what, now },
+        Request::Resume(what) => Command::Resume(what),
+        Request::Prioritize { what, priority } => Command::Prioritize { what, priority },
+        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } => {
+            return Err(Broken::Garbage("inputs without a submission".to_owned()));
+        }
+    };
+    if let Some(refusal) = too_many(&command) {
+        return Ok(vec![Response::Refused(refusal)]);
+    }
+    match house.inbox.ask(peer, command).await? {
+        Answer::Frames(frames) => Ok(frames),
+        Answer::Overlay { .. } | Answer::Watching { .. } => Ok(vec![Response::End]),
+    }
+}
+
+fn too_many(command: &Command) -> Option<Refusal> {
+    let (Command::Cancel(what)
+    | Command::Pause { what, .. }
+    | Command::Resume(what)
+    | Command::Prioritize { what, .. }) = command
+    else {
+        return None;
+    };
+    let Selection::Targets(targets) = what else { return None };
+    (targets.len() > limits::TARGETS_MAX).then(|| {
+        Refusal::new(RefusalKind::Limit, format!("{} ids are more than {}", targets.len(), limits::TARGETS_MAX))
+    })
+}
+
+/// A snapshot, then every event of the scope until somebody hangs up.
+async fn watch(
+    connection: &mut Connection,
+    house: &Arc<House>,
+    peer: Peer,
+    scope: Scope,
+    jobs: u32,
+) -> Result<(), Broken> {
+    if let Scope::Batches(ids) = &scope
+        && let Some(missing) = read::first_missing(house, ids).await?
+    {
+        let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no batch {missing}"));
+        return send_all(connection, vec![Response::Refused(refusal)]).await;
+    }
+    let watcher = Arc::new(Watcher::new(scope.clone()));
+    let (reply, answer) = oneshot::channel();
+    house.inbox.send(Message::Watch { peer, watcher: Arc::clone(&watcher), reply }).await?;
+    let result = watched(connection, house, &watcher, answer, &scope, jobs).await;
+    watcher.close();
+    result
+}
+
+async fn watched(
+    connection: &mut Connection,
+    house: &Arc<House>,
+    watcher: &Watcher,
+    answer: oneshot::Receiver<Answer>,
+    scope: &Scope,
+    jobs: u32,
+) -> Result<(), Broken> {
+    let Ok(Answer::Watching { seq, paused, batches, jobs: active, alerts }) = answer.await else {
+        return Err(Broken::Stopping);
+    };
+    let mut snapshot = Snapshot {
+        seq,
+        paused,
+        batches: batches.into_iter().map(|view| (view.id, view)).collect(),
+        jobs: BTreeMap::new(),
+        alerts,
+    };
+    read::complete_snapshot(house, &mut snapshot, active, scope, jobs).await?;
+    let known: HashSet<_> = snapshot.batches.keys().copied().collect();
+    tracing::debug!(batches = known.len(), "a watcher came");
+    send_snapshot(connection, snapshot).await?;
+    loop {
+        let events = tokio::select! {
+            events = watcher.next() => events,
+            () = connection.closed() => return Err(Broken::Closed),
+        };
+        let Some(events) = events else {
+            let lagged = Event { seq: u64::MAX, time: spindle_shared::time::WallMs(0), fact: Fact::Lagged };
+            connection.send(&Response::Event(Box::new(lagged))).await?;
+            return Ok(());
+        };
+        for event in events {
+            connection.send(&Response::Event(Box::new(Event::clone(&event)))).await?;
+        }
+    }
+}
+
+/// A snapshot in frames: the first with everything but the jobs that don't fit; each further one adds jobs.
+async fn send_snapshot(connection: &mut Connection, mut snapshot: Snapshot) -> Result<(), Broken> {
+    let mut jobs: Vec<_> = std::mem::take(&mut snapshot.jobs).into_values().collect();
+    let rest = jobs.split_off(jobs.len().min(limits::ROWS_PER_FRAME_MAX));
+    snapshot.jobs = jobs.into_iter().map(|view| (view.id, view)).collect();
+    connection.send(&Response::Snapshot(Box::new(snapshot))).await?;
+    for chunk in rest.chunks(limits::ROWS_PER_FRAME_MAX) {
+        connection.send(&Response::Jobs(chunk.to_vec())).await?;
+    }
+    Ok(())
+}

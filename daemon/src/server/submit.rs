@@ -1,0 +1,264 @@
+//! A submission: its inputs received in chunks, its model found, names that are taken decided on. The core allots ids and does the rest.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spindle_core::cache;
+use spindle_core::effect::{Answer, Command, Peer};
+use spindle_core::estimate;
+use spindle_shared::batch::{BatchSpec, OnExisting};
+use spindle_shared::id::ContentHash;
+use spindle_shared::job::{FileIdentity, Input, JobSpec, PathBytes};
+use spindle_shared::limits;
+use spindle_shared::output;
+use spindle_shared::stage::Stage;
+use spindle_shared::wire::request::{Request, Submission, TakenName};
+use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response};
+
+use super::House;
+use super::connection::{Broken, Connection};
+use super::read::on_store;
+use crate::models;
+use crate::store::StoreError;
+
+/// Between two frames of inputs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Of the names that are taken, as many are told.
+const TAKEN_TOLD_MAX: usize = 20;
+
+/// All inputs, or why there can't be so many.
+pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<Vec<Submission>, Refusal>, Broken> {
+    let total = total as usize;
+    if total > limits::INPUTS_MAX {
+        let message = format!("{total} inputs are more than {}", limits::INPUTS_MAX);
+        return Ok(Err(Refusal::new(RefusalKind::Limit, message).hint("submit them as several batches")));
+    }
+    let mut submissions = Vec::new();
+    while submissions.len() < total {
+        match connection.receive(Some(PATIENCE)).await? {
+            Request::Inputs(more) if !more.is_empty() && submissions.len() + more.len() <= total => {
+                submissions.extend(more)
+            }
+            _ => return Err(Broken::Garbage("inputs that don't fit the submission".to_owned())),
+        }
+    }
+    Ok(Ok(submissions))
+}
+
+pub async fn submit(
+    house: &Arc<House>,
+    peer: Peer,
+    mut spec: BatchSpec,
+    submissions: Vec<Submission>,
+    dry_run: bool,
+) -> Result<Vec<Response>, Broken> {
+    let key = spec.key.clone();
+    let prepared = on_store(house, move |house| {
+        if let Some(key) = &key
+            && !dry_run
+            && let Some(id) = house.reader.batch_of_key(peer.owner, key)?
+            && let Some(view) = house.reader.batch(id)?
+        {
+            return Ok(Ok((spec, Vec::new(), Some(view))));
+        }
+        if let Some(limit) = house.config.limits.max_inputs.filter(|limit| submissions.len() > *limit as usize) {
+            let message = format!("{} inputs are more than limits.max_inputs = {limit}", submissions.len());
+            return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
+        }
+        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir) {
+            return Ok(Err(refusal));
+        }
+        if let Err(message) = spec.recipe.validate() {
+            return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
+        }
+        match jobs(house, &spec, submissions)? {
+            Ok(jobs) => Ok(Ok((spec, jobs, None))),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    })
+    .await?;
+    let (spec, jobs, repeats) = match prepared {
+        Ok(prepared) => prepared,
+        Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
+    };
+    if dry_run {
+        return Ok(plan(&spec, &jobs));
+    }
+    match house.inbox.ask(peer, Command::Submit { spec: Box::new(spec), jobs, repeats }).await? {
+        Answer::Frames(frames) => Ok(frames),
+        _ => Err(Broken::Stopping),
+    }
+}
+
+/// Each input as a job, with what is decided about names that are taken; or the refusal of the whole.
+fn jobs(
+    house: &House,
+    spec: &BatchSpec,
+    submissions: Vec<Submission>,
+) -> Result<Result<Vec<JobSpec>, Refusal>, StoreError> {
+    let mut jobs = Vec::with_capacity(submissions.len());
+    let mut taken_names: Vec<PathBytes> = Vec::new();
+    for submission in submissions {
+        let Submission { input, output, mut stages, taken } = submission;
+        if let Some(own) = &mut stages {
+            if let Err(refusal) = models::resolve(own, &house.model_dir) {
+                return Ok(Err(refusal));
+            }
+            if let Some(message) = own.iter().find_map(|stage| stage.validate().err()) {
+                return Ok(Err(Refusal::new(RefusalKind::Usage, format!("{input}: {message}"))));
+            }
+        }
+        let mut job = JobSpec { input, output, stages, skip: None, replace: Vec::new() };
+        match spec.on_existing {
+            OnExisting::Force => {}
+            OnExisting::Refuse => taken_names.extend(taken.into_iter().map(|name| name.path)),
+            OnExisting::Skip => skip_existing(house, spec, &mut job, &taken)?,
+        }
+        jobs.push(job);
+    }
+    if taken_names.is_empty() {
+        return Ok(Ok(jobs));
+    }
+    let shown: Vec<String> = taken_names.iter().take(TAKEN_TOLD_MAX).map(ToString::to_string).collect();
+    let more = taken_names.len().saturating_sub(TAKEN_TOLD_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!("{} outputs exist already: {}{more}", taken_names.len(), shown.join(", "));
+    Ok(Err(
+        Refusal::new(RefusalKind::Usage, message).hint("--skip-existing keeps what is up to date; --force replaces it")
+    ))
+}
+
+/// What a taken name means for its job.
+enum Verdict {
+    /// Made from this input with these parameters, or never ours: it stays.
+    Keep(&'static str),
+    /// Made otherwise and untouched since: it may be replaced while it has this content.
+    Redo(ContentHash),
+}
+
+/// Keeps what is up to date or not ours, redoes what was made otherwise; formats that are kept are not made again.
+fn skip_existing(house: &House, spec: &BatchSpec, job: &mut JobSpec, taken: &[TakenName]) -> Result<(), StoreError> {
+    let stages = job.stages.clone().unwrap_or_else(|| spec.recipe.map.clone());
+    let Input::File { identity, .. } = &job.input else { return Ok(()) };
+    let parameters = cache::parameters(&stages);
+    let mut kept: Vec<(PathBytes, &'static str)> = Vec::new();
+    for name in taken {
+        match verdict(house, name, identity, parameters)? {
+            Verdict::Keep(reason) => kept.push((name.path.clone(), reason)),
+            Verdict::Redo(content) => job.replace.push((name.path.clone(), content)),
+        }
+    }
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let formats = formats_of(&stages);
+    let missing: Vec<_> = formats
+        .iter()
+        .copied()
+        .filter(|format| !kept.iter().any(|(path, _)| extension_of(path) == Some(format.name().as_bytes())))
+        .collect();
+    if missing.is_empty() {
+        let reason = kept.iter().map(|(_, reason)| *reason).max_by_key(|reason| reason.len()).unwrap_or(EXISTS);
+        let path = &kept[0].0;
+        job.skip = Some(format!("{reason}: {path}"));
+        return Ok(());
+    }
+    let mut own = stages;
+    for stage in &mut own {
+        if let Stage::Subtitle(subtitle) = stage {
+            subtitle.formats.clone_from(&missing);
+        }
+    }
+    job.stages = Some(own);
+    Ok(())
+}
+
+const EXISTS: &str = "exists";
+const EDITED: &str = "edited since";
+const UP_TO_DATE: &str = "up to date";
+
+fn verdict(
+    house: &House,
+    name: &TakenName,
+    input: &FileIdentity,
+    parameters: ContentHash,
+) -> Result<Verdict, StoreError> {
+    let Some(record) = house.reader.published(&name.path)? else {
+        return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EXISTS) });
+    };
+    let content = content_of(name.path.as_path());
+    if content != Some(record.content) {
+        return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EDITED) });
+    }
+    // Inode and ctime change when a file is restored from a backup or given another mode; size and time of change don't.
+    let same_input =
+        record.input.is_some_and(|made_from| made_from.bytes == input.bytes && made_from.mtime_ns == input.mtime_ns);
+    Ok(if same_input && record.parameters == parameters {
+        Verdict::Keep(UP_TO_DATE)
+    } else {
+        Verdict::Redo(record.content)
+    })
+}
+
+fn content_of(path: &Path) -> Option<ContentHash> {
+    let mut hasher = spindle_shared::id::ContentHasher::default();
+    std::io::copy(&mut File::open(path).ok()?, &mut hasher).ok()?;
+    Some(hasher.finish())
+}
+
+fn extension_of(path: &PathBytes) -> Option<&[u8]> {
+    path.0.rsplit(|byte| *byte == b'.').next()
+}
+
+fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> {
+    stages
+        .iter()
+        .find_map(|stage| if let Stage::Subtitle(subtitle) = stage { Some(subtitle.formats.clone()) } else { None })
+        .unwrap_or_default()
+}
+
+/// What a dry run tells of each job.
+fn plan(spec: &BatchSpec, jobs: &[JobSpec]) -> Vec<Response> {
+    let planned: Vec<PlannedJob> = jobs
+        .iter()
+        .zip(1..)
+        .map(|(job, index)| {
+            let stages = job.stages.as_deref().unwrap_or(&spec.recipe.map);
+            let skipped = job.skip.is_some();
+            PlannedJob {
+                index,
+                input: job.input.clone(),
+                outputs: if skipped { Vec::new() } else { outputs_of(job, stages) },
+                skipped_reason: job.skip.clone(),
+                estimated_seconds: if skipped { Some(0.0) } else { estimate::job_seconds(stages) },
+            }
+        })
+        .collect();
+    let mut frames: Vec<Response> =
+        planned.chunks(limits::ROWS_PER_FRAME_MAX / 4).map(|chunk| Response::Planned(chunk.to_vec())).collect();
+    frames.push(Response::End);
+    frames
+}
+
+/// Final names, with `{lang}` where the language is not known yet.
+fn outputs_of(job: &JobSpec, stages: &[Stage]) -> Vec<PathBytes> {
+    let suffix = stages
+        .iter()
+        .find_map(|stage| if let Stage::Publish(publish) = stage { Some(publish.language_suffix) } else { None });
+    let language = stages.iter().find_map(|stage| match stage {
+        Stage::Transcribe(transcribe) if transcribe.translate || transcribe.model.english_only => Some("en".to_owned()),
+        Stage::Transcribe(transcribe) => transcribe.language.clone(),
+        _ => None,
+    });
+    let shown = suffix.unwrap_or(true).then(|| language.unwrap_or_else(|| "{lang}".to_owned()));
+    let directory = job.output.directory.as_path();
+    formats_of(stages)
+        .into_iter()
+        .map(|format| {
+            let name = output::file_name(&job.output.stem, shown.as_deref(), format.name());
+            directory.join(name.as_path()).into()
+        })
+        .collect()
+}

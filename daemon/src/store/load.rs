@@ -1,0 +1,61 @@
+//! Recovery: what is unfinished, read back at a daemon's start. Knows nothing of what has ended.
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use spindle_core::change::{Recovered, RecoveredBatch};
+use spindle_shared::id::BatchId;
+
+use super::{StoreError, rows, tables, write};
+
+pub(super) fn load(database: &Database) -> Result<Recovered, StoreError> {
+    let boot = count_boot(database)?;
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(tables::META)?;
+    let number = |name| meta.get(name).map(|value| value.map(|value| value.value()));
+    let next_batch = number(tables::META_NEXT_BATCH)?.unwrap_or(1);
+    let paused = number(tables::META_PAUSED)? == Some(1);
+
+    let mut batches = Vec::new();
+    for entry in transaction.open_table(tables::UNFINISHED)?.iter()? {
+        batches.extend(batch(&transaction, entry?.0.value())?);
+    }
+    Ok(Recovered { boot, next_batch, paused, batches })
+}
+
+/// One batch with what is open of it; `None` = there is no such batch.
+pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<RecoveredBatch>, StoreError> {
+    let missing = |table| StoreError::Row { table, reason: format!("batch {id} has none") };
+    let rows_of_batches = transaction.open_table(tables::BATCHES)?;
+    let Some(row) = rows_of_batches.get(id)? else { return Ok(None) };
+    let stored = rows::read_batch(row.value())?;
+    let statuses = transaction.open_table(tables::STATUSES)?;
+    let status = rows::read_status(statuses.get(id)?.ok_or_else(|| missing("statuses"))?.value())?;
+    // Room for what the counts say and no more: there may be a million.
+    let expected = (status.counts.total() - status.counts.ended()).min(stored.total);
+    let mut open = Vec::with_capacity(expected as usize);
+    for entry in transaction.open_table(tables::OPEN)?.range((id, 0)..=(id, u32::MAX))? {
+        let (key, row) = entry?;
+        open.push((key.value().1, rows::read_open(row.value())?));
+    }
+    Ok(Some(RecoveredBatch {
+        id: BatchId(id),
+        owner: stored.owner,
+        spec: stored.spec,
+        created_at: stored.created_at,
+        status,
+        total: stored.total,
+        open,
+    }))
+}
+
+/// Durable before anything is started under this number.
+fn count_boot(database: &Database) -> Result<u64, StoreError> {
+    let transaction = write::begin(database)?;
+    let boot = {
+        let mut meta = transaction.open_table(tables::META)?;
+        let last = meta.get(tables::META_BOOT)?.map_or(0, |value| value.value());
+        meta.insert(tables::META_BOOT, last + 1)?;
+        last + 1
+    };
+    transaction.commit()?;
+    Ok(boot)
+}

@@ -1,0 +1,327 @@
+//! Lists and history, read by any thread from snapshots. Knows what was stored, not what runs right now: callers overlay that.
+
+use std::sync::Arc;
+
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
+
+use super::rows::StoredBatch;
+use super::{StoreError, rows, tables};
+
+/// Reads the queue. Each call sees one moment, and holds nothing when it returns.
+#[derive(Clone)]
+pub struct Reader {
+    database: Arc<Database>,
+}
+
+impl Reader {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Reader { database }
+    }
+
+    /// Newest first, at most `limit` of those that `keep` accepts.
+    pub fn batches(
+        &self,
+        limit: usize,
+        mut keep: impl FnMut(&BatchView) -> bool,
+    ) -> Result<Vec<BatchView>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let statuses = transaction.open_table(tables::STATUSES)?;
+        let mut views = Vec::new();
+        if limit == 0 {
+            return Ok(views);
+        }
+        for entry in transaction.open_table(tables::BATCHES)?.iter()?.rev() {
+            let (id, row) = entry?;
+            let view = batch_view(BatchId(id.value()), rows::read_batch(row.value())?, status(&statuses, id.value())?);
+            if keep(&view) {
+                views.push(view);
+                if views.len() == limit {
+                    break;
+                }
+            }
+        }
+        Ok(views)
+    }
+
+    pub fn batch(&self, id: BatchId) -> Result<Option<BatchView>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let Some(batch) = batch(&transaction, id)? else { return Ok(None) };
+        Ok(Some(batch_view(id, batch, status(&transaction.open_table(tables::STATUSES)?, id.0)?)))
+    }
+
+    /// A batch with what is open of it, ended or not; as recovery reads it.
+    pub fn recovered(&self, id: BatchId) -> Result<Option<RecoveredBatch>, StoreError> {
+        super::load::batch(&self.database.begin_read()?, id.0)
+    }
+
+    /// In input order from index `from`, at most `limit` in one of `states`; no states = all. Nothing is stored as running: what
+    /// runs is found as pending or retrying.
+    pub fn jobs(&self, id: BatchId, states: &[JobState], from: u32, limit: u32) -> Result<Vec<JobView>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let mut views = Vec::new();
+        let Some(batch) = batch(&transaction, id)? else { return Ok(views) };
+        if limit == 0 {
+            return Ok(views);
+        }
+        let jobs = Jobs::open(&transaction)?;
+        for index in jobs.candidates(&transaction, id, states, from)? {
+            let job = JobId { batch: id, index: index? };
+            let Some(standing) = jobs.standing(job)? else { continue };
+            if !states.is_empty() && !states.contains(&standing.state()) {
+                continue;
+            }
+            views.push(jobs.view(job, &batch, standing)?);
+            if views.len() == limit as usize {
+                break;
+            }
+        }
+        Ok(views)
+    }
+
+    pub fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let Some(batch) = batch(&transaction, id.batch)? else { return Ok(None) };
+        let jobs = Jobs::open(&transaction)?;
+        let Some(standing) = jobs.standing(id)? else { return Ok(None) };
+        jobs.view(id, &batch, standing).map(Some)
+    }
+
+    pub fn job_spec(&self, id: JobId) -> Result<Option<JobSpec>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::JOBS)?;
+        table.get((id.batch.0, id.index))?.map(|row| rows::read_job(row.value())).transpose()
+    }
+
+    pub fn batch_spec(&self, id: BatchId) -> Result<Option<BatchSpec>, StoreError> {
+        Ok(batch(&self.database.begin_read()?, id)?.map(|batch| batch.spec))
+    }
+
+    pub fn batch_of_key(&self, owner: Owner, key: &str) -> Result<Option<BatchId>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::KEYS)?;
+        Ok(table.get((owner.0, key))?.map(|id| BatchId(id.value())))
+    }
+
+    /// The content of a file that is still in this state.
+    pub fn content_of(&self, identity: &FileIdentity) -> Result<Option<ContentHash>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::INPUTS)?;
+        match table.get((identity.dev, identity.inode))? {
+            Some(row) => rows::read_input(row.value(), identity),
+            None => Ok(None),
+        }
+    }
+
+    pub fn artifact(&self, address: &ContentHash) -> Result<Option<StoredArtifact>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::ARTIFACTS)?;
+        table.get(&address.0)?.map(|row| rows::read_artifact(row.value())).transpose()
+    }
+
+    pub fn published(&self, path: &PathBytes) -> Result<Option<PublishedFile>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::OUTPUTS)?;
+        table.get(path.0.as_slice())?.map(|row| rows::read_published(row.value())).transpose()
+    }
+
+    /// Failed jobs, newest batch first, in input order within a batch.
+    pub fn failures(&self, limit: usize) -> Result<Vec<JobView>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let failed = transaction.open_table(tables::FAILED)?;
+        let jobs = Jobs::open(&transaction)?;
+        let mut views = Vec::new();
+        let mut below = (u64::MAX, u32::MAX);
+        while views.len() < limit {
+            let Some(last) = failed.range(..below)?.next_back().transpose()? else { break };
+            let id = BatchId(last.0.value().0);
+            let row = batch(&transaction, id)?.ok_or_else(|| orphan("failed", id))?;
+            for entry in failed.range((id.0, 0)..=(id.0, u32::MAX))?.take(limit - views.len()) {
+                let job = JobId { batch: id, index: entry?.0.value().1 };
+                let standing = jobs.standing(job)?.ok_or_else(|| orphan("failed", id))?;
+                views.push(jobs.view(job, &row, standing)?);
+            }
+            below = (id.0, 0);
+        }
+        Ok(views)
+    }
+}
+
+fn batch(transaction: &ReadTransaction, id: BatchId) -> Result<Option<StoredBatch>, StoreError> {
+    let table = transaction.open_table(tables::BATCHES)?;
+    table.get(id.0)?.map(|row| rows::read_batch(row.value())).transpose()
+}
+
+fn status(table: &ReadOnlyTable<u64, &'static [u8]>, id: u64) -> Result<BatchStatus, StoreError> {
+    let row = table.get(id)?.ok_or_else(|| orphan("batches", BatchId(id)))?;
+    rows::read_status(row.value())
+}
+
+fn orphan(table: &'static str, id: BatchId) -> StoreError {
+    StoreError::Row { table, reason: format!("the rest of batch {id} is missing") }
+}
+
+fn batch_view(id: BatchId, batch: StoredBatch, status: BatchStatus) -> BatchView {
+    let StoredBatch { owner, created_at, total, spec } = batch;
+    let progress = match status.finished_at {
+        Some(_) => 1.0,
+        None => status.counts.ended() as f32 / total.max(1) as f32,
+    };
+    BatchView {
+        id,
+        name: spec.name,
+        recipe: spec.recipe.name,
+        owner,
+        state: batch_state(&status),
+        priority: status.priority,
+        parallel: spec.parallel,
+        created_at,
+        started_at: status.started_at,
+        finished_at: status.finished_at,
+        counts: status.counts,
+        progress,
+        stage: None,
+        eta: None,
+        tags: spec.tags,
+    }
+}
+
+fn batch_state(status: &BatchStatus) -> BatchState {
+    let counts = &status.counts;
+    if status.finished_at.is_none() {
+        return match status.started_at {
+            _ if status.cancelling => BatchState::Cancelling,
+            _ if status.paused => BatchState::Paused,
+            Some(_) => BatchState::Running,
+            None => BatchState::Pending,
+        };
+    }
+    if status.cancelling {
+        BatchState::Cancelled
+    } else if counts.failed + counts.cancelled == 0 {
+        BatchState::Completed
+    } else if counts.completed + counts.skipped == 0 {
+        BatchState::Failed
+    } else {
+        BatchState::Partial
+    }
+}
+
+type Indexes<'t> = Box<dyn Iterator<Item = Result<u32, StoreError>> + 't>;
+
+/// The tables a job is spread over.
+struct Jobs {
+    jobs: ReadOnlyTable<tables::JobKey, &'static [u8]>,
+    open: ReadOnlyTable<tables::JobKey, &'static [u8]>,
+    ended: ReadOnlyTable<tables::JobKey, &'static [u8]>,
+}
+
+impl Jobs {
+    fn open(transaction: &ReadTransaction) -> Result<Self, StoreError> {
+        Ok(Jobs {
+            jobs: transaction.open_table(tables::JOBS)?,
+            open: transaction.open_table(tables::OPEN)?,
+            ended: transaction.open_table(tables::ENDED)?,
+        })
+    }
+
+    /// Indexes in order, from the smallest table that has all jobs in these states.
+    fn candidates(
+        &self,
+        transaction: &ReadTransaction,
+        id: BatchId,
+        states: &[JobState],
+        from: u32,
+    ) -> Result<Indexes<'static>, StoreError> {
+        let range = (id.0, from)..=(id.0, u32::MAX);
+        let all = |wanted: fn(JobState) -> bool| !states.is_empty() && states.iter().all(|state| wanted(*state));
+        Ok(if all(|state| state == JobState::Running) {
+            Box::new(std::iter::empty())
+        } else if all(|state| state == JobState::Failed) {
+            Box::new(transaction.open_table(tables::FAILED)?.range(range)?.map(|entry| Ok(entry?.0.value().1)))
+        } else if all(|state| !state.is_terminal()) {
+            Box::new(self.open.range(range)?.map(|entry| Ok(entry?.0.value().1)))
+        } else if all(JobState::is_terminal) {
+            Box::new(self.ended.range(range)?.map(|entry| Ok(entry?.0.value().1)))
+        } else {
+            Box::new(self.jobs.range(range)?.map(|entry| Ok(entry?.0.value().1)))
+        })
+    }
+
+    fn standing(&self, id: JobId) -> Result<Option<Standing>, StoreError> {
+        let key = (id.batch.0, id.index);
+        if let Some(row) = self.open.get(key)? {
+            return Ok(Some(Standing::Open(rows::read_open(row.value())?.unwrap_or_default())));
+        }
+        Ok(self
+            .ended
+            .get(key)?
+            .map(|row| rows::read_ended(row.value()))
+            .transpose()?
+            .map(Box::new)
+            .map(Standing::Ended))
+    }
+
+    fn view(&self, id: JobId, batch: &StoredBatch, standing: Standing) -> Result<JobView, StoreError> {
+        let row = self.jobs.get((id.batch.0, id.index))?.ok_or_else(|| orphan("jobs", id.batch))?;
+        let spec = rows::read_job(row.value())?;
+        let state = standing.state();
+        Ok(match standing {
+            Standing::Open(open) => JobView {
+                id,
+                stage: next_stage(batch, &spec, &open),
+                input: Some(spec.input),
+                state,
+                progress: open.progress,
+                attempts: open.attempts,
+                worker: None,
+                created_at: batch.created_at,
+                started_at: open.started_at,
+                finished_at: None,
+                timings: open.timings,
+                failure: open.failure,
+                skipped_reason: None,
+                outputs: Vec::new(),
+                detail: open.detail,
+            },
+            Standing::Ended(ended) => JobView {
+                id,
+                input: Some(spec.input),
+                state,
+                stage: ended.stage,
+                progress: ended.progress,
+                attempts: ended.attempts,
+                worker: None,
+                created_at: batch.created_at,
+                started_at: ended.started_at,
+                finished_at: Some(ended.finished_at),
+                timings: ended.timings,
+                failure: ended.failure,
+                skipped_reason: ended.skipped_reason,
+                outputs: ended.outputs,
+                detail: ended.detail,
+            },
+        })
+    }
+}
+
+enum Standing {
+    Open(Box<OpenJob>),
+    Ended(Box<EndedJob>),
+}
+
+impl Standing {
+    fn state(&self) -> JobState {
+        match self {
+            Standing::Open(open) if open.attempts > 0 && open.failure.is_some() => JobState::Retrying,
+            Standing::Open(_) => JobState::Pending,
+            Standing::Ended(ended) => ended.state,
+        }
+    }
+}
+
+/// The first stage that has no time yet.
+fn next_stage(batch: &StoredBatch, spec: &JobSpec, open: &OpenJob) -> String {
+    let stages = spec.stages.as_ref().unwrap_or(&batch.spec.recipe.map);
+    let timed = |name: &str| open.timings.iter().any(|(stage, _)| stage == name);
+    let next = stages.iter().find(|stage| !timed(stage.name())).or(stages.last());
+    next.map(|stage| stage.name().to_owned()).unwrap_or_default()
+}

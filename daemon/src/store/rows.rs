@@ -1,0 +1,471 @@
+//! What a value on disk is: a version byte, then the row's own type. Converts from and to the core's types; opens no table.
+//!
+//! Rows have history: a type here never changes once released; its successor is `…V2` beside it, and `read_…` tells them apart.
+//! `BatchSpec`, `Stage` and `Detail` are embedded as the wire has them. The day one of them changes, its old shape moves
+//! here as part of the V1 row; the golden queue in the tests fails until that is done.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_shared::batch::{BatchSpec, Counts, Priority};
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::stage::Stage;
+use spindle_shared::time::WallMs;
+use spindle_shared::wire::codec;
+use spindle_shared::worker::ArtifactFile;
+
+use super::StoreError;
+
+const ROW_BYTES_MAX: usize = 16 << 20;
+
+/// A batch without its jobs and without what changes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StoredBatch {
+    pub owner: Owner,
+    pub created_at: WallMs,
+    pub total: u32,
+    pub spec: BatchSpec,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BatchRowV1 {
+    owner: u32,
+    created_at: u64,
+    total: u32,
+    spec: BatchSpec,
+}
+
+pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
+    let row = BatchRowV1 { owner: batch.owner.0, created_at: batch.created_at.0, total, spec: batch.spec.clone() };
+    versioned(1, &row)
+}
+
+pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
+    let row: BatchRowV1 = read_v1("batches", bytes)?;
+    Ok(StoredBatch { owner: Owner(row.owner), created_at: WallMs(row.created_at), total: row.total, spec: row.spec })
+}
+
+#[derive(Serialize, Deserialize)]
+struct StatusRowV1 {
+    priority: u8,
+    paused: bool,
+    cancelling: bool,
+    started_at: Option<u64>,
+    finished_at: Option<u64>,
+    pending: u32,
+    running: u32,
+    retrying: u32,
+    completed: u32,
+    skipped: u32,
+    failed: u32,
+    cancelled: u32,
+}
+
+pub(super) fn write_status(status: &BatchStatus) -> Vec<u8> {
+    let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts } = *status;
+    let Counts { pending, running, retrying, completed, skipped, failed, cancelled } = counts;
+    let row = StatusRowV1 {
+        priority: priority.0,
+        paused,
+        cancelling,
+        started_at: started_at.map(|time| time.0),
+        finished_at: finished_at.map(|time| time.0),
+        pending,
+        running,
+        retrying,
+        completed,
+        skipped,
+        failed,
+        cancelled,
+    };
+    versioned(1, &row)
+}
+
+pub(super) fn read_status(bytes: &[u8]) -> Result<BatchStatus, StoreError> {
+    let row: StatusRowV1 = read_v1("statuses", bytes)?;
+    let StatusRowV1 { pending, running, retrying, completed, skipped, failed, cancelled, .. } = row;
+    Ok(BatchStatus {
+        priority: Priority(row.priority),
+        paused: row.paused,
+        cancelling: row.cancelling,
+        started_at: row.started_at.map(WallMs),
+        finished_at: row.finished_at.map(WallMs),
+        counts: Counts { pending, running, retrying, completed, skipped, failed, cancelled },
+    })
+}
+
+/// There may be a million of these: what follows from the input's path is left out.
+#[derive(Serialize, Deserialize)]
+struct JobRowV1 {
+    input: InputRowV1,
+    /// `None` = the input's own folder.
+    directory: Option<Vec<u8>>,
+    /// `None` = the input's own stem.
+    stem: Option<Vec<u8>>,
+    stages: Option<Vec<Stage>>,
+    skip: Option<String>,
+    replace: Vec<(Vec<u8>, [u8; 32])>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum InputRowV1 {
+    File { path: Vec<u8>, identity: IdentityRowV1 },
+    Name(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct IdentityRowV1 {
+    dev: u64,
+    inode: u64,
+    bytes: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
+}
+
+pub(super) fn write_job(spec: &JobSpec) -> Vec<u8> {
+    let own = own_output(&spec.input);
+    let unless_own = |path: &PathBytes, own: Option<&[u8]>| (own != Some(&path.0)).then(|| path.0.clone());
+    let row = JobRowV1 {
+        input: match &spec.input {
+            Input::File { path, identity } => {
+                InputRowV1::File { path: path.0.clone(), identity: IdentityRowV1::from(identity) }
+            }
+            Input::Name(name) => InputRowV1::Name(name.clone()),
+        },
+        directory: unless_own(&spec.output.directory, own.map(|(directory, _)| directory)),
+        stem: unless_own(&spec.output.stem, own.map(|(_, stem)| stem)),
+        stages: spec.stages.clone(),
+        skip: spec.skip.clone(),
+        replace: spec.replace.iter().map(|(path, content)| (path.0.clone(), content.0)).collect(),
+    };
+    versioned(1, &row)
+}
+
+pub(super) fn read_job(bytes: &[u8]) -> Result<JobSpec, StoreError> {
+    let row: JobRowV1 = read_v1("jobs", bytes)?;
+    let input = match row.input {
+        InputRowV1::File { path, identity } => Input::File { path: PathBytes(path), identity: identity.into() },
+        InputRowV1::Name(name) => Input::Name(name),
+    };
+    let (own_directory, own_stem) = own_output(&input).unwrap_or((&[], &[]));
+    let output = OutputPlan {
+        directory: PathBytes(row.directory.unwrap_or_else(|| own_directory.to_vec())),
+        stem: PathBytes(row.stem.unwrap_or_else(|| own_stem.to_vec())),
+    };
+    let replace = row.replace.into_iter().map(|(path, content)| (PathBytes(path), ContentHash(content))).collect();
+    Ok(JobSpec { input, output, stages: row.stages, skip: row.skip, replace })
+}
+
+/// Folder and stem of an input's path, as plain bytes: what is left out of a row must come back exactly.
+fn own_output(input: &Input) -> Option<(&[u8], &[u8])> {
+    let Input::File { path, .. } = input else { return None };
+    let slash = path.0.iter().rposition(|byte| *byte == b'/')?;
+    let (directory, name) = (&path.0[..slash], &path.0[slash + 1..]);
+    let stem = match name.iter().rposition(|byte| *byte == b'.') {
+        Some(dot) if dot > 0 => &name[..dot],
+        _ => name,
+    };
+    Some((directory, stem))
+}
+
+impl From<&FileIdentity> for IdentityRowV1 {
+    fn from(identity: &FileIdentity) -> Self {
+        let FileIdentity { dev, inode, bytes, mtime_ns, ctime_ns } = *identity;
+        IdentityRowV1 { dev, inode, bytes, mtime_ns, ctime_ns }
+    }
+}
+
+impl From<IdentityRowV1> for FileIdentity {
+    fn from(row: IdentityRowV1) -> Self {
+        let IdentityRowV1 { dev, inode, bytes, mtime_ns, ctime_ns } = row;
+        FileIdentity { dev, inode, bytes, mtime_ns, ctime_ns }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenRowV1 {
+    attempts: u32,
+    deaths: u32,
+    ready_at: Option<u64>,
+    started_at: Option<u64>,
+    failure: Option<FailureRowV1>,
+    alone: bool,
+    progress: f32,
+    timings: Vec<(String, f64)>,
+    detail: Detail,
+}
+
+/// Empty for a job that never started.
+pub(super) fn write_open(job: &OpenJob) -> Vec<u8> {
+    if *job == OpenJob::default() {
+        return Vec::new();
+    }
+    let OpenJob { attempts, deaths, ready_at, started_at, failure, alone, progress, timings, detail } = job;
+    let row = OpenRowV1 {
+        attempts: *attempts,
+        deaths: *deaths,
+        ready_at: ready_at.map(|time| time.0),
+        started_at: started_at.map(|time| time.0),
+        failure: failure.as_ref().map(FailureRowV1::from),
+        alone: *alone,
+        progress: *progress,
+        timings: timings.clone(),
+        detail: detail.clone(),
+    };
+    versioned(1, &row)
+}
+
+pub(super) fn read_open(bytes: &[u8]) -> Result<Option<Box<OpenJob>>, StoreError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let row: OpenRowV1 = read_v1("open", bytes)?;
+    Ok(Some(Box::new(OpenJob {
+        attempts: row.attempts,
+        deaths: row.deaths,
+        ready_at: row.ready_at.map(WallMs),
+        started_at: row.started_at.map(WallMs),
+        failure: row.failure.map(|failure| failure.read("open")).transpose()?,
+        alone: row.alone,
+        progress: row.progress,
+        timings: row.timings,
+        detail: row.detail,
+    })))
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndedRowV1 {
+    state: u8,
+    stage: String,
+    attempts: u32,
+    progress: f32,
+    started_at: Option<u64>,
+    finished_at: u64,
+    timings: Vec<(String, f64)>,
+    failure: Option<FailureRowV1>,
+    skipped_reason: Option<String>,
+    outputs: Vec<OutputRowV1>,
+    detail: Detail,
+    peak_memory_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutputRowV1 {
+    path: Vec<u8>,
+    kind: String,
+    bytes: u64,
+}
+
+/// `None` where the job has not ended at all.
+pub(super) fn write_ended(job: &EndedJob) -> Option<Vec<u8>> {
+    let row = EndedRowV1 {
+        state: terminal_code(job.state)?,
+        stage: job.stage.clone(),
+        attempts: job.attempts,
+        progress: job.progress,
+        started_at: job.started_at.map(|time| time.0),
+        finished_at: job.finished_at.0,
+        timings: job.timings.clone(),
+        failure: job.failure.as_ref().map(FailureRowV1::from),
+        skipped_reason: job.skipped_reason.clone(),
+        outputs: job
+            .outputs
+            .iter()
+            .map(|Output { path, kind, bytes }| OutputRowV1 { path: path.0.clone(), kind: kind.clone(), bytes: *bytes })
+            .collect(),
+        detail: job.detail.clone(),
+        peak_memory_bytes: job.peak_memory_bytes,
+    };
+    Some(versioned(1, &row))
+}
+
+pub(super) fn read_ended(bytes: &[u8]) -> Result<EndedJob, StoreError> {
+    let row: EndedRowV1 = read_v1("ended", bytes)?;
+    let state = JobState::ALL
+        .into_iter()
+        .find(|state| terminal_code(*state) == Some(row.state))
+        .ok_or_else(|| unreadable("ended", format!("no state has the number {}", row.state)))?;
+    Ok(EndedJob {
+        state,
+        stage: row.stage,
+        attempts: row.attempts,
+        progress: row.progress,
+        started_at: row.started_at.map(WallMs),
+        finished_at: WallMs(row.finished_at),
+        timings: row.timings,
+        failure: row.failure.map(|failure| failure.read("ended")).transpose()?,
+        skipped_reason: row.skipped_reason,
+        outputs: row
+            .outputs
+            .into_iter()
+            .map(|OutputRowV1 { path, kind, bytes }| Output { path: PathBytes(path), kind, bytes })
+            .collect(),
+        detail: row.detail,
+        peak_memory_bytes: row.peak_memory_bytes,
+    })
+}
+
+/// Numbers on disk; never given to another state.
+fn terminal_code(state: JobState) -> Option<u8> {
+    match state {
+        JobState::Completed => Some(1),
+        JobState::Skipped => Some(2),
+        JobState::Failed => Some(3),
+        JobState::Cancelled => Some(4),
+        JobState::Pending | JobState::Running | JobState::Retrying => None,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailureRowV1 {
+    kind: u8,
+    message: String,
+    advice: String,
+}
+
+impl From<&Failure> for FailureRowV1 {
+    fn from(failure: &Failure) -> Self {
+        let Failure { kind, message, advice } = failure;
+        FailureRowV1 { kind: failure_code(*kind), message: message.clone(), advice: advice.clone() }
+    }
+}
+
+impl FailureRowV1 {
+    fn read(self, table: &'static str) -> Result<Failure, StoreError> {
+        let kind = FailureKind::ALL
+            .into_iter()
+            .find(|kind| failure_code(*kind) == self.kind)
+            .ok_or_else(|| unreadable(table, format!("no kind of failure has the number {}", self.kind)))?;
+        Ok(Failure { kind, message: self.message, advice: self.advice })
+    }
+}
+
+/// Numbers on disk; never given to another kind.
+fn failure_code(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::Network => 1,
+        FailureKind::RateLimited => 2,
+        FailureKind::Quota => 3,
+        FailureKind::Server => 4,
+        FailureKind::Auth => 5,
+        FailureKind::Input => 6,
+        FailureKind::Exists => 7,
+        FailureKind::Permission => 8,
+        FailureKind::OutOfMemory => 9,
+        FailureKind::Timeout => 10,
+        FailureKind::Crash => 11,
+        FailureKind::Poison => 12,
+        FailureKind::ModelMissing => 13,
+        FailureKind::Cancelled => 14,
+        FailureKind::Internal => 15,
+    }
+}
+
+/// The content of a file in one state.
+#[derive(Serialize, Deserialize)]
+struct KnownInputRowV1 {
+    bytes: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
+    content: [u8; 32],
+}
+
+pub(super) fn write_input(identity: &FileIdentity, content: ContentHash) -> Vec<u8> {
+    let FileIdentity { bytes, mtime_ns, ctime_ns, .. } = *identity;
+    versioned(1, &KnownInputRowV1 { bytes, mtime_ns, ctime_ns, content: content.0 })
+}
+
+/// The content, if the file is still in the state it was read in.
+pub(super) fn read_input(bytes: &[u8], identity: &FileIdentity) -> Result<Option<ContentHash>, StoreError> {
+    let row: KnownInputRowV1 = read_v1("inputs", bytes)?;
+    let same = row.bytes == identity.bytes && row.mtime_ns == identity.mtime_ns && row.ctime_ns == identity.ctime_ns;
+    Ok(same.then_some(ContentHash(row.content)))
+}
+
+#[derive(Serialize, Deserialize)]
+struct ArtifactRowV1 {
+    stage: String,
+    /// Name, bytes, content.
+    files: Vec<(String, u64, [u8; 32])>,
+    detail: Detail,
+    created_at: u64,
+}
+
+pub(super) fn write_artifact(artifact: &StoredArtifact) -> Vec<u8> {
+    let StoredArtifact { stage, files, detail, created_at } = artifact;
+    let row = ArtifactRowV1 {
+        stage: stage.clone(),
+        files: files.iter().map(|ArtifactFile { name, bytes, content }| (name.clone(), *bytes, content.0)).collect(),
+        detail: detail.clone(),
+        created_at: created_at.0,
+    };
+    versioned(1, &row)
+}
+
+pub(super) fn read_artifact(bytes: &[u8]) -> Result<StoredArtifact, StoreError> {
+    let row: ArtifactRowV1 = read_v1("artifacts", bytes)?;
+    Ok(StoredArtifact {
+        stage: row.stage,
+        files: row
+            .files
+            .into_iter()
+            .map(|(name, bytes, content)| ArtifactFile { name, bytes, content: ContentHash(content) })
+            .collect(),
+        detail: row.detail,
+        created_at: WallMs(row.created_at),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct PublishedRowV1 {
+    content: [u8; 32],
+    input: Option<IdentityRowV1>,
+    parameters: [u8; 32],
+    batch: u64,
+    index: u32,
+    published_at: u64,
+}
+
+pub(super) fn write_published(file: &PublishedFile) -> Vec<u8> {
+    let PublishedFile { content, input, parameters, job, published_at } = file;
+    let row = PublishedRowV1 {
+        content: content.0,
+        input: input.as_ref().map(IdentityRowV1::from),
+        parameters: parameters.0,
+        batch: job.batch.0,
+        index: job.index,
+        published_at: published_at.0,
+    };
+    versioned(1, &row)
+}
+
+pub(super) fn read_published(bytes: &[u8]) -> Result<PublishedFile, StoreError> {
+    let row: PublishedRowV1 = read_v1("outputs", bytes)?;
+    Ok(PublishedFile {
+        content: ContentHash(row.content),
+        input: row.input.map(FileIdentity::from),
+        parameters: ContentHash(row.parameters),
+        job: JobId { batch: BatchId(row.batch), index: row.index },
+        published_at: WallMs(row.published_at),
+    })
+}
+
+fn versioned<R: Serialize>(version: u8, row: &R) -> Vec<u8> {
+    let mut bytes = codec::encode(row);
+    bytes.insert(0, version);
+    bytes
+}
+
+fn read_v1<R: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<R, StoreError> {
+    match bytes.split_first() {
+        Some((1, row)) => codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable(table, error.to_string())),
+        Some((version, _)) => Err(unreadable(table, format!("it has version {version}, this Spindle knows 1"))),
+        None => Err(unreadable(table, "it is empty".to_owned())),
+    }
+}
+
+fn unreadable(table: &'static str, reason: String) -> StoreError {
+    StoreError::Row { table, reason }
+}

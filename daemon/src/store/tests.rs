@@ -1,0 +1,8 @@
+//! The store against a model, cut power, damaged files and yesterday's queues. Knows the store's inside.
+
+mod crash;
+mod golden;
+mod model;
+mod opening;
+mod samples;
+mod turns;

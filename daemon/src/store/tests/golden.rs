@@ -1,0 +1,89 @@
+//! Queues that were written by earlier builds open for ever and say what they said.
+
+use std::fs;
+use std::path::PathBuf;
+
+use spindle_core::change::Change;
+use spindle_shared::id::{BatchId, ContentHash, JobId};
+use spindle_shared::job::{Input, JobSpec, JobState};
+use spindle_shared::stage::Stage;
+use spindle_shared::stage::pull::Pull;
+use spindle_shared::time::WallMs;
+
+use super::model::Model;
+use super::samples;
+use crate::store::Store;
+
+/// Every table, every kind of row, every optional field once set and once not.
+fn turns_v1() -> Vec<Vec<Change>> {
+    let job = |batch, index| JobId { batch: BatchId(batch), index };
+    let odd = JobSpec {
+        input: Input::Name("base.en".to_owned()),
+        output: samples::job(1).output,
+        stages: Some(vec![Stage::Pull(Pull {
+            name: "base.en".to_owned(),
+            url: "https://models.example/base.en.bin".to_owned(),
+            file: "base.en.bin".to_owned(),
+            bytes: 147_964_211,
+            sha256: "a03779c86df3323075f5e796cb2ce5029f00ec8869eee3fdfb897afe36c6d002".to_owned(),
+        })]),
+        skip: None,
+        replace: vec![(samples::path("/media/talks/talk 5.srt"), ContentHash::of(b"old"))],
+    };
+    let skipped = JobSpec { skip: Some("talk 6.srt is there already".to_owned()), ..samples::job(6) };
+    let jobs = (1..=4).map(samples::job).chain([odd, skipped]).collect();
+    let mut running = samples::batch(2, Some("b"), (1..=3).map(samples::job).collect());
+    running.status.started_at = Some(WallMs(3_000));
+    let finished = samples::batch(3, None, vec![samples::job(7)]);
+    let mut status = finished.status;
+    status.finished_at = Some(WallMs(60_000));
+    status.counts.pending = 0;
+    status.counts.completed = 1;
+    vec![
+        vec![Change::BatchAdded(Box::new(samples::batch(1, Some("a"), jobs))), Change::BatchAdded(Box::new(running))],
+        vec![
+            Change::JobOpen(job(1, 2), Box::new(samples::open_job())),
+            Change::JobEnded(job(1, 3), Box::new(samples::ended_job(JobState::Failed))),
+            Change::JobEnded(job(1, 4), Box::new(samples::ended_job(JobState::Completed))),
+            Change::JobEnded(job(2, 1), Box::new(samples::ended_job(JobState::Cancelled))),
+        ],
+        vec![
+            Change::BatchAdded(Box::new(finished)),
+            Change::JobEnded(job(3, 1), Box::new(samples::ended_job(JobState::Completed))),
+            Change::BatchChanged(BatchId(3), status),
+            Change::InputKnown(samples::identity(1), ContentHash::of(b"talk 1")),
+            Change::ArtifactStored(ContentHash::of(&1_u64.to_le_bytes()), samples::artifact(1)),
+            Change::Published(samples::path("/out/1.srt"), samples::published(job(1, 4))),
+            Change::BatchAdded(Box::new(samples::batch(7, None, Vec::new()))),
+            Change::BatchRemoved(BatchId(7)),
+            Change::HousePaused(true),
+        ],
+    ]
+}
+
+#[test]
+fn the_queue_of_schema_1_opens() {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/store/golden/v1.redb");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("queue.redb");
+    let mut model = Model::new();
+    model.recover();
+    for turn in turns_v1() {
+        model.commit(&turn).unwrap();
+    }
+    if !golden.exists() {
+        let mut store = Store::open(folder.path()).unwrap();
+        store.load().unwrap();
+        for turn in turns_v1() {
+            store.commit(&turn).unwrap();
+        }
+        drop(store);
+        fs::copy(&copy, &golden).unwrap();
+        panic!("{} was missing and has been written; it must be committed", golden.display());
+    }
+    fs::copy(&golden, &copy).unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.load().unwrap(), model.recover());
+    model.check(&store.reader());
+    store.commit(&[Change::BatchRemoved(BatchId(1))]).unwrap();
+}

@@ -1,0 +1,301 @@
+//! What the store should be: the same queue in plain maps. Knows no disk.
+
+use std::collections::BTreeMap;
+
+use spindle_core::change::{
+    BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact,
+};
+use spindle_shared::batch::{BatchState, BatchView};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
+
+use crate::store::Reader;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    pub boot: u64,
+    pub next_batch: u64,
+    pub paused: bool,
+    pub batches: BTreeMap<BatchId, ModelBatch>,
+    pub keys: BTreeMap<(Owner, String), BatchId>,
+    pub inputs: BTreeMap<(u64, u64), (FileIdentity, ContentHash)>,
+    pub artifacts: BTreeMap<ContentHash, StoredArtifact>,
+    pub published: BTreeMap<PathBytes, PublishedFile>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ModelBatch {
+    pub added: NewBatch,
+    pub status: BatchStatus,
+    pub standings: BTreeMap<u32, Standing>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Standing {
+    Open(OpenJob),
+    Ended(EndedJob),
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Model { next_batch: 1, ..Model::default() }
+    }
+
+    /// All of the turn, or nothing where one change doesn't fit.
+    pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), ()> {
+        let mut next = self.clone();
+        for change in changes {
+            next.apply(change)?;
+        }
+        *self = next;
+        Ok(())
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), ()> {
+        match change {
+            Change::BatchAdded(batch) => {
+                if self.batches.contains_key(&batch.id) {
+                    return Err(());
+                }
+                self.next_batch = self.next_batch.max(batch.id.0 + 1);
+                if let Some(key) = &batch.spec.key {
+                    self.keys.insert((batch.owner, key.clone()), batch.id);
+                }
+                let standings =
+                    (1..).zip(&batch.jobs).map(|(index, job)| (index, first_standing(batch, job))).collect();
+                let batch = ModelBatch { added: (**batch).clone(), status: batch.status, standings };
+                self.batches.insert(batch.added.id, batch);
+            }
+            Change::BatchChanged(id, status) => self.batches.get_mut(id).ok_or(())?.status = *status,
+            Change::JobOpen(id, job) => *self.standing(*id).ok_or(())? = Standing::Open((**job).clone()),
+            Change::JobEnded(_, job) if !job.state.is_terminal() => return Err(()),
+            Change::JobEnded(id, job) => *self.standing(*id).ok_or(())? = Standing::Ended((**job).clone()),
+            Change::BatchRemoved(id) => {
+                self.batches.remove(id);
+                self.keys.retain(|_, batch| batch != id);
+            }
+            Change::InputKnown(identity, content) => {
+                self.inputs.insert((identity.dev, identity.inode), (*identity, *content));
+            }
+            Change::ArtifactStored(address, artifact) => {
+                self.artifacts.insert(*address, artifact.clone());
+            }
+            Change::ArtifactDropped(address) => {
+                self.artifacts.remove(address);
+            }
+            Change::Published(path, file) => {
+                self.published.insert(path.clone(), file.clone());
+            }
+            Change::HousePaused(paused) => self.paused = *paused,
+        }
+        Ok(())
+    }
+
+    fn standing(&mut self, id: JobId) -> Option<&mut Standing> {
+        self.batches.get_mut(&id.batch)?.standings.get_mut(&id.index)
+    }
+
+    /// What the next load gives back.
+    pub(super) fn recover(&mut self) -> Recovered {
+        self.boot += 1;
+        let unfinished = |batch: &&ModelBatch| batch.status.finished_at.is_none() || !batch.status.counts.all_ended();
+        Recovered {
+            boot: self.boot,
+            next_batch: self.next_batch,
+            paused: self.paused,
+            batches: self.batches.values().filter(unfinished).map(ModelBatch::recovered).collect(),
+        }
+    }
+
+    /// Everything a reader can be asked gives what this model has.
+    pub(super) fn check(&self, reader: &Reader) {
+        let views: Vec<BatchView> = self.batches.values().rev().map(ModelBatch::view).collect();
+        assert_eq!(reader.batches(usize::MAX, |_| true).unwrap(), views);
+        let done = |view: &BatchView| view.finished_at.is_some();
+        let kept: Vec<BatchView> = views.iter().filter(|view| done(view)).take(2).cloned().collect();
+        assert_eq!(reader.batches(2, done).unwrap(), kept);
+
+        for id in (0..=self.next_batch).map(BatchId) {
+            let batch = self.batches.get(&id);
+            assert_eq!(reader.batch(id).unwrap(), batch.map(ModelBatch::view));
+            assert_eq!(reader.batch_spec(id).unwrap().as_ref(), batch.map(|batch| &batch.added.spec));
+            let jobs = batch.map(ModelBatch::jobs).unwrap_or_default();
+            for choice in STATES {
+                for (from, limit) in [(0, 1_000), (1, 2), (2, 1), (3, 1_000), (1, 0)] {
+                    let wanted =
+                        |job: &&JobView| job.id.index >= from && (choice.is_empty() || choice.contains(&job.state));
+                    let expected: Vec<JobView> = jobs.iter().filter(wanted).take(limit as usize).cloned().collect();
+                    assert_eq!(reader.jobs(id, choice, from, limit).unwrap(), expected, "{choice:?} {from} {limit}");
+                }
+            }
+            for index in 0..=jobs.len() as u32 + 1 {
+                let job = JobId { batch: id, index };
+                assert_eq!(reader.job(job).unwrap().as_ref(), jobs.iter().find(|view| view.id == job));
+                let spec = batch.and_then(|batch| batch.added.jobs.get((index as usize).wrapping_sub(1)));
+                assert_eq!(reader.job_spec(job).unwrap().as_ref(), spec);
+            }
+        }
+        let failed: Vec<JobView> = (self.batches.values().rev())
+            .flat_map(|batch| batch.jobs().into_iter().filter(|job| job.state == JobState::Failed))
+            .collect();
+        for limit in [0, 1, 2, 3, usize::MAX] {
+            let expected: Vec<JobView> = failed.iter().take(limit).cloned().collect();
+            assert_eq!(reader.failures(limit).unwrap(), expected);
+        }
+        for owner in [Owner(0), Owner(1000)] {
+            for key in ["a", "b", "c"] {
+                let expected = self.keys.get(&(owner, key.to_owned())).copied();
+                assert_eq!(reader.batch_of_key(owner, key).unwrap(), expected);
+            }
+        }
+        for (identity, content) in self.inputs.values() {
+            assert_eq!(reader.content_of(identity).unwrap(), Some(*content));
+            let touched = FileIdentity { mtime_ns: identity.mtime_ns + 1, ..*identity };
+            assert_eq!(reader.content_of(&touched).unwrap(), None);
+        }
+        for number in 0..4_u64 {
+            let address = ContentHash::of(&number.to_le_bytes());
+            assert_eq!(reader.artifact(&address).unwrap().as_ref(), self.artifacts.get(&address));
+            let path = super::samples::path(&format!("/out/{number}.srt"));
+            assert_eq!(reader.published(&path).unwrap().as_ref(), self.published.get(&path));
+        }
+    }
+}
+
+const STATES: [&[JobState]; 6] = [
+    &[],
+    &[JobState::Failed],
+    &[JobState::Pending, JobState::Running, JobState::Retrying],
+    &[JobState::Completed, JobState::Skipped],
+    &[JobState::Retrying, JobState::Failed],
+    &[JobState::Running],
+];
+
+fn first_standing(batch: &NewBatch, job: &JobSpec) -> Standing {
+    let Some(reason) = &job.skip else { return Standing::Open(OpenJob::default()) };
+    Standing::Ended(EndedJob {
+        state: JobState::Skipped,
+        stage: String::new(),
+        attempts: 0,
+        progress: 0.0,
+        started_at: None,
+        finished_at: batch.created_at,
+        timings: Vec::new(),
+        failure: None,
+        skipped_reason: Some(reason.clone()),
+        outputs: Vec::new(),
+        detail: Default::default(),
+        peak_memory_bytes: 0,
+    })
+}
+
+impl ModelBatch {
+    fn recovered(&self) -> RecoveredBatch {
+        let open = self.standings.iter().filter_map(|(index, standing)| match standing {
+            Standing::Open(job) => Some((*index, (*job != OpenJob::default()).then(|| Box::new(job.clone())))),
+            Standing::Ended(_) => None,
+        });
+        RecoveredBatch {
+            id: self.added.id,
+            owner: self.added.owner,
+            spec: self.added.spec.clone(),
+            created_at: self.added.created_at,
+            status: self.status,
+            total: self.added.jobs.len() as u32,
+            open: open.collect(),
+        }
+    }
+
+    fn view(&self) -> BatchView {
+        let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts } = self.status;
+        let good = counts.completed + counts.skipped;
+        let bad = counts.failed + counts.cancelled;
+        let state = match (finished_at.is_some(), cancelling, paused) {
+            (true, true, _) => BatchState::Cancelled,
+            (true, ..) if bad == 0 => BatchState::Completed,
+            (true, ..) if good == 0 => BatchState::Failed,
+            (true, ..) => BatchState::Partial,
+            (false, true, _) => BatchState::Cancelling,
+            (false, false, true) => BatchState::Paused,
+            (false, ..) if started_at.is_some() => BatchState::Running,
+            (false, ..) => BatchState::Pending,
+        };
+        let share = counts.ended() as f32 / self.added.jobs.len().max(1) as f32;
+        BatchView {
+            id: self.added.id,
+            name: self.added.spec.name.clone(),
+            recipe: self.added.spec.recipe.name.clone(),
+            owner: self.added.owner,
+            state,
+            priority,
+            parallel: self.added.spec.parallel,
+            created_at: self.added.created_at,
+            started_at,
+            finished_at,
+            counts,
+            progress: if finished_at.is_some() { 1.0 } else { share },
+            stage: None,
+            eta: None,
+            tags: self.added.spec.tags.clone(),
+        }
+    }
+
+    fn jobs(&self) -> Vec<JobView> {
+        self.standings.iter().map(|(index, standing)| self.job(*index, standing)).collect()
+    }
+
+    fn job(&self, index: u32, standing: &Standing) -> JobView {
+        let spec = &self.added.jobs[index as usize - 1];
+        let blank = JobView {
+            id: JobId { batch: self.added.id, index },
+            input: Some(spec.input.clone()),
+            state: JobState::Pending,
+            stage: String::new(),
+            progress: 0.0,
+            attempts: 0,
+            worker: None,
+            created_at: self.added.created_at,
+            started_at: None,
+            finished_at: None,
+            timings: Vec::new(),
+            failure: None,
+            skipped_reason: None,
+            outputs: Vec::new(),
+            detail: Default::default(),
+        };
+        match standing.clone() {
+            Standing::Open(job) => {
+                let stages = spec.stages.as_ref().unwrap_or(&self.added.spec.recipe.map);
+                let done = job.timings.len().min(stages.len() - 1);
+                JobView {
+                    state: match job.failure {
+                        Some(_) if job.attempts > 0 => JobState::Retrying,
+                        _ => JobState::Pending,
+                    },
+                    stage: stages[done].name().to_owned(),
+                    progress: job.progress,
+                    attempts: job.attempts,
+                    started_at: job.started_at,
+                    timings: job.timings,
+                    failure: job.failure,
+                    detail: job.detail,
+                    ..blank
+                }
+            }
+            Standing::Ended(job) => JobView {
+                state: job.state,
+                stage: job.stage,
+                progress: job.progress,
+                attempts: job.attempts,
+                started_at: job.started_at,
+                finished_at: Some(job.finished_at),
+                timings: job.timings,
+                failure: job.failure,
+                skipped_reason: job.skipped_reason,
+                outputs: job.outputs,
+                detail: job.detail,
+                ..blank
+            },
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Batches and jobs for tests. Fixed values, no randomness.
+
+use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_shared::batch::{BatchSpec, Counts, OnExisting, Priority};
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::decode::Decode;
+use spindle_shared::stage::publish::Publish;
+use spindle_shared::stage::subtitle::Subtitle;
+use spindle_shared::stage::transcribe::Transcribe;
+use spindle_shared::time::WallMs;
+use spindle_shared::worker::ArtifactFile;
+
+pub(super) fn path(text: &str) -> PathBytes {
+    PathBytes(text.as_bytes().to_vec())
+}
+
+pub(super) fn identity(number: u64) -> FileIdentity {
+    FileIdentity {
+        dev: 65_025,
+        inode: number,
+        bytes: 1_000_000 + number,
+        mtime_ns: 1_760_000_000_123_456_789,
+        ctime_ns: 1_760_000_000_223_456_789,
+    }
+}
+
+pub(super) fn job(number: u64) -> JobSpec {
+    JobSpec {
+        input: Input::File { path: path(&format!("/media/talks/talk {number}.mp4")), identity: identity(number) },
+        output: OutputPlan { directory: path("/media/talks"), stem: path(&format!("talk {number}")) },
+        stages: None,
+        skip: None,
+        replace: Vec::new(),
+    }
+}
+
+pub(super) fn recipe() -> Recipe {
+    Recipe::subtitles(Decode::default(), Transcribe::default(), Subtitle::default(), Publish::default())
+}
+
+pub(super) fn spec(key: Option<&str>) -> BatchSpec {
+    BatchSpec {
+        recipe: recipe(),
+        name: Some("lectures".to_owned()),
+        tags: vec![("term".to_owned(), "autumn".to_owned())],
+        priority: Priority::NORMAL,
+        parallel: 3,
+        retries: Some(2),
+        timeout_ms: None,
+        key: key.map(str::to_owned),
+        on_existing: OnExisting::Skip,
+    }
+}
+
+/// As the batch stands right after its submission.
+pub(super) fn fresh_status(jobs: &[JobSpec]) -> BatchStatus {
+    let skipped = jobs.iter().filter(|job| job.skip.is_some()).count() as u32;
+    let counts = Counts { pending: jobs.len() as u32 - skipped, skipped, ..Counts::default() };
+    BatchStatus {
+        priority: Priority::NORMAL,
+        paused: false,
+        cancelling: false,
+        started_at: None,
+        finished_at: counts.all_ended().then_some(WallMs(1_000)),
+        counts,
+    }
+}
+
+pub(super) fn batch(id: u64, key: Option<&str>, jobs: Vec<JobSpec>) -> NewBatch {
+    NewBatch {
+        id: BatchId(id),
+        owner: Owner(1000),
+        spec: spec(key),
+        created_at: WallMs(1_000 * id),
+        status: fresh_status(&jobs),
+        jobs,
+    }
+}
+
+pub(super) fn open_job() -> OpenJob {
+    OpenJob {
+        attempts: 2,
+        deaths: 1,
+        ready_at: Some(WallMs(90_000)),
+        started_at: Some(WallMs(50_000)),
+        failure: Some(Failure::new(FailureKind::Crash, "the worker died under talk 2.mp4")),
+        alone: true,
+        progress: 0.25,
+        timings: vec![("identify".to_owned(), 0.5), ("decode".to_owned(), 3.25)],
+        detail: Detail { media_seconds: Some(61.5), notes: vec!["no default track".to_owned()], ..Detail::default() },
+    }
+}
+
+pub(super) fn ended_job(state: JobState) -> EndedJob {
+    let failed = state == JobState::Failed;
+    EndedJob {
+        state,
+        stage: if failed { "transcribe" } else { "publish" }.to_owned(),
+        attempts: 1,
+        progress: if failed { 0.5 } else { 1.0 },
+        started_at: Some(WallMs(50_000)),
+        finished_at: WallMs(60_000),
+        timings: vec![("decode".to_owned(), 3.25), ("transcribe".to_owned(), 20.0)],
+        failure: failed.then(|| Failure::new(FailureKind::OutOfMemory, "talk 3.mp4 needs more memory than there is")),
+        skipped_reason: (state == JobState::Skipped).then(|| "talk.srt is there already".to_owned()),
+        outputs: match state {
+            JobState::Completed => {
+                vec![Output { path: path("/media/talks/talk 1.en.srt"), kind: "srt".to_owned(), bytes: 4_321 }]
+            }
+            _ => Vec::new(),
+        },
+        detail: Detail {
+            media_seconds: Some(61.5),
+            language: Some("en".to_owned()),
+            language_probability: Some(0.97),
+            cues: Some(12),
+            words: Some(140),
+            notes: Vec::new(),
+        },
+        peak_memory_bytes: 412 << 20,
+    }
+}
+
+pub(super) fn artifact(number: u64) -> StoredArtifact {
+    StoredArtifact {
+        stage: "transcribe".to_owned(),
+        files: vec![ArtifactFile {
+            name: "transcript.json".to_owned(),
+            bytes: number,
+            content: ContentHash::of(&number.to_le_bytes()),
+        }],
+        detail: Detail { cues: Some(3), ..Detail::default() },
+        created_at: WallMs(55_000),
+    }
+}
+
+pub(super) fn published(job: JobId) -> PublishedFile {
+    PublishedFile {
+        content: ContentHash::of(b"1\n00:00:00,000"),
+        input: Some(identity(1)),
+        parameters: ContentHash::of(b"subtitles"),
+        job,
+        published_at: WallMs(60_000),
+    }
+}

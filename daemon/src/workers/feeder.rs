@@ -1,0 +1,168 @@
+//! A worker's own thread: starts the process, opens files for its runs, sends. May wait for disks and pipes, so that nobody else has to.
+
+use std::io;
+use std::sync::{Arc, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{RunId, WorkerId};
+use spindle_shared::lane::Role;
+use spindle_shared::worker::{Order, Outcome};
+
+use super::channel::{Channel, SendError};
+use super::note::{Death, Note, Why};
+use super::open::{self, Refused};
+use super::order::StartOrder;
+use super::receiver;
+use super::state::{Feed, Phase, Place};
+use super::supervisor::Shared;
+
+/// Runs until the worker is gone.
+pub fn feed(shared: &Arc<Shared>, id: WorkerId, inbox: mpsc::Receiver<Feed>) {
+    let Some((role, after)) = shared.lock().workers.get(&id).map(|w| (w.role, w.after.clone())) else { return };
+    let channel = match bring_up(shared, id, role, &after) {
+        Ok(Some(channel)) => channel,
+        // It ended before it was ready; the receiver has told.
+        Ok(None) => return,
+        Err(e) => return give_up(shared, id, role, &format!("failed to start a {} worker: {e}", role.name())),
+    };
+    for wish in inbox {
+        match wish {
+            Feed::Start(run) => start(shared, id, &channel, run),
+            // If it doesn't get there the process is gone or its time runs out: both are seen elsewhere.
+            Feed::Cancel(run) => drop(channel.send(&Order::Cancel(run), &[])),
+            Feed::Leave => drop(channel.send(&Order::Leave, &[])),
+        }
+    }
+}
+
+/// The channel of a process that has said Hello; `None` if it ended before.
+fn bring_up(shared: &Arc<Shared>, id: WorkerId, role: Role, after: &[WorkerId]) -> io::Result<Option<Arc<Channel>>> {
+    await_turn(shared, role, after);
+    if shared.lock().closing {
+        return Err(io::Error::other("the daemon stops"));
+    }
+    let process = shared.spawn(role)?;
+    let pid = process.pid;
+    let (ready, is_ready) = mpsc::channel();
+    let channel = receiver::attach(shared, id, process, ready)?;
+    {
+        let mut state = shared.lock();
+        let closing = state.closing;
+        if let Some(worker) = state.workers.get_mut(&id) {
+            if let Phase::Starting { until } = &mut worker.phase {
+                *until = Instant::now().checked_add(Duration::from_millis(shared.settings.hello_ms));
+            }
+            debug_assert!(worker.pid.is_none_or(|known| known == pid));
+            if closing {
+                worker.kill(Death::Killed(Why::Shutdown), None);
+            }
+        }
+    }
+    shared.changed.notify_all();
+    Ok(is_ready.recv().ok().map(|()| channel))
+}
+
+/// Waits for those that must leave first, and for the end of a back-off.
+fn await_turn(shared: &Shared, role: Role, after: &[WorkerId]) {
+    let mut state = shared.lock();
+    loop {
+        let now = Instant::now();
+        let not_before = state.back_off.get(&role).map(|back_off| back_off.until).filter(|until| *until > now);
+        let blocked = after.iter().any(|other| state.workers.contains_key(other));
+        state = match (state.closing, blocked, not_before) {
+            (true, ..) | (false, false, None) => return,
+            (false, true, _) => shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            (false, false, Some(until)) => {
+                let wait = until.saturating_duration_since(now);
+                shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+    }
+}
+
+/// There is no process and there will be none: all its runs end.
+fn give_up(shared: &Shared, id: WorkerId, role: Role, message: &str) {
+    let mut state = shared.lock();
+    let Some(worker) = state.workers.remove(&id) else { return };
+    let closing = state.closing;
+    if !closing {
+        state.bump_back_off(role, Instant::now());
+    }
+    for run in worker.runs.into_keys() {
+        state.end_unsent(run, not_started(message, closing));
+    }
+    drop(state);
+    shared.changed.notify_all();
+}
+
+/// How a run ends whose worker never got ready.
+pub(super) fn not_started(message: &str, closing: bool) -> Outcome {
+    if closing {
+        return Outcome::Stopped;
+    }
+    let failure = Failure::new(FailureKind::Crash, message)
+        .advise("run `spindlectl doctor`: the worker program may be missing, damaged or of another version");
+    Outcome::Failed(failure)
+}
+
+/// Opens what the run reads, and sends it off.
+fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
+    // A run stopped in the meantime has been told already.
+    let Some(order) = order_of(shared, id, run) else { return };
+    let files = match open::open_all(&order.open) {
+        Ok(files) => files,
+        Err(Refused::Failed(failure)) => return end(shared, id, run, failure),
+        Err(Refused::Changed(identity)) => {
+            if forget(shared, id, run) {
+                shared.tell_counted(Note::Changed { run, identity });
+            }
+            return;
+        }
+    };
+    if !place(shared, id, run, Place::Queued, Place::Sending) {
+        return;
+    }
+    match channel.send(&Order::Assign(Box::new(order.assignment.clone())), &files) {
+        Ok(()) => drop(place(shared, id, run, Place::Sending, Place::Sent)),
+        // Its end is seen by the receiver, which starts the run elsewhere.
+        Err(SendError::Gone) => {}
+        Err(e) => {
+            let message = format!("failed to hand {} over: {e}", order.assignment.stage.name());
+            end(shared, id, run, Failure::new(FailureKind::Internal, message));
+        }
+    }
+}
+
+fn order_of(shared: &Shared, id: WorkerId, run: RunId) -> Option<Arc<StartOrder>> {
+    Some(Arc::clone(&shared.lock().workers.get(&id)?.runs.get(&run)?.order))
+}
+
+/// Moves a run that is still there on; its time counts from now.
+fn place(shared: &Shared, id: WorkerId, run: RunId, from: Place, to: Place) -> bool {
+    let mut state = shared.lock();
+    let held = state.workers.get_mut(&id).and_then(|worker| worker.runs.get_mut(&run));
+    let Some(held) = held.filter(|held| held.place == from) else { return false };
+    held.place = to;
+    held.deadline = Instant::now().checked_add(Duration::from_millis(held.order.timeout_ms));
+    drop(state);
+    shared.changed.notify_all();
+    true
+}
+
+/// Ends a run that did not reach the worker, unless that has been told already.
+fn end(shared: &Shared, id: WorkerId, run: RunId, failure: Failure) {
+    if forget(shared, id, run) {
+        shared.tell_counted(Note::Ended { run, outcome: Outcome::Failed(failure), worker: None });
+    }
+}
+
+/// Takes a run out of the books; where it was there, exactly one note has to be told with `tell_counted`.
+fn forget(shared: &Shared, id: WorkerId, run: RunId) -> bool {
+    let mut state = shared.lock();
+    let held = state.workers.get_mut(&id).and_then(|worker| worker.forget_run(run, Instant::now()));
+    state.telling += usize::from(held.is_some());
+    drop(state);
+    shared.changed.notify_all();
+    held.is_some()
+}

@@ -1,0 +1,90 @@
+//! Opens the files of a run: regular ones only, and the user's only as submitted. May wait for a slow disk; never reads content.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::job::{FileIdentity, PathBytes};
+
+use super::order::ToOpen;
+
+/// Why a run doesn't start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    Failed(Failure),
+    /// It is another file, or another state of it, than was submitted.
+    Changed(FileIdentity),
+}
+
+pub fn open_all(files: &[ToOpen]) -> Result<Vec<OwnedFd>, Refused> {
+    files.iter().map(open_one).collect()
+}
+
+fn open_one(file: &ToOpen) -> Result<OwnedFd, Refused> {
+    match file {
+        ToOpen::Input { path, identity } => {
+            let (opened, found) = open_regular(path).map_err(|e| Refused::Failed(input_failure(path, &e)))?;
+            if found == *identity { Ok(opened) } else { Err(Refused::Changed(found)) }
+        }
+        ToOpen::Artifact { path } => match open_regular(path) {
+            Ok((opened, _)) => Ok(opened),
+            Err(e) => {
+                let what = match &e {
+                    OpenError::NotRegular => "it is not a regular file".to_owned(),
+                    OpenError::System(e) => e.to_string(),
+                };
+                let message = format!("failed to open the stored result {path}: {what}");
+                Err(Refused::Failed(Failure::new(FailureKind::Internal, message)))
+            }
+        },
+    }
+}
+
+enum OpenError {
+    NotRegular,
+    System(io::Error),
+}
+
+/// Looks before it opens: opening a FIFO or a device does something to whoever is at its other end.
+fn open_regular(path: &PathBytes) -> Result<(OwnedFd, FileIdentity), OpenError> {
+    let system = |e: rustix::io::Errno| OpenError::System(e.into());
+    let place = rustix::fs::open(path.as_path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(system)?;
+    let place = File::from(place);
+    if !place.metadata().map_err(OpenError::System)?.is_file() {
+        return Err(OpenError::NotRegular);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let same = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let opened = File::from(rustix::fs::open(same, flags, Mode::empty()).map_err(system)?);
+    let meta = opened.metadata().map_err(OpenError::System)?;
+    if !meta.is_file() {
+        return Err(OpenError::NotRegular);
+    }
+    Ok((OwnedFd::from(opened), FileIdentity::of(&meta)))
+}
+
+fn input_failure(path: &PathBytes, error: &OpenError) -> Failure {
+    let error = match error {
+        OpenError::NotRegular => return Failure::new(FailureKind::Input, format!("{path} is not a regular file")),
+        OpenError::System(error) => error,
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Failure::new(FailureKind::Input, format!("{path} is missing"))
+                .advise("put the file back and retry the job, or submit it from where it is now")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Failure::new(FailureKind::Permission, format!("{path} may not be read: {error}"))
+        }
+        _ if is_shortage(error) => Failure::new(FailureKind::Internal, format!("failed to open {path}: {error}")),
+        _ => Failure::new(FailureKind::Input, format!("failed to open {path}: {error}")),
+    }
+}
+
+/// Our own want of descriptors or memory is not the input's fault.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error).is_some_and(|e| matches!(e, Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}

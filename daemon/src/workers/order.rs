@@ -1,0 +1,29 @@
+//! What the conductor asks for: one run, the files it reads, and the process it needs.
+
+use spindle_shared::job::{FileIdentity, PathBytes};
+use spindle_shared::lane::Role;
+use spindle_shared::worker::Assignment;
+
+/// Start one run.
+#[derive(Debug, Clone)]
+pub struct StartOrder {
+    pub assignment: Assignment,
+    /// Opened in this order and handed over with the assignment, one for each of its inputs.
+    pub open: Vec<ToOpen>,
+    pub role: Role,
+    /// Which model a `speech` worker must hold; other roles have none.
+    pub model: Option<PathBytes>,
+    /// In a process that has no other run while this one lasts.
+    pub alone: bool,
+    /// Counted from the moment the run reaches its worker.
+    pub timeout_ms: u64,
+}
+
+/// A file to open for a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToOpen {
+    /// The user's file, which must still be the one that was submitted.
+    Input { path: PathBytes, identity: FileIdentity },
+    /// Spindle's own.
+    Artifact { path: PathBytes },
+}

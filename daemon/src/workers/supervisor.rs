@@ -1,0 +1,321 @@
+//! The supervisor's face: orders in, notes out. Returns at once; what waits, waits in threads of its own.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{RunId, WorkerId};
+use spindle_shared::lane::Role;
+use spindle_shared::worker::Outcome;
+
+use super::feeder;
+use super::note::{Death, Note, Why, WorkerView};
+use super::order::StartOrder;
+use super::receiver::resident_bytes;
+use super::spawner::{self, SpawnRequest};
+use super::state::{Feed, Phase, Place, Run, STOP_GRACE, State, Worker};
+
+/// What the configuration decides.
+pub struct Settings {
+    /// Opened once, when the supervisor is made; see [`super::worker_program`].
+    pub worker_binary: PathBuf,
+    /// Held shared by every worker; see [`super::await_predecessors`].
+    pub lock_file: PathBuf,
+    /// Runs at once in one process of a role; at least 1.
+    pub capacity: Box<dyn Fn(Role) -> usize + Send + Sync>,
+    pub idle_ms: u64,
+    pub runs_before_recycle: u32,
+    /// Growth of a process's resident memory, since the end of its first run, after which another takes its place.
+    pub memory_growth_bytes: u64,
+    /// A new process says hello within this time.
+    pub hello_ms: u64,
+}
+
+impl Settings {
+    pub fn new(worker_binary: PathBuf, lock_file: PathBuf) -> Self {
+        Settings {
+            worker_binary,
+            lock_file,
+            capacity: Box::new(|_| 1),
+            idle_ms: 120_000,
+            runs_before_recycle: 50,
+            memory_growth_bytes: 1 << 30,
+            hello_ms: 10_000,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    #[error("failed to open the worker program {}: {error}", .path.display())]
+    Program { path: PathBuf, error: io::Error },
+    #[error("failed to start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Dropping it kills all workers and waits for their end.
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// `notify` is called from several threads, never from one that calls the supervisor's methods.
+    pub fn new(settings: Settings, notify: impl Fn(Note) + Send + Sync + 'static) -> Result<Self, SupervisorError> {
+        let program = spawner::open_program(&settings.worker_binary)
+            .map_err(|error| SupervisorError::Program { path: settings.worker_binary.clone(), error })?;
+        let (spawner, spawning) =
+            spawner::start(program, settings.lock_file.clone()).map_err(SupervisorError::Thread)?;
+        let shared = Arc::new(Shared {
+            settings,
+            notify: Box::new(notify),
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+            spawner: Mutex::new(Some(spawner)),
+        });
+        let mut supervisor = Supervisor { shared, threads: vec![spawning] };
+        supervisor.spawn_own("worker-clock", Shared::keep_time)?;
+        supervisor.spawn_own("worker-notes", Shared::tell_untold)?;
+        Ok(supervisor)
+    }
+
+    /// Gives the run to a worker that can take it, or to a new one.
+    pub fn start(&self, order: StartOrder) {
+        self.shared.start(Arc::new(order), 0);
+    }
+
+    /// Makes a run stop: by message, and after a second by force. Its last note comes when it has; an unknown run has had its.
+    pub fn stop(&self, run: RunId) {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        if let Some(worker) = state.worker_of(run) {
+            state.stop_run(worker, run, Why::Cancel, now, now + STOP_GRACE);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Makes idle workers leave now, models and all; for times when memory is short.
+    pub fn release_idle(&self) {
+        let mut state = self.shared.lock();
+        let until = Instant::now() + super::state::LEAVE_GRACE;
+        for worker in state.workers.values_mut().filter(|w| w.phase == Phase::Up && w.runs.is_empty()) {
+            worker.leave(until, Why::Recycle);
+        }
+        self.shared.changed.notify_all();
+    }
+
+    pub fn workers(&self) -> Vec<WorkerView> {
+        let mut views: Vec<WorkerView> =
+            self.shared.lock().workers.iter().map(|(id, worker)| view(*id, worker)).collect();
+        for view in &mut views {
+            view.resident_bytes = view.pid.and_then(resident_bytes);
+        }
+        views
+    }
+
+    /// Stops all runs, gives them `grace_ms`, kills what is left, and returns when the last process is reaped and the last
+    /// note told. The one method that waits; not to be called from within `notify`.
+    pub fn shutdown(&self, grace_ms: u64) {
+        let now = Instant::now();
+        let until = now + Duration::from_millis(grace_ms.min(GRACE_MS_MAX));
+        let mut state = self.shared.lock();
+        state.closing = true;
+        let ids: Vec<WorkerId> = state.workers.keys().copied().collect();
+        for id in ids {
+            let runs: Vec<RunId> = state.workers.get(&id).map_or_else(Vec::new, |w| w.runs.keys().copied().collect());
+            for run in runs {
+                state.stop_run(id, run, Why::Shutdown, now, until);
+            }
+            match state.workers.get_mut(&id) {
+                Some(worker) if worker.phase == Phase::Up => worker.leave(until, Why::Shutdown),
+                Some(Worker { phase: Phase::Leaving { until: at, .. }, .. }) => *at = until.min(*at),
+                // Without a process yet: its feeder sees that the house closes.
+                Some(worker) if worker.pid.is_some() => worker.kill(Death::Killed(Why::Shutdown), None),
+                _ => {}
+            }
+        }
+        self.shared.changed.notify_all();
+        let goes_on = |state: &mut State| !(state.workers.is_empty() && state.untold.is_empty() && state.telling == 0);
+        drop(self.shared.changed.wait_while(state, goes_on).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn spawn_own(&mut self, name: &str, body: fn(&Shared)) -> Result<(), SupervisorError> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
+        self.threads.push(thread.map_err(SupervisorError::Thread)?);
+        Ok(())
+    }
+}
+
+/// An hour: longer than any stop of a service lasts, and short enough to add to any instant.
+const GRACE_MS_MAX: u64 = 3_600_000;
+/// A run that missed this many workers, all gone before it reached them, is given up.
+const MISSED_MAX: u32 = 3;
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.shutdown(0);
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        // The spawner's thread ends here at the earliest: all processes that it started are gone.
+        self.shared.spawner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has printed why.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn view(id: WorkerId, worker: &Worker) -> WorkerView {
+    WorkerView {
+        worker: id,
+        role: worker.role,
+        pid: worker.pid.map(pid_number),
+        model: worker.model.clone(),
+        state: worker.state_name(),
+        runs: worker.runs.keys().copied().collect(),
+        runs_done: worker.runs_done,
+        resident_bytes: None,
+    }
+}
+
+pub(super) fn pid_number(pid: rustix::process::Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+/// What the supervisor's threads have in common.
+pub(super) struct Shared {
+    pub settings: Settings,
+    pub notify: Box<dyn Fn(Note) + Send + Sync>,
+    state: Mutex<State>,
+    /// Something happened that another thread may wait for.
+    pub changed: Condvar,
+    spawner: Mutex<Option<mpsc::Sender<SpawnRequest>>>,
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `missed` counts the workers that have gone before this run reached them.
+    pub fn start(self: &Arc<Self>, order: Arc<StartOrder>, missed: u32) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let run = order.assignment.run;
+        if state.closing {
+            state.end_unsent(run, Outcome::Stopped);
+        } else if missed >= MISSED_MAX {
+            let message = format!("{missed} {} workers in a row ended before the run reached them", order.role.name());
+            state.end_unsent(run, Outcome::Failed(Failure::new(FailureKind::Internal, message)));
+        } else if state.worker_of(run).is_none() {
+            let capacity = (self.settings.capacity)(order.role);
+            let taker = match state.taker(&order, capacity) {
+                Some(worker) => Ok(worker),
+                None => self.add_worker(&mut state, &order, now),
+            };
+            match taker {
+                Ok(worker) => give(&mut state, worker, order, missed, now),
+                Err(e) => {
+                    let message = format!("failed to start a thread for a worker: {e}");
+                    state.end_unsent(run, Outcome::Failed(Failure::new(FailureKind::Internal, message)));
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// A place for a process, whose feeder starts it as soon as that may be.
+    fn add_worker(self: &Arc<Self>, state: &mut State, order: &StartOrder, now: Instant) -> io::Result<WorkerId> {
+        let after = state.make_room(order, now);
+        let id = WorkerId(state.last_worker + 1);
+        let (feed, inbox) = mpsc::channel::<Feed>();
+        let shared = Arc::clone(self);
+        thread::Builder::new().name(format!("{id}-feeder")).spawn(move || feeder::feed(&shared, id, inbox))?;
+        state.last_worker = id.0;
+        let worker = Worker {
+            role: order.role,
+            model: order.model.clone(),
+            phase: Phase::Starting { until: None },
+            pid: None,
+            feed,
+            runs: std::collections::BTreeMap::new(),
+            alone: false,
+            retiring: false,
+            runs_done: 0,
+            idle_since: now,
+            memory_first: None,
+            killed: None,
+            after,
+        };
+        state.workers.insert(id, worker);
+        Ok(id)
+    }
+
+    /// Asks the spawner's thread for a process and waits for it.
+    pub fn spawn(&self, role: Role) -> io::Result<spawner::Process> {
+        let gone = || io::Error::other("the daemon stops");
+        let (reply, answer) = mpsc::channel();
+        let spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)?;
+        spawner.send(SpawnRequest { role, reply }).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+
+    /// Tells what was counted in [`State::telling`] when it left the books.
+    pub fn tell_counted(&self, note: Note) {
+        (self.notify)(note);
+        self.told();
+    }
+
+    pub fn told(&self) {
+        self.lock().telling -= 1;
+        self.changed.notify_all();
+    }
+
+    fn keep_time(&self) {
+        let idle = Duration::from_millis(self.settings.idle_ms);
+        let mut state = self.lock();
+        while !state.closed {
+            let now = Instant::now();
+            let next = state.keep_time(now, idle);
+            if !state.untold.is_empty() {
+                self.changed.notify_all();
+            }
+            state = match next {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let wait = at.saturating_duration_since(now);
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn tell_untold(&self) {
+        let mut state = self.lock();
+        while !state.closed {
+            if let Some(note) = state.untold.pop_front() {
+                state.telling += 1;
+                drop(state);
+                self.tell_counted(note);
+                state = self.lock();
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+fn give(state: &mut State, worker: WorkerId, order: Arc<StartOrder>, missed: u32, now: Instant) {
+    let Some(holder) = state.workers.get_mut(&worker) else { return };
+    let run = order.assignment.run;
+    holder.alone = order.alone;
+    let deadline = now.checked_add(Duration::from_millis(order.timeout_ms));
+    holder.runs.insert(run, Run { order, place: Place::Queued, deadline, stop: None, missed });
+    // A feeder that is gone has a process that is gone: its end starts the run elsewhere.
+    let _ = holder.feed.send(Feed::Start(run));
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Every check there is, from a fresh checkout: form, lints, documentation, licences, walls, tests. The tests' closing lines come
+# last. Tests on real recordings need SPINDLE_TEST_ASSETS, a folder of them, and say so where they are skipped.
+# shellcheck disable=SC2317  # the checks are called through `check`
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=packaging/install.sh
+. "$root/packaging/install.sh"
+cd "$root"
+
+failed=()
+
+# check NAME COMMAND…: all checks are made, whatever one says.
+check() {
+    local name=$1
+    shift
+    say "$name"
+    "$@" || {
+        failed+=("$name")
+        printf 'failed: %s\n' "$name" >&2
+    }
+}
+
+# wall PACKAGE NAME…: the package's program is built without these.
+wall() {
+    local package=$1 tree name found=0
+    shift
+    tree=$(cargo tree --locked -p "$package" -e normal --prefix none --format '{p}') || return 1
+    for name in "$@"; do
+        if grep -q "^$name v" <<<"$tree"; then
+            printf '%s must not depend on %s:\n' "$package" "$name" >&2
+            cargo tree --locked -p "$package" -e normal -i "$name" >&2 || true
+            found=1
+        fi
+    done
+    return "$found"
+}
+
+licences() {
+    # The whole tree's sources are read, those for other systems too.
+    if ! cargo fetch --locked --quiet 2>/dev/null; then
+        say "skipped: licences and bans, because the sources can't be fetched"
+        return 0
+    fi
+    cargo deny --locked check --hide-inclusion-graph bans licenses sources
+}
+
+advisories() {
+    local log code=0
+    log=$(mktemp)
+    timeout 120 cargo deny --locked check advisories >"$log" 2>&1 || code=$?
+    if [ "$code" != 0 ] && { [ "$code" = 124 ] || grep -q 'failed to fetch advisory database' "$log"; }; then
+        say "skipped: advisories, because their database can't be fetched"
+        code=0
+    else
+        cat "$log" >&2
+    fi
+    rm -f "$log"
+    return "$code"
+}
+
+scripts() {
+    shellcheck -x packaging/*.sh .ci/run
+}
+
+install_packages "${BUILD_PACKAGES[@]}" ffmpeg espeak-ng jq tmux shellcheck
+install_rust
+install_cargo_tool cargo-nextest
+install_cargo_tool cargo-deny
+
+[ -n "${SPINDLE_TEST_ASSETS:-}" ] || say "SPINDLE_TEST_ASSETS is not set: tests on real recordings skip themselves"
+# Threads that wait don't spin: many tests share few cores.
+export OMP_WAIT_POLICY=passive
+
+check "form" cargo fmt --all --check
+check "scripts" scripts
+check "wall: the daemon links no decoder and no model" wall spindled whisper-rs ffmpeg-next ureq
+check "wall: the core knows no runtime and no store" wall spindle-core tokio redb rustix
+check "licences, bans, sources" licences
+check "advisories" advisories
+check "lints" cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps --document-private-items
+check "build" cargo build --locked --quiet --workspace
+
+say "tests"
+code=0
+cargo nextest run --locked --workspace --no-fail-fast || code=$?
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'failed before the tests: %s\n' "$(IFS=';' && echo "${failed[*]}")" >&2
+    [ "$code" != 0 ] || code=1
+fi
+exit "$code"

@@ -1,0 +1,248 @@
+//! A stand-in for `spindle-worker` that does what its script says: small real results, or one chosen misfortune. Decodes nothing.
+//!
+//! The script is the run's output stem, so an end-to-end test writes it as the name of an input: `MODE[-ARGUMENT][-once][@STAGE]`.
+//! `segfault@transcribe.wav` goes well until its transcription; `crash-once` needs `SPINDLE_SCRIPT_MARKS`, a folder where it
+//! remembers that it has happened. A stem that is no script goes well. Modes:
+//! `ok`, `slow[-MS]` (obeys cancel), `hang` (doesn't), `segfault`, `abort`, `exit-CODE`, `silent` (exit 0 without report),
+//! `garbage`, `liar` (reports another run), `twice` (reports its end twice), `hog-MIB` (keeps that much memory), `fail-KIND`,
+//! `deaf` (closes its channel and lives on), `child` (leaves a process of its own behind).
+//!
+//! What happens before any run follows the program's own file name: `…-mute` says no hello, `…-stranger` a wrong protocol.
+
+#[path = "../../../daemon/worker/src/channel.rs"]
+mod channel;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::SendFlags;
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{ContentHash, RunId};
+use spindle_shared::job::{Detail, FileIdentity, Output, PathBytes};
+use spindle_shared::lane::Role;
+use spindle_shared::stage::Stage;
+use spindle_shared::stage::decode::AUDIO_FILE;
+use spindle_shared::stage::subtitle::SUBTITLE_STEM;
+use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
+use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Report, WORKER_PROTOCOL};
+
+use channel::Channel;
+
+type Cancels = Arc<Mutex<HashMap<RunId, Arc<AtomicBool>>>>;
+
+fn main() {
+    let role = std::env::args().nth(2).and_then(|name| Role::from_name(&name)).expect("started with --role NAME");
+    let channel = Arc::new(Channel::inherited().expect("a channel at descriptor 3"));
+    let program = std::env::current_exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    if program.ends_with("-mute") {
+        wait_for_ever();
+    }
+    let protocol = WORKER_PROTOCOL + u32::from(program.ends_with("-stranger"));
+    tell(&channel, &Report::Hello { protocol, role });
+    let cancels = Cancels::default();
+    let mut runs = Vec::new();
+    while let Ok(Some((order, files))) = channel.receive() {
+        match order {
+            Order::Assign(assignment) => {
+                let cancel = Arc::new(AtomicBool::new(false));
+                locked(&cancels).insert(assignment.run, Arc::clone(&cancel));
+                let (channel, cancels) = (Arc::clone(&channel), Arc::clone(&cancels));
+                runs.push(thread::spawn(move || {
+                    let run = assignment.run;
+                    let outcome = perform(&channel, &assignment, files, &cancel);
+                    locked(&cancels).remove(&run);
+                    tell(&channel, &Report::Ended { run, outcome });
+                }));
+            }
+            Order::Cancel(run) => {
+                if let Some(cancel) = locked(&cancels).get(&run) {
+                    cancel.store(true, Ordering::Relaxed);
+                }
+            }
+            Order::Leave => {
+                for run in runs {
+                    let _ = run.join();
+                }
+                process::exit(0);
+            }
+        }
+    }
+    if DEAF.load(Ordering::Relaxed) {
+        wait_for_ever();
+    }
+    process::exit(1);
+}
+
+/// The channel was closed by a script, not by the daemon.
+static DEAF: AtomicBool = AtomicBool::new(false);
+
+fn locked(cancels: &Cancels) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<AtomicBool>>> {
+    cancels.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell(channel: &Channel, report: &Report) {
+    if let Err(e) = channel.send(report) {
+        eprintln!("failed to report: {e}");
+    }
+}
+
+fn wait_for_ever() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+/// One run by its script.
+fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, cancel: &AtomicBool) -> Outcome {
+    let stem = String::from_utf8_lossy(&assignment.output.stem.0).into_owned();
+    let (script, at) = stem.split_once('@').unwrap_or((&stem, ""));
+    let mut words = script.split('-');
+    let mode = words.next().unwrap_or_default();
+    let words: Vec<&str> = words.collect();
+    let number = |otherwise: u64| words.iter().find_map(|word| word.parse().ok()).unwrap_or(otherwise);
+    let elsewhere = !at.is_empty() && at != assignment.stage.name();
+    if elsewhere || (words.contains(&"once") && happened_already(&stem, assignment)) {
+        return work(assignment, files);
+    }
+    match mode {
+        "slow" => {
+            let until = Instant::now() + Duration::from_millis(number(60_000));
+            let whole = until - Instant::now();
+            while Instant::now() < until {
+                if cancel.load(Ordering::Relaxed) {
+                    return Outcome::Stopped;
+                }
+                let done = 1.0 - (until - Instant::now()).as_secs_f32() / whole.as_secs_f32();
+                tell(channel, &Report::Progress { run: assignment.run, done });
+                // A run that takes time is what this mode is for.
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        "hang" => {
+            tell(channel, &Report::Progress { run: assignment.run, done: 0.5 });
+            wait_for_ever();
+        }
+        "segfault" => {
+            eprintln!("about to touch what isn't there");
+            // SAFETY: none: this is the crash that the test wants.
+            unsafe { (16 as *mut u8).write_volatile(1) };
+        }
+        "abort" => process::abort(),
+        "exit" => process::exit(i32::try_from(number(1)).unwrap_or(1)),
+        "silent" => process::exit(0),
+        "garbage" => {
+            let _ = channel.send_bytes(&[0xff; 40], SendFlags::NOSIGNAL);
+            wait_for_ever();
+        }
+        "liar" => {
+            let run = RunId { boot: u64::MAX, counter: 1 };
+            tell(channel, &Report::Ended { run, outcome: Outcome::Stopped });
+            wait_for_ever();
+        }
+        "twice" => {
+            tell(channel, &Report::Ended { run: assignment.run, outcome: work(assignment, files) });
+            return Outcome::Stopped;
+        }
+        "hog" => std::mem::forget(vec![1_u8; usize::try_from(number(64)).unwrap_or(64) << 20]),
+        "fail" => {
+            let named = |kind: &&FailureKind| words.contains(&kind.name());
+            let kind = FailureKind::ALL.iter().find(named).copied().unwrap_or(FailureKind::Internal);
+            return Outcome::Failed(Failure::new(kind, "failed as the script says"));
+        }
+        "deaf" => {
+            DEAF.store(true, Ordering::Relaxed);
+            // SAFETY: the channel lives as long as the process.
+            let channel = unsafe { BorrowedFd::borrow_raw(3) };
+            let _ = rustix::net::shutdown(channel, rustix::net::Shutdown::Both);
+            wait_for_ever();
+        }
+        "child" => {
+            let mut child = process::Command::new("sleep").arg("600").spawn().expect("sleep is there");
+            tell(channel, &Report::Progress { run: assignment.run, done: 0.5 });
+            let _ = child.wait();
+        }
+        _ => {}
+    }
+    work(assignment, files)
+}
+
+/// Notes that this script has played at this stage, and tells whether it had before.
+fn happened_already(stem: &str, assignment: &Assignment) -> bool {
+    let Some(marks) = std::env::var_os("SPINDLE_SCRIPT_MARKS") else { return false };
+    let mark = Path::new(&marks).join(format!("{stem}.{}", assignment.stage.name()));
+    File::create_new(mark).is_err()
+}
+
+/// What the real worker would hand over, in small.
+fn work(assignment: &Assignment, files: Vec<OwnedFd>) -> Outcome {
+    match result(assignment, files) {
+        Ok(done) => Outcome::Done(Box::new(done)),
+        Err(e) => Outcome::Failed(Failure::new(FailureKind::Internal, format!("the scripted worker failed: {e}"))),
+    }
+}
+
+fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
+    let mut inputs = Vec::new();
+    for file in files {
+        let mut file = File::from(file);
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        inputs.push((bytes, FileIdentity::of(&file.metadata()?)));
+    }
+    let first = inputs.first().map(|(bytes, _)| bytes.as_slice()).unwrap_or_default();
+    let mut done = Done { work: 1.0, ..Done::default() };
+    match &assignment.stage {
+        Stage::Identify(_) => {
+            done.content = Some(ContentHash::of(first));
+            done.identity = inputs.first().map(|(_, identity)| *identity);
+        }
+        Stage::Decode(_) => {
+            done.detail = Detail { media_seconds: Some(first.len() as f64 / 32_000.0), ..Detail::default() };
+            done.files.push(artifact(assignment, AUDIO_FILE, first)?);
+        }
+        Stage::Transcribe(_) => {
+            done.detail = Detail { language: Some("en".to_owned()), words: Some(2), ..Detail::default() };
+            done.files.push(artifact(assignment, TRANSCRIPT_FILE, b"{\"scripted\":true}\n")?);
+        }
+        Stage::Subtitle(stage) => {
+            done.detail = Detail { cues: Some(1), ..Detail::default() };
+            for format in &stage.formats {
+                let name = format!("{SUBTITLE_STEM}.{}", format.name());
+                done.files.push(artifact(assignment, &name, b"1\n00:00:00,000 --> 00:00:01,000\nscripted run\n")?);
+            }
+        }
+        Stage::Publish(_) => {
+            for (input, (bytes, _)) in assignment.inputs.iter().zip(&inputs) {
+                done.outputs.push(publish(assignment, &input.name, bytes)?);
+            }
+        }
+        Stage::Pull(_) => {}
+    }
+    Ok(done)
+}
+
+fn artifact(assignment: &Assignment, name: &str, bytes: &[u8]) -> io::Result<ArtifactFile> {
+    fs::write(assignment.scratch.as_path().join(name), bytes)?;
+    Ok(ArtifactFile { name: name.to_owned(), bytes: bytes.len() as u64, content: ContentHash::of(bytes) })
+}
+
+fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Result<(Output, ContentHash)> {
+    let kind = name.as_path().extension().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = String::from_utf8_lossy(&assignment.output.stem.0).into_owned();
+    let path = assignment.output.directory.as_path().join(format!("{stem}.{kind}"));
+    let part = path.with_file_name(format!(".{stem}.{kind}.spindle-{}.part", assignment.part_tag));
+    let mut file = File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, &path)?;
+    Ok((Output { path: path.into(), kind, bytes: bytes.len() as u64 }, ContentHash::of(bytes)))
+}
