@@ -1,21 +1,55 @@
 //! The verbs, one file each: its options, its help and what it does, side by side.
 
+mod act;
+mod cancel;
+mod completions;
+mod drain;
+mod explain;
+mod failures;
 mod health;
 mod jobs;
+mod lanes;
 mod list;
+mod man;
+mod models;
+mod pause;
+mod prioritize;
+mod recipes;
+mod remove;
 mod result;
+mod resume;
+mod retry;
+mod shutdown;
 mod status;
 mod submit;
-pub mod wait;
-pub mod watch;
+mod wait;
+mod watch;
+mod workers;
 
 use clap::Subcommand;
 
 use crate::Context;
 use crate::fault::Fault;
 
-#[derive(Debug, Subcommand)]
-pub enum Verb {
+macro_rules! verbs {
+    ($($name:ident($args:ty)),* $(,)?) => {
+        #[derive(Debug, Subcommand)]
+        pub enum Verb {
+            $($name($args),)*
+        }
+
+        impl Verb {
+            /// Does it; the exit code of what came of it.
+            pub fn run(self, context: &Context) -> Result<u8, Fault> {
+                match self {
+                    $(Verb::$name(verb) => verb.run(context),)*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
     Submit(submit::Submit),
     List(list::List),
     Status(status::Status),
@@ -23,21 +57,21 @@ pub enum Verb {
     Watch(watch::Watch),
     Wait(wait::Wait),
     Result(result::ResultOf),
+    Cancel(cancel::Cancel),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Retry(retry::Retry),
+    Prioritize(prioritize::Prioritize),
+    Remove(remove::Remove),
+    Explain(explain::Explain),
+    Failures(failures::Failures),
+    Models(models::Models),
+    Recipes(recipes::Recipes),
     Health(health::Health),
-}
-
-impl Verb {
-    /// Does it; the exit code of what came of it.
-    pub fn run(self, context: &Context) -> Result<u8, Fault> {
-        match self {
-            Verb::Submit(verb) => verb.run(context),
-            Verb::List(verb) => verb.run(context),
-            Verb::Status(verb) => verb.run(context),
-            Verb::Jobs(verb) => verb.run(context),
-            Verb::Watch(verb) => verb.run(context),
-            Verb::Wait(verb) => verb.run(context),
-            Verb::Result(verb) => verb.run(context),
-            Verb::Health(verb) => verb.run(context),
-        }
-    }
+    Workers(workers::Workers),
+    Lanes(lanes::Lanes),
+    Drain(drain::Drain),
+    Shutdown(shutdown::Shutdown),
+    Completions(completions::Completions),
+    Man(man::Man),
 }

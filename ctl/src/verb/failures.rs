@@ -1,0 +1,166 @@
+//! `failures`: failed jobs grouped by cause, the most frequent first.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use spindle_shared::exit;
+use spindle_shared::failure::FailureKind;
+use spindle_shared::job::JobView;
+use spindle_shared::wire::request::Request;
+
+use crate::Context;
+use crate::daemon::jobs_of;
+use crate::fault::Fault;
+use crate::output::human;
+
+/// Groups failed jobs by cause, the most frequent first
+#[derive(Debug, clap::Args)]
+pub struct Failures {
+    /// Look at so many failed jobs, from the newest batch on
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// Failures of one kind whose messages differ only in names and numbers.
+#[derive(Debug, PartialEq, Serialize)]
+struct Group {
+    kind: &'static str,
+    count: usize,
+    /// The newest one's message.
+    message: String,
+    advice: String,
+    example: String,
+    example_input: Option<String>,
+    jobs: Vec<String>,
+}
+
+/// Ids named for a group.
+const NAMED_MAX: usize = 20;
+
+impl Failures {
+    pub fn run(self, context: &Context) -> Result<u8, Fault> {
+        let groups = grouped(&jobs_of(context.daemon.ask(&Request::Failures { limit: self.limit })?));
+        if groups.is_empty() && !context.console.json {
+            context.console.talk("no failed jobs");
+            return Ok(exit::DONE);
+        }
+        context.console.either(|| &groups, || groups.iter().map(text).collect())?;
+        Ok(exit::DONE)
+    }
+}
+
+fn grouped(jobs: &[JobView]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known: HashMap<(FailureKind, String), usize> = HashMap::new();
+    for job in jobs {
+        let Some(failure) = &job.failure else { continue };
+        let input = job.input.as_ref().map(ToString::to_string);
+        let at = *known.entry((failure.kind, shape(&failure.message, input.as_deref()))).or_insert_with(|| {
+            groups.push(Group {
+                kind: failure.kind.name(),
+                count: 0,
+                message: failure.message.clone(),
+                advice: failure.advice.clone(),
+                example: job.id.to_string(),
+                example_input: input.clone(),
+                jobs: Vec::new(),
+            });
+            groups.len() - 1
+        });
+        groups[at].count += 1;
+        if groups[at].jobs.len() < NAMED_MAX {
+            groups[at].jobs.push(job.id.to_string());
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups
+}
+
+/// A message without what differs from job to job: the input's name, quoted names, numbers.
+fn shape(message: &str, input: Option<&str>) -> String {
+    let mut text = message.to_owned();
+    if let Some(input) = input {
+        text = text.replace(input, "…");
+        if let Some(name) = input.rsplit('/').next().filter(|name| !name.is_empty()) {
+            text = text.replace(name, "…");
+        }
+    }
+    let mut shape = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '`' || c == '"' {
+            while characters.next().is_some_and(|quoted| quoted != c) {}
+            shape.push('…');
+        } else if c.is_ascii_digit() {
+            while characters.next_if(|next| next.is_ascii_digit() || *next == '.').is_some() {}
+            shape.push('#');
+        } else {
+            shape.push(c);
+        }
+    }
+    shape
+}
+
+fn text(group: &Group) -> String {
+    let others = if group.count > group.jobs.len() { " …" } else { "" };
+    let input = group.example_input.as_ref().map(|input| format!(" ({input})")).unwrap_or_default();
+    format!(
+        "{} × {}: {}\n  what to do: {}\n  for example {}{input}; jobs {}{others}\n",
+        group.count,
+        group.kind,
+        human::escaped(&group.message),
+        human::escaped(&group.advice),
+        group.example,
+        group.jobs.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_shared::failure::Failure;
+    use spindle_shared::id::{BatchId, JobId};
+    use spindle_shared::job::{Detail, FileIdentity, Input, JobState};
+    use spindle_shared::time::WallMs;
+
+    use super::*;
+
+    fn failed(index: u32, path: &str, kind: FailureKind, message: &str) -> JobView {
+        let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
+        JobView {
+            id: JobId { batch: BatchId(1), index },
+            input: Some(Input::File { path: std::path::Path::new(path).into(), identity }),
+            state: JobState::Failed,
+            stage: "decode".to_owned(),
+            progress: 0.0,
+            attempts: 1,
+            worker: None,
+            created_at: WallMs(0),
+            started_at: None,
+            finished_at: None,
+            timings: vec![],
+            failure: Some(Failure::new(kind, message)),
+            skipped_reason: None,
+            outputs: vec![],
+            detail: Detail::default(),
+        }
+    }
+
+    #[test]
+    fn messages_that_differ_in_names_and_numbers_are_one_cause() {
+        let groups = grouped(&[
+            failed(1, "/v/a.mp4", FailureKind::Input, "a.mp4 is empty"),
+            failed(2, "/v/b.mp4", FailureKind::Input, "/v/b.mp4 ends after 3.5 s of 10"),
+            failed(3, "/v/c.mp4", FailureKind::Input, "/v/c.mp4 ends after 12 s of 40"),
+            failed(4, "/v/d.mp4", FailureKind::Timeout, "/v/d.mp4 ends after 12 s of 40"),
+        ]);
+        let told: Vec<_> = groups.iter().map(|group| (group.count, group.kind, group.example.as_str())).collect();
+        assert_eq!(told, [(2, "input", "1/2"), (1, "input", "1/1"), (1, "timeout", "1/4")]);
+        assert_eq!(groups[0].jobs, ["1/2", "1/3"]);
+    }
+
+    #[test]
+    fn unclosed_quotes_and_odd_names_do_no_harm() {
+        assert_eq!(shape("no `track", None), "no …");
+        assert_eq!(shape("字 7 字", Some("/")), "字 # 字");
+    }
+}
