@@ -53,8 +53,8 @@ fn every_misfortune_of_a_worker_is_survived() {
     for name in &names {
         daemon.script(name.trim_end_matches(".wav"));
     }
-    // One at a time: each death is charged to its own run.
-    let id = daemon.submit(["-j", "1"].into_iter().chain(names.iter().map(String::as_str)));
+    // Deaths that several share, and then each its own.
+    let id = daemon.submit(["-j", "4"].into_iter().chain(names.iter().map(String::as_str)));
     daemon.say("wait 1").expect(0);
     for job in daemon.jobs(id) {
         assert_eq!((job.state, job.attempts), (JobState::Completed, 1), "{job:#?}");

@@ -42,13 +42,13 @@ fn a_batch_survives_several_deaths_of_the_daemon() {
 #[test]
 fn a_transcription_goes_on_where_the_dead_daemon_left_it() {
     let undisturbed = Daemon::real().start();
-    undisturbed.sound("long.wav", 100.0);
+    undisturbed.sound("long.wav", 65.0);
     undisturbed.say("submit subtitles --wait --format srt long.wav").expect(0);
     let expected = std::fs::read_to_string(undisturbed.media().join("long.en.srt")).unwrap();
 
     let mut daemon = Daemon::real().start();
     // Some windows of up to thirty seconds.
-    daemon.sound("long.wav", 100.0);
+    daemon.sound("long.wav", 65.0);
     let id = daemon.submit(["--format", "srt", "long.wav"]);
     eventually("a window's text is in the checkpoint", || {
         let pieces = daemon.files("state/checkpoints");

@@ -39,6 +39,6 @@ fn a_small_batch_does_not_wait_for_a_large_one() {
     assert!(since <= 8, "{since} jobs of the large batch started before the small one's first");
     watcher.until("the small one ends", |seen| seen.batches[&small].state.is_terminal().then_some(()));
     let large_done = watcher.snapshot.batches[&large].counts.completed;
-    assert!(large_done < 250, "{large_done}");
-    assert_eq!(daemon.ended_batch(large).counts.completed, 303);
+    assert!(large_done < 150, "{large_done}");
+    daemon.ctl(["cancel", &large.to_string()]).expect(0);
 }
