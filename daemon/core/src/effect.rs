@@ -97,12 +97,8 @@ pub enum Command {
     },
     /// Jobs at a bad end, by batch; batches that are closed come along as the store has them.
     Retry(Vec<RetryItem>),
-    /// Ended batches to forget, with their owners; open ones are refused. `artifacts`: what to drop with them, as far as no
-    /// job on its way wants it.
-    Remove {
-        batches: Vec<(BatchId, Option<Owner>)>,
-        artifacts: Vec<ContentHash>,
-    },
+    /// Ended batches to forget, with their owners; open ones are refused.
+    Remove(Vec<(BatchId, Option<Owner>)>),
     Explain(Target),
     /// Open batches and their jobs at work, to lay over what the store has.
     Overlay {

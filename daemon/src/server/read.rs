@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use spindle_core::cache;
 use spindle_core::effect::{Answer, Command, Peer, RetryItem};
 use spindle_shared::batch::BatchView;
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, Target};
-use spindle_shared::job::{Input, JobState, JobView};
+use spindle_shared::id::{BatchId, JobId, Owner, Target};
+use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
@@ -340,50 +339,26 @@ pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<V
     .await
 }
 
-/// Batches with their owners, and with `purge` the addresses of what was made for them.
-type ToRemove = (Vec<(BatchId, Option<Owner>)>, Vec<ContentHash>);
-
 pub async fn remove_items(
     house: &Arc<House>,
     what: Selection,
-    purge: bool,
-) -> Result<Result<ToRemove, Refusal>, Broken> {
+    _purge: bool,
+) -> Result<Result<Vec<(BatchId, Option<Owner>)>, Refusal>, Broken> {
     let targets = selected(house, what, |view| view.state.is_terminal()).await?;
     if let Err(refusal) = check_targets(&targets) {
         return Ok(Err(refusal));
     }
     on_store(house, move |house| {
-        let (mut batches, mut artifacts) = (Vec::new(), Vec::new());
+        let mut items = Vec::new();
         for target in targets {
             let Target::Batch(id) = target else {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, "remove works on batches, not on single jobs")));
             };
-            let view = house.reader.batch(id)?;
-            if let Some(view) = view.as_ref().filter(|_| purge) {
-                artifacts.extend(made_for(house, view)?);
-            }
-            batches.push((id, view.map(|view| view.owner)));
+            items.push((id, house.reader.batch(id)?.map(|view| view.owner)));
         }
-        artifacts.sort();
-        artifacts.dedup();
-        Ok(Ok((batches, artifacts)))
+        Ok(Ok(items))
     })
     .await
-}
-
-/// Addresses of what a batch's jobs made or found, as far as is known what their inputs contained.
-fn made_for(house: &House, batch: &BatchView) -> Result<Vec<ContentHash>, StoreError> {
-    let Some(spec) = house.reader.batch_spec(batch.id)? else { return Ok(Vec::new()) };
-    let mut addresses = Vec::new();
-    for index in 1..=batch.counts.total() {
-        let Some(job) = house.reader.job_spec(JobId { batch: batch.id, index })? else { continue };
-        let Input::File { identity, .. } = &job.input else { continue };
-        if let Some(content) = house.reader.content_of(identity)? {
-            let stages = job.stages.as_deref().unwrap_or(&spec.recipe.map);
-            addresses.extend(cache::addresses(stages, content).into_iter().flatten());
-        }
-    }
-    Ok(addresses)
 }
 
 pub async fn first_missing(house: &Arc<House>, ids: &[BatchId]) -> Result<Option<BatchId>, Broken> {

@@ -87,7 +87,7 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
             Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
         },
         Request::Remove { what, purge } => match read::remove_items(house, what, purge).await? {
-            Ok((batches, artifacts)) => Command::Remove { batches, artifacts },
+            Ok(items) => Command::Remove(items),
             Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
         },
         Request::House => Command::House,

@@ -684,10 +684,7 @@ impl World {
                 let items: Vec<RetryItem> = self.disk.retry_item(target.batch(), only).into_iter().collect();
                 Command::Retry(items)
             }
-            Request::Remove(id) => Command::Remove {
-                batches: vec![(id, self.disk.batches.get(&id).map(|batch| batch.new.owner))],
-                artifacts: Vec::new(),
-            },
+            Request::Remove(id) => Command::Remove(vec![(id, self.disk.batches.get(&id).map(|batch| batch.new.owner))]),
             Request::Explain(target) => Command::Explain(target),
             Request::House => Command::House,
             Request::Overlay => Command::Overlay { batches: None, jobs: true },

@@ -2,7 +2,7 @@
 
 use spindle_shared::batch::{BatchSpec, BatchView, Counts, Priority};
 use spindle_shared::event::Fact;
-use spindle_shared::id::{BatchId, ContentHash, JobId, RunId, Target};
+use spindle_shared::id::{BatchId, JobId, RunId, Target};
 use spindle_shared::job::{JobSpec, JobState};
 use spindle_shared::lane::Lane;
 use spindle_shared::limits;
@@ -32,7 +32,7 @@ impl Scheduler {
                 self.each(peer, &what, |scheduler, target| scheduler.prioritize(target, priority))
             }
             Command::Retry(items) => self.retry(peer, items),
-            Command::Remove { batches, artifacts } => self.remove(peer, &batches, artifacts),
+            Command::Remove(batches) => self.remove(peer, &batches),
             Command::Explain(target) => self.explain(target).map(|frame| (vec![frame], vec![])),
             Command::Overlay { batches, jobs } => return self.overlay(client, batches.as_deref(), jobs),
             Command::House => Ok((vec![Response::House(self.house())], vec![])),
@@ -348,7 +348,6 @@ impl Scheduler {
         &mut self,
         peer: Peer,
         batches: &[(BatchId, Option<spindle_shared::id::Owner>)],
-        artifacts: Vec<ContentHash>,
     ) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
         for (id, owner) in batches {
             let Some(owner) = owner else {
@@ -367,13 +366,6 @@ impl Scheduler {
             self.changes.push(Change::BatchRemoved(*id));
             self.publish(Fact::Removed(*id));
             acted.push(Acted { target: Target::Batch(*id), what: "removed".to_owned() });
-        }
-        for address in artifacts {
-            if !self.wanted.contains_key(&address) && !self.making.contains_key(&address) {
-                self.changes.push(Change::ArtifactDropped(address));
-                self.effects.push(Effect::DropArtifact(address));
-                self.effects.push(Effect::DropCheckpoint(address));
-            }
         }
         Ok((vec![Response::Acted(acted)], vec![]))
     }
