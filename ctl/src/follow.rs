@@ -231,7 +231,7 @@ impl Following<'_> {
             Fact::Job(job) => {
                 if let Some(known) = self.jobs.get_mut(&job.id) {
                     let input = job.input.clone().or_else(|| known.input.clone());
-                    *known = JobView { input, ..job.clone() };
+                    *known = JobView { input, ..(**job).clone() };
                 }
                 let failed = self.course.fail_fast && job.state == JobState::Failed && self.covers(job.id);
                 Ok(failed.then_some(Ending::FailedFast(job.id)))
