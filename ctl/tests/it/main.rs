@@ -1,4 +1,5 @@
 //! spindlectl as people and scripts meet it: the real program against a scripted daemon.
+#![allow(clippy::unwrap_used, reason = "the whole program is a test")]
 
 mod actions;
 mod errors;

@@ -77,10 +77,13 @@ fn receive<T: serde::de::DeserializeOwned>(stream: &mut UnixStream, decoder: &mu
     }
 }
 
+/// What was asked, with the inputs of a submission.
+type Heard = Arc<Mutex<Vec<(Request, Vec<Submission>)>>>;
+
 pub struct Daemon {
     pub folder: tempfile::TempDir,
     pub socket: PathBuf,
-    requests: Arc<Mutex<Vec<(Request, Vec<Submission>)>>>,
+    requests: Heard,
 }
 
 impl Daemon {
@@ -93,7 +96,7 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("spindled.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let requests = Arc::new(Mutex::new(Vec::new()));
+        let requests = Heard::default();
         let heard = Arc::clone(&requests);
         let script = Arc::new(script);
         std::thread::spawn(move || {
