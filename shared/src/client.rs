@@ -10,7 +10,7 @@ use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsNa
 
 use crate::batch::BatchSpec;
 use crate::event::Event;
-use crate::job::PathBytes;
+use crate::job::{JobView, PathBytes};
 use crate::limits::{FRAME_BYTES_MAX, INPUTS_PER_FRAME_MAX};
 use crate::paths::{self, Service};
 use crate::snapshot::Snapshot;
@@ -247,6 +247,7 @@ impl Answer {
             Response::Refused(refusal) => Err(ClientError::Refused(refusal)),
             Response::Snapshot(snapshot) => Ok(Heard::Snapshot(snapshot)),
             Response::Event(event) => Ok(Heard::Event(event)),
+            Response::Jobs(jobs) => Ok(Heard::Jobs(jobs)),
             other => Ok(Heard::Other(Box::new(other))),
         }
     }
@@ -269,6 +270,7 @@ impl Iterator for Answer {
             Ok(Heard::Other(response)) => Some(Ok(*response)),
             Ok(Heard::Snapshot(snapshot)) => Some(Ok(Response::Snapshot(snapshot))),
             Ok(Heard::Event(event)) => Some(Ok(Response::Event(event))),
+            Ok(Heard::Jobs(jobs)) => Some(Ok(Response::Jobs(jobs))),
             Ok(Heard::Quiet) => None,
             Err(error) => Some(Err(error)),
         }
@@ -278,8 +280,10 @@ impl Iterator for Answer {
 /// What a watcher hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// How things stand; comes first. A large one comes in parts with one `seq`.
+    /// How things stand; comes first.
     Snapshot(Box<Snapshot>),
+    /// More of the snapshot's jobs, where they don't fit into one frame.
+    Jobs(Vec<JobView>),
     Event(Box<Event>),
     /// Nothing until the deadline. The watch goes on.
     Quiet,

@@ -1,1 +1,3 @@
+//! Spindle's tests from outside: the harness they share.
 
+pub mod sim;

@@ -348,7 +348,7 @@ impl EventJson {
             Fact::Batch(batch) => ("batch", ObjectJson::Batch(Box::new(BatchJson::new(batch, event.time)))),
             Fact::Job(job) => {
                 let failed = job.state == spindle_shared::job::JobState::Failed;
-                (if failed { "failure" } else { "job" }, ObjectJson::Job(Box::new(JobJson::from(&**job))))
+                (if failed { "failure" } else { "job" }, ObjectJson::Job(Box::new(job.as_ref().into())))
             }
             Fact::Progress { job, stage, done, batch_done } => (
                 "progress",

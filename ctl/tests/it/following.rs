@@ -123,6 +123,32 @@ fn a_daemon_that_restarts_is_waited_for() {
 }
 
 #[test]
+fn a_snapshot_may_come_in_parts() {
+    let daemon = Daemon::start(|call| {
+        call.send(snapshot(7, &[running(1)], &[]));
+        call.send(Response::Jobs(vec![job(1, 2, b"/b.mp4", JobState::Running)]));
+        let progress = Fact::Progress {
+            job: job(1, 2, b"", JobState::Running).id,
+            stage: "decode".to_owned(),
+            done: 0.9,
+            batch_done: 0.9,
+        };
+        call.send(event(8, progress));
+        call.send(event(
+            9,
+            Fact::Job(Box::new(spindle_shared::job::JobView { input: None, ..job(1, 2, b"", JobState::Completed) })),
+        ));
+        call.send(event(10, Fact::Batch(Box::new(ended(1, 3, 0, 0)))));
+        call.until_gone();
+    });
+    let text = daemon.run(&["watch", "1"]).with(0).out;
+    assert!(
+        text.contains("job 1/2: /b.mp4 completed\n"),
+        "the event's name comes from the snapshot's second part: {text}"
+    );
+}
+
+#[test]
 fn a_watcher_that_lagged_asks_again() {
     let calls = AtomicU32::new(0);
     let daemon = Daemon::start(move |call| {

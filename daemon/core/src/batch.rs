@@ -11,7 +11,7 @@ use spindle_shared::time::{MonoMs, WallMs};
 use spindle_shared::worker::ArtifactFile;
 
 use crate::change::{BatchStatus, OpenJob, RecoveredBatch};
-use crate::job::State;
+use crate::job::{State, Step};
 use crate::queue::Standing;
 
 /// A job as a batch of a million holds it: sixteen bytes unless there is more to say.
@@ -19,7 +19,8 @@ use crate::queue::Standing;
 pub enum Cell {
     Fresh,
     Active(Box<Job>),
-    Ended,
+    /// How, where that is known: of what ended before this daemon began, the store knows.
+    Ended(Option<JobState>),
 }
 
 /// Where an active job waits, or that it works.
@@ -47,8 +48,9 @@ pub struct Job {
     pub state: State,
     pub place: Place,
     pub open: OpenJob,
-    /// Index of the stage it is at.
+    /// Index of the stage it is at; not known after a restart, and when the input has changed, until the job is looked at.
     pub stage: usize,
+    pub stage_known: bool,
     pub facts: Option<Facts>,
     /// Of the input as it is now, where it changed since submission.
     pub identity: Option<FileIdentity>,
@@ -76,6 +78,7 @@ impl Job {
             place: Place::Waiting,
             open,
             stage: 0,
+            stage_known: false,
             facts: None,
             identity: None,
             outputs: Vec::new(),
@@ -99,6 +102,11 @@ impl Job {
             }
             (State::Pending, _) => JobState::Pending,
         }
+    }
+
+    /// Its progress in billionths: a sum of them is exact.
+    fn parts(&self) -> u64 {
+        (f64::from(self.open.progress) * 1e9) as u64
     }
 
     /// Whether it counts among the batch's parallel jobs.
@@ -129,14 +137,19 @@ pub struct Batch {
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
-    pub running: u32,
+    pub running: BTreeSet<u32>,
+    /// Jobs that look otherwise than told; told at the end of the step.
+    pub changed: BTreeSet<u32>,
+    /// Sum of the active jobs' progress, in billionths.
+    parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
 }
 
 impl Batch {
     pub fn new(id: BatchId, owner: Owner, spec: BatchSpec, created_at: WallMs, skipped: &[bool]) -> Self {
-        let cells: Vec<Cell> = skipped.iter().map(|skip| if *skip { Cell::Ended } else { Cell::Fresh }).collect();
+        let cell = |skip: &bool| if *skip { Cell::Ended(Some(JobState::Skipped)) } else { Cell::Fresh };
+        let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
         Batch {
@@ -156,7 +169,9 @@ impl Batch {
             ready: BTreeMap::new(),
             active: BTreeSet::new(),
             at_work: 0,
-            running: 0,
+            running: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            parts: 0,
             shown_progress: 0.0,
         }
     }
@@ -164,7 +179,8 @@ impl Batch {
     /// As it was when the last daemon ended; what ran then waits now.
     pub fn recovered(stored: RecoveredBatch) -> Self {
         let RecoveredBatch { id, owner, spec, created_at, status, total, open } = stored;
-        let mut batch = Batch::new(id, owner, spec, created_at, &vec![true; total as usize]);
+        let mut batch = Batch::new(id, owner, spec, created_at, &[]);
+        batch.cells.resize_with(total as usize, || Cell::Ended(None));
         batch.priority = status.priority;
         batch.paused = status.paused;
         batch.cancelling = status.cancelling;
@@ -173,7 +189,7 @@ impl Batch {
         batch.counts = Counts { pending: 0, running: 0, retrying: 0, ..status.counts };
         for (index, behind) in open {
             let Some(cell) = batch.cells.get_mut((index as usize).wrapping_sub(1)) else { continue };
-            match behind {
+            match behind.filter(|behind| **behind != OpenJob::default()) {
                 None => {
                     *cell = Cell::Fresh;
                     batch.counts.pending += 1;
@@ -181,6 +197,7 @@ impl Batch {
                 Some(behind) => {
                     let job = Job::new(*behind);
                     *batch.counts.slot(job.shown()) += 1;
+                    batch.parts += job.parts();
                     *cell = Cell::Active(Box::new(job));
                     batch.active.insert(index);
                     batch.back.insert(index);
@@ -205,20 +222,26 @@ impl Batch {
     pub fn job(&self, index: u32) -> Option<&Job> {
         match self.cells.get((index as usize).checked_sub(1)?)? {
             Cell::Active(job) => Some(job),
-            Cell::Fresh | Cell::Ended => None,
+            Cell::Fresh | Cell::Ended(_) => None,
         }
     }
 
     /// Changes an active job and everything counted from it, in one place.
     pub fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
         let Some(Cell::Active(job)) = self.cells.get_mut((index as usize).checked_sub(1)?) else { return None };
-        let before = (job.shown(), job.place, job.is_at_work(), job.state.run().is_some());
+        let before = (job.shown(), job.place, job.is_at_work(), job.parts());
         let result = change(job);
-        let after = (job.shown(), job.place, job.is_at_work(), job.state.run().is_some());
+        let after = (job.shown(), job.place, job.is_at_work(), job.parts());
+        if job.state.run().is_some() {
+            self.running.insert(index);
+        } else {
+            self.running.remove(&index);
+        }
+        self.changed.insert(index);
+        self.parts = self.parts + after.3 - before.3;
         *self.counts.slot(before.0) -= 1;
         *self.counts.slot(after.0) += 1;
         self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
-        self.running = self.running + u32::from(after.3) - u32::from(before.3);
         if before.1 != after.1 {
             match before.1 {
                 Place::Ready(lane) => {
@@ -244,28 +267,88 @@ impl Batch {
         Some(result)
     }
 
+    /// Raises an active job's progress, which an event of its own tells; gives it.
+    pub fn advance(&mut self, index: u32, share: f32) -> Option<f32> {
+        let known = self.changed.contains(&index);
+        let progress = self.change(index, |job| {
+            job.open.progress = job.open.progress.max(share);
+            job.open.progress
+        });
+        if !known {
+            self.changed.remove(&index);
+        }
+        progress
+    }
+
     /// Takes an ended job's weight off: only its count stays.
     pub fn close(&mut self, index: u32) -> Option<Job> {
         self.change(index, |job| job.place = Place::Delayed { until: MonoMs(u64::MAX), keeps: false })?;
         self.active.remove(&index);
+        self.changed.remove(&index);
         let cell = self.cell(index)?;
-        match std::mem::replace(cell, Cell::Ended) {
-            Cell::Active(job) => Some(*job),
-            Cell::Fresh | Cell::Ended => None,
+        let shown = match cell {
+            Cell::Active(job) => job.shown(),
+            Cell::Fresh | Cell::Ended(_) => return None,
+        };
+        match std::mem::replace(cell, Cell::Ended(Some(shown))) {
+            Cell::Active(job) => {
+                self.parts -= job.parts();
+                Some(*job)
+            }
+            Cell::Fresh | Cell::Ended(_) => None,
         }
     }
 
-    /// Makes a fresh or ended cell active; `counted` is the state its count is in now.
-    pub fn activate(&mut self, index: u32, counted: JobState, job: Job) {
-        *self.counts.slot(counted) -= 1;
+    /// Makes a fresh cell active.
+    pub fn activate(&mut self, index: u32, job: Job) {
+        self.counts.pending -= 1;
         *self.counts.slot(job.shown()) += 1;
         self.active.insert(index);
+        self.changed.insert(index);
+        self.parts += job.parts();
         if job.place == Place::Waiting {
             self.back.insert(index);
         }
         if let Some(cell) = self.cell(index) {
             *cell = Cell::Active(Box::new(job));
         }
+    }
+
+    /// Ends a job that never started.
+    pub fn cancel_fresh(&mut self, index: u32) -> bool {
+        match self.cell(index) {
+            Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(JobState::Cancelled)),
+            _ => return false,
+        }
+        self.counts.pending -= 1;
+        self.counts.cancelled += 1;
+        true
+    }
+
+    /// A job at a bad end waits again as if it were new; `stored`: how the store says it ended. Gives whether it does.
+    pub fn retry(&mut self, index: u32, stored: JobState) -> bool {
+        let Some(Cell::Ended(known)) = self.cell(index) else { return false };
+        let state = known.unwrap_or(stored);
+        let legal = match state {
+            JobState::Failed => State::Failed.after(Step::Retry).is_ok(),
+            JobState::Cancelled => State::Cancelled.after(Step::Retry).is_ok(),
+            _ => false,
+        };
+        if legal {
+            *self.counts.slot(state) -= 1;
+            self.counts.pending += 1;
+            let at = index as usize - 1;
+            self.cells[at] = Cell::Fresh;
+            self.next_fresh = self.next_fresh.min(at);
+        }
+        legal
+    }
+
+    /// An ended batch goes on: whatever halted it then is over.
+    pub fn reopen(&mut self) {
+        self.finished_at = None;
+        self.cancelling = false;
+        self.paused = false;
     }
 
     /// The next job to bring to work: one that came back, else the next fresh one, in input order.
@@ -305,7 +388,7 @@ impl Batch {
         (!self.is_halted() && self.ready.get(&lane).is_some_and(|ready| !ready.is_empty())).then_some(Standing {
             priority: self.priority,
             owner: self.owner,
-            busy: self.running,
+            busy: self.running.len() as u32,
         })
     }
 
@@ -335,26 +418,17 @@ impl Batch {
         let now = if total == 0 {
             1.0
         } else {
-            let at_work: f64 =
-                self.active.iter().filter_map(|index| self.job(*index)).map(|job| f64::from(job.open.progress)).sum();
-            ((f64::from(self.counts.ended()) + at_work) / total as f64).min(1.0) as f32
+            ((f64::from(self.counts.ended()) + self.parts as f64 / 1e9) / total as f64).min(1.0) as f32
         };
         self.shown_progress = self.shown_progress.max(now);
         self.shown_progress
     }
 
-    /// A retry begins anew what was done.
-    pub fn forget_progress(&mut self) {
-        self.shown_progress = 0.0;
-    }
-
     pub fn view(&mut self) -> BatchView {
         let progress = self.progress();
         let mut stages: BTreeMap<&'static str, u32> = BTreeMap::new();
-        for job in self.active.iter().filter_map(|index| self.job(*index)) {
-            if job.state.run().is_some()
-                && let Some(stage) = self.stages_of(job).get(job.stage)
-            {
+        for job in self.running.iter().filter_map(|index| self.job(*index)) {
+            if let Some(stage) = self.stages_of(job).get(job.stage) {
                 *stages.entry(stage.name()).or_default() += 1;
             }
         }
@@ -375,6 +449,11 @@ impl Batch {
             eta: None,
             tags: self.spec.tags.clone(),
         }
+    }
+
+    /// A job without anything behind it, as shown.
+    pub fn plain_view(&self, index: u32, state: JobState) -> JobView {
+        JobView { state, ..self.view_of(index, &Job::new(OpenJob::default())) }
     }
 
     /// An active job as shown; its input is in the store.

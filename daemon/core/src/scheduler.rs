@@ -21,6 +21,9 @@ use crate::change::{Change, Recovered};
 use crate::effect::{Answer, ClientId, Effect, Input};
 use crate::queue::{Need, Queue};
 
+/// Jobs that never started are told of one by one up to here, when many of them change at once; of the rest the counts tell.
+const TOLD_AT_ONCE_MAX: usize = spindle_shared::limits::ROWS_PER_FRAME_MAX;
+
 /// What the scheduler is told of its house, once.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -43,6 +46,15 @@ struct Run {
     address: Option<ContentHash>,
 }
 
+/// An artifact as the jobs see it that have it on their way.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    jobs: u32,
+    /// Goes when the last of them ends.
+    transient: bool,
+    stored: bool,
+}
+
 /// An answer that waits for runs to be over.
 #[derive(Debug)]
 struct Awaiting {
@@ -62,6 +74,8 @@ pub struct Scheduler {
     paused: bool,
     draining: bool,
     stopping: bool,
+    /// Said that the daemon may end.
+    exited: bool,
     batches: BTreeMap<BatchId, Batch>,
     /// Batches with jobs at work; few.
     at_work: BTreeSet<BatchId>,
@@ -72,15 +86,17 @@ pub struct Scheduler {
     /// Runs by the address they make.
     making: HashMap<ContentHash, RunId>,
     held: HashMap<ContentHash, BTreeSet<JobId>>,
-    /// Jobs at work that may read an artifact which goes when the last of them ends.
-    readers: HashMap<ContentHash, u32>,
+    /// Artifacts that jobs on their way may make or read.
+    wanted: HashMap<ContentHash, Wanted>,
     awaiting: Vec<Awaiting>,
     alerts: Vec<String>,
     /// Of the step in progress.
     now: Now,
     changes: Vec<Change>,
     effects: Vec<Effect>,
+    /// Batches to write down, and those that only look otherwise.
     dirty: BTreeSet<BatchId>,
+    changed: BTreeSet<BatchId>,
 }
 
 impl Scheduler {
@@ -95,6 +111,7 @@ impl Scheduler {
             paused: recovered.paused,
             draining: false,
             stopping: false,
+            exited: false,
             batches: BTreeMap::new(),
             at_work: BTreeSet::new(),
             runs: HashMap::new(),
@@ -103,24 +120,28 @@ impl Scheduler {
             delayed: BTreeSet::new(),
             making: HashMap::new(),
             held: HashMap::new(),
-            readers: HashMap::new(),
+            wanted: HashMap::new(),
             awaiting: Vec::new(),
             alerts: Vec::new(),
             now,
             changes: Vec::new(),
             effects: Vec::new(),
             dirty: BTreeSet::new(),
+            changed: BTreeSet::new(),
         };
         for stored in recovered.batches {
             scheduler.next_batch = scheduler.next_batch.max(stored.id.0 + 1);
             let batch = Batch::recovered(stored);
             let id = batch.id;
-            let cancelling = batch.cancelling;
+            let (cancelling, ended) = (batch.cancelling, batch.counts.all_ended());
             scheduler.batches.insert(id, batch);
             scheduler.resume_waits(id);
             if cancelling {
                 // The cancel was durable; only its jobs' ends were not.
                 scheduler.cancel_waiting(id);
+            }
+            if ended {
+                scheduler.dirty.insert(id);
             }
             scheduler.touch(id);
         }
@@ -176,16 +197,28 @@ impl Scheduler {
                 return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
             }
         }
+        let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
+        let jobs = self.batches.values().flat_map(|batch| batch.active.iter().filter_map(|index| batch.job(*index)));
+        for address in jobs.filter_map(|job| job.facts.as_ref()).flat_map(|facts| facts.addresses.iter().flatten()) {
+            *wanted.entry(*address).or_default() += 1;
+        }
+        if wanted.len() != self.wanted.len()
+            || wanted.iter().any(|(address, jobs)| self.wanted.get(address).is_none_or(|kept| kept.jobs != *jobs))
+        {
+            return Err(format!("artifacts wanted are {:?}; recounted {wanted:?}", self.wanted));
+        }
         for (id, batch) in &self.batches {
             let mut counts = spindle_shared::batch::Counts::default();
-            let (mut at_work, mut running) = (0, 0);
-            for cell in &batch.cells {
+            let (mut at_work, mut running) = (0, BTreeSet::new());
+            for (at, cell) in batch.cells.iter().enumerate() {
                 match cell {
                     Cell::Fresh => counts.pending += 1,
                     Cell::Active(job) => {
                         *counts.slot(job.shown()) += 1;
                         at_work += u32::from(job.is_at_work());
-                        running += u32::from(job.state.run().is_some());
+                        if job.state.run().is_some() {
+                            running.insert(at as u32 + 1);
+                        }
                         match job.state.run() {
                             Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
                                 return Err(format!("batch {id} has a job in the unknown run {run}"));
@@ -196,7 +229,7 @@ impl Scheduler {
                             _ => {}
                         }
                     }
-                    Cell::Ended => {}
+                    Cell::Ended(_) => {}
                 }
             }
             let open = |c: &spindle_shared::batch::Counts| (c.pending, c.running, c.retrying);
@@ -207,9 +240,9 @@ impl Scheduler {
                     batch.total()
                 ));
             }
-            if (at_work, running) != (batch.at_work, batch.running) {
+            if at_work != batch.at_work || running != batch.running {
                 return Err(format!(
-                    "batch {id} counts {}/{} at work, recounted {at_work}/{running}",
+                    "batch {id} counts {} at work, {:?} running; recounted {at_work}, {running:?}",
                     batch.at_work, batch.running
                 ));
             }
@@ -234,6 +267,9 @@ impl Scheduler {
     /// Puts a batch where it belongs in the queue after any change of it.
     fn touch(&mut self, id: BatchId) {
         let Some(batch) = self.batches.get_mut(&id) else { return };
+        if !batch.changed.is_empty() {
+            self.changed.insert(id);
+        }
         if batch.at_work > 0 {
             self.at_work.insert(id);
         } else {
@@ -257,14 +293,24 @@ impl Scheduler {
     /// Starts what can start, closes batches that are through, and puts the step's effects in order: what must be durable first.
     fn finish_step(&mut self) -> Vec<Effect> {
         self.dispatch();
-        for id in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.extend(&dirty);
+        for id in changed {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
+            let jobs = std::mem::take(&mut batch.changed);
+            let jobs: Vec<_> = jobs.into_iter().filter_map(|index| batch.job_view(index)).collect();
             let ended = batch.counts.all_ended();
             if ended && batch.finished_at.is_none() {
                 batch.finished_at = Some(self.now.wall);
             }
-            let (status, view) = (batch.status(), batch.view());
-            self.changes.push(Change::BatchChanged(id, status));
+            if dirty.contains(&id) {
+                self.changes.push(Change::BatchChanged(id, batch.status()));
+            }
+            let view = batch.view();
+            for job in jobs {
+                self.publish(Fact::Job(Box::new(job)));
+            }
             self.publish(Fact::Batch(Box::new(view)));
             if ended {
                 self.touch(id);
@@ -291,7 +337,8 @@ impl Scheduler {
         for awaiting in done {
             self.answer(awaiting.client, awaiting.frames);
         }
-        if self.stopping && self.runs.is_empty() && !self.effects.contains(&Effect::Exit) {
+        if self.stopping && self.runs.is_empty() && !self.exited {
+            self.exited = true;
             self.effects.push(Effect::Exit);
         }
     }

@@ -6,12 +6,13 @@ use spindle_shared::id::{BatchId, JobId, RunId, Target};
 use spindle_shared::job::{JobSpec, JobState};
 use spindle_shared::lane::Lane;
 use spindle_shared::limits;
+use spindle_shared::recipe::Recipe;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
 use spindle_shared::wire::response::{Acted, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted};
 
-use super::{Awaiting, Scheduler};
-use crate::batch::{Batch, Cell, Job, Place};
-use crate::change::{Change, NewBatch, OpenJob};
+use super::{Awaiting, Scheduler, TOLD_AT_ONCE_MAX};
+use crate::batch::{Batch, Cell, Place};
+use crate::change::{Change, NewBatch};
 use crate::effect::{Answer, ClientId, Command, Effect, Peer, RetryItem};
 use crate::estimate;
 use crate::job::{State, Step, Why};
@@ -66,7 +67,7 @@ impl Scheduler {
         if self.stopping || self.draining {
             return Err(Refusal::new(RefusalKind::Stopping, "the daemon is stopping and takes nothing new"));
         }
-        check_spec(&spec, jobs.len())?;
+        check_spec(&spec, &jobs)?;
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         let wall = self.now.wall;
@@ -121,13 +122,7 @@ impl Scheduler {
                 }
             }
         }
-        // Nothing was done at all: say why, with the code that fits.
-        if refused.len() == acted.len()
-            && let Some(first) = refused.into_iter().next()
-        {
-            return Err(first);
-        }
-        Ok((vec![Response::Acted(acted)], runs))
+        told(acted, refused).map(|frames| (frames, runs))
     }
 
     fn matching(&self, peer: Peer, filter: &BatchFilter) -> Vec<Target> {
@@ -179,7 +174,7 @@ impl Scheduler {
                 let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
                 match batch.cell(job.index) {
                     Some(Cell::Fresh) => {
-                        self.cancel_fresh(job);
+                        self.cancel_fresh(job, true);
                         vec![]
                     }
                     Some(Cell::Active(active)) if active.state == State::Pending => {
@@ -187,7 +182,7 @@ impl Scheduler {
                         vec![]
                     }
                     Some(Cell::Active(_)) => self.stop_runs([job], Why::Cancel),
-                    Some(Cell::Ended) | None => {
+                    Some(Cell::Ended(_)) | None => {
                         return Err(Refusal::new(RefusalKind::WrongState, format!("job {job} is finished already")));
                     }
                 }
@@ -291,36 +286,62 @@ impl Scheduler {
 
     /// **Invariant:** a terminal state is left only here.
     fn retry(&mut self, peer: Peer, items: Vec<RetryItem>) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
-        let mut acted = Vec::new();
         if let Some(item) = items.iter().find(|item| !peer.admin && item.batch.owner != peer.owner) {
             return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {} is somebody else's", item.batch.id)));
         }
-        for RetryItem { batch: stored, jobs } in items {
-            let id = stored.id;
-            self.batches.entry(id).or_insert_with(|| Batch::recovered(stored));
-            let Some(batch) = self.batches.get_mut(&id) else { continue };
-            batch.cancelling = false;
-            batch.finished_at = None;
-            batch.forget_progress();
-            let mut again = 0;
-            for (index, counted) in jobs {
-                let legal = match counted {
-                    JobState::Failed => State::Failed.after(Step::Retry).is_ok(),
-                    JobState::Cancelled => State::Cancelled.after(Step::Retry).is_ok(),
-                    _ => false,
-                };
-                if legal && matches!(batch.cell(index), Some(Cell::Ended)) {
-                    batch.activate(index, counted, Job::new(OpenJob::default()));
-                    self.changes.push(Change::JobOpen(JobId { batch: id, index }, Box::default()));
-                    again += 1;
+        let (mut acted, mut refused) = (Vec::new(), Vec::new());
+        for item in items {
+            let target = Target::Batch(item.batch.id);
+            match self.retry_batch(item) {
+                Ok(again) if again == 0 => acted.push(Acted { target, what: "nothing to retry".to_owned() }),
+                Ok(again) => acted.push(Acted { target, what: format!("{again} queued again") }),
+                Err(refusal) => {
+                    acted.push(Acted { target, what: format!("nothing done: {refusal}") });
+                    refused.push(refusal);
                 }
             }
-            let what = if again == 0 { "nothing to retry".to_owned() } else { format!("{again} queued again") };
-            acted.push(Acted { target: Target::Batch(id), what });
-            self.dirty.insert(id);
-            self.touch(id);
         }
-        Ok((vec![Response::Acted(acted)], vec![]))
+        told(acted, refused).map(|frames| (frames, vec![]))
+    }
+
+    fn retry_batch(&mut self, item: RetryItem) -> Result<usize, Refusal> {
+        let RetryItem { batch: stored, jobs } = item;
+        let id = stored.id;
+        let mut batch = match self.batches.get(&id) {
+            Some(open) if open.cancelling => {
+                return Err(Refusal::new(RefusalKind::WrongState, format!("batch {id} is being cancelled"))
+                    .hint("retry it once it is finished"));
+            }
+            Some(_) => None,
+            // Read before it ended: what it says is not so any more.
+            None if stored.status.finished_at.is_none() || !stored.open.is_empty() => {
+                return Err(Refusal::new(RefusalKind::WrongState, format!("batch {id} is just ending"))
+                    .hint("retry it once it is finished"));
+            }
+            None => {
+                let mut batch = Batch::recovered(stored);
+                batch.reopen();
+                Some(batch)
+            }
+        };
+        let Some(batch_now) = batch.as_mut().or_else(|| self.batches.get_mut(&id)) else { return Ok(0) };
+        let again: Vec<u32> =
+            jobs.into_iter().filter(|(index, state)| batch_now.retry(*index, *state)).map(|(index, _)| index).collect();
+        if again.is_empty() {
+            return Ok(0);
+        }
+        let views = again.iter().take(TOLD_AT_ONCE_MAX);
+        let views: Vec<_> = views.map(|index| batch_now.plain_view(*index, JobState::Pending)).collect();
+        self.batches.extend(batch.map(|batch| (id, batch)));
+        for index in &again {
+            self.changes.push(Change::JobOpen(JobId { batch: id, index: *index }, Box::default()));
+        }
+        for view in views {
+            self.publish(Fact::Job(Box::new(view)));
+        }
+        self.dirty.insert(id);
+        self.touch(id);
+        Ok(again.len())
     }
 
     fn remove(
@@ -389,8 +410,8 @@ impl Scheduler {
                 let state = batch.state().name().to_owned();
                 match halted {
                     Some((why, advice)) => (state, why, advice),
-                    None if batch.running > 0 => {
-                        (state, format!("{} of its jobs run, {} wait", batch.running, counts.pending), None)
+                    None if !batch.running.is_empty() => {
+                        (state, format!("{} of its jobs run, {} wait", batch.running.len(), counts.pending), None)
                     }
                     None => (
                         state,
@@ -404,7 +425,7 @@ impl Scheduler {
                     return Err(Refusal::new(RefusalKind::NotFound, format!("there is no job {job}")));
                 }
                 let (at_work, parallel) = (batch.at_work, batch.spec.parallel);
-                if matches!(batch.cell(job.index), Some(Cell::Ended)) {
+                if matches!(batch.cell(job.index), Some(Cell::Ended(_))) {
                     return Err(Refusal::new(RefusalKind::NotFound, format!("job {job} has ended")));
                 }
                 let waits = |at_work| {
@@ -537,6 +558,15 @@ impl Scheduler {
     }
 }
 
+/// What was done to each thing named. Where nothing was done at all: why, with the code that fits.
+fn told(acted: Vec<Acted>, refused: Vec<Refusal>) -> Result<Vec<Response>, Refusal> {
+    let nothing = refused.len() == acted.len();
+    match refused.into_iter().next().filter(|_| nothing) {
+        Some(first) => Err(first),
+        None => Ok(vec![Response::Acted(acted)]),
+    }
+}
+
 fn admin_only(peer: Peer, what: &str) -> Result<(), Refusal> {
     if peer.admin {
         return Ok(());
@@ -544,11 +574,18 @@ fn admin_only(peer: Peer, what: &str) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}")))
 }
 
-fn check_spec(spec: &BatchSpec, jobs: usize) -> Result<(), Refusal> {
+fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {
     let usage = |message: String| Err(Refusal::new(RefusalKind::Usage, message));
     if let Err(message) = spec.recipe.validate() {
         return usage(message);
     }
+    for stages in jobs.iter().filter_map(|job| job.stages.as_ref()) {
+        let recipe = Recipe { name: spec.recipe.name.clone(), map: stages.clone() };
+        if let Err(message) = recipe.validate() {
+            return usage(message);
+        }
+    }
+    let jobs = jobs.len();
     if jobs == 0 {
         return usage("there are no inputs".to_owned());
     }

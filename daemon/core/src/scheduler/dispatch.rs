@@ -2,6 +2,7 @@
 
 use spindle_shared::batch::Priority;
 use spindle_shared::event::Fact;
+use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -15,6 +16,8 @@ use crate::effect::{Effect, FoundInput, Start};
 use crate::job::Step;
 use crate::queue::Need;
 
+/// Begins the note that says which stages another job's work has saved.
+const FROM_THE_CACHE: &str = "from the cache: ";
 /// A wait after a restart is never longer than this, whatever the clock says.
 const WAIT_AFTER_RESTART_MS_MAX: u64 = 3_600_000;
 
@@ -60,14 +63,13 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         let Some(index) = batch.next_waiting() else { return };
         if batch.job(index).is_none() {
-            batch.activate(index, spindle_shared::job::JobState::Pending, Job::new(OpenJob::default()));
+            batch.activate(index, Job::new(OpenJob::default()));
         }
         self.look_up(JobId { batch: id, index });
     }
 
-    /// Asks the store about a job's input; the answer comes within the turn.
+    /// Asks the store about a job's input; the answer comes within the turn. What it wanted before it wants until then.
     pub(super) fn look_up(&mut self, id: JobId) {
-        self.forget_facts(id);
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let identity = batch.change(id.index, |job| {
             job.place = Place::Looking;
@@ -86,7 +88,8 @@ impl Scheduler {
         }
         let is_file = found.is_file;
         let content = found.content;
-        batch.change(id.index, |job| job.facts = Some(Facts { stages: found.stages, ..Facts::default() }));
+        let facts = Facts { stages: found.stages, ..Facts::default() };
+        let before = batch.change(id.index, |job| job.facts.replace(facts)).flatten();
         match content {
             Some(content) => self.identified(id, content),
             None => {
@@ -95,6 +98,7 @@ impl Scheduler {
                 self.make_ready(id, skip);
             }
         }
+        self.want_no_more(before.unwrap_or_default());
     }
 
     fn first_stage_identifies(&self, id: JobId) -> bool {
@@ -111,8 +115,10 @@ impl Scheduler {
         let stages = batch.stages_of(job).to_vec();
         let addresses = cache::addresses(&stages, content);
         for (stage, address) in stages.iter().zip(&addresses) {
-            if let Some(address) = address.filter(|_| stage.facts().transient) {
-                *self.readers.entry(address).or_default() += 1;
+            if let Some(address) = address {
+                let wanted = self.wanted.entry(*address).or_default();
+                wanted.jobs += 1;
+                wanted.transient = stage.facts().transient;
             }
         }
         let asked: Vec<_> = addresses.iter().copied().flatten().collect();
@@ -135,6 +141,12 @@ impl Scheduler {
         let identify = batch
             .job(id.index)
             .map_or(0, |job| usize::from(matches!(batch.stages_of(job).first(), Some(Stage::Identify(_)))));
+        let asked: Vec<_> = batch.job(id.index).and_then(|job| job.facts.as_ref()).into_iter().collect();
+        for (address, found) in asked.iter().flat_map(|facts| facts.addresses.iter().flatten()).zip(&found) {
+            if let Some(wanted) = self.wanted.get_mut(address) {
+                wanted.stored = found.is_some();
+            }
+        }
         let next = batch.change(id.index, |job| {
             let mut next = identify;
             let mut found = found.into_iter();
@@ -154,8 +166,9 @@ impl Scheduler {
                 }
             }
             if !reused.is_empty() {
-                let note = format!("from the cache: {}", reused.join(", "));
-                job.open.detail.absorb(spindle_shared::job::Detail { notes: vec![note], ..Default::default() });
+                let notes = &mut job.open.detail.notes;
+                notes.retain(|note| !note.starts_with(FROM_THE_CACHE));
+                notes.push(format!("{FROM_THE_CACHE}{}", reused.join(", ")));
             }
             next
         });
@@ -174,10 +187,13 @@ impl Scheduler {
         };
         let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
         batch.change(id.index, |job| {
-            if job.stage != stage {
+            // Tries are of one stage; those from before a restart count for the stage it goes on at.
+            if job.stage_known && job.stage != stage {
                 job.open.attempts = 0;
+                job.open.failure = None;
             }
             job.stage = stage;
+            job.stage_known = true;
             job.place = if halted { Place::Waiting } else { Place::Ready(lane) };
         });
         self.note_progress(id, 0.0);
@@ -200,6 +216,11 @@ impl Scheduler {
             self.touch(id.batch);
             return;
         }
+        if address.and_then(|address| self.wanted.get(&address)).is_some_and(|wanted| wanted.stored) {
+            // Somebody has made it since this job looked.
+            self.look_up(id);
+            return;
+        }
         // The last artifact before this stage; without one, the input itself.
         let feed = (0..at.min(facts.addresses.len()))
             .rev()
@@ -211,11 +232,10 @@ impl Scheduler {
             job.state = state;
             job.place = Place::Working;
             job.open.attempts += 1;
-            let first = job.open.started_at.is_none();
             job.open.started_at = job.open.started_at.or(Some(wall));
-            (job.open.detail.clone(), job.open.alone, job.identity, first)
+            (job.open.detail.clone(), job.open.alone, job.identity)
         });
-        let Some((detail, alone, identity, first)) = started else { return };
+        let Some((detail, alone, identity)) = started else { return };
         self.run_counter += 1;
         let lane = stage.facts().lane;
         *self.used.entry(lane).or_default() += 1;
@@ -227,9 +247,7 @@ impl Scheduler {
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
         }
-        // The first start changes how the batch looks; it is told, and written with the next commit.
-        let view = batch.view();
-        let job_view = batch.job_view(id.index);
+        // That it runs promises nothing: it is told, and written with the next commit.
         self.effects.push(Effect::Start(Box::new(Start {
             run,
             job: id,
@@ -241,18 +259,14 @@ impl Scheduler {
             alone,
             timeout_ms,
         })));
-        if first {
-            self.publish(Fact::Batch(Box::new(view)));
-        }
-        if let Some(view) = job_view {
-            self.publish(Fact::Job(Box::new(view)));
-        }
         self.touch(id.batch);
     }
 
     pub(super) fn progress(&mut self, run: RunId, done: f32) {
         let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
-        let Some(share) = self.note_progress(id, done) else { return };
+        let Some(before) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) else { return };
+        let before = before.open.progress;
+        let Some(share) = self.note_progress(id, done).filter(|share| *share > before) else { return };
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
         let batch_done = batch.progress();
@@ -269,10 +283,7 @@ impl Scheduler {
         let total: u32 = weights.iter().sum();
         let done = if done.is_finite() { done.clamp(0.0, 1.0) } else { 0.0 };
         let share = (before as f32 + own * done) / total.max(1) as f32;
-        batch.change(id.index, |job| {
-            job.open.progress = job.open.progress.max(share);
-            job.open.progress
-        })
+        batch.advance(id.index, share)
     }
 
     /// What waited for its time and has it now.
@@ -351,6 +362,8 @@ impl Scheduler {
         let Some((id, seconds)) = self.release(run) else { return };
         match outcome {
             Outcome::Done(done) => self.done(id, run, *done, seconds),
+            // As the worker sees it; whether anybody wished it is known here.
+            Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled => self.stopped(id, run),
             Outcome::Failed(failure) => self.failed(id, run, failure),
             Outcome::Stopped => self.stopped(id, run),
         }

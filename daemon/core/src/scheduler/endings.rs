@@ -3,13 +3,13 @@
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, JobId, RunId};
-use spindle_shared::job::{Detail, FileIdentity, JobState};
+use spindle_shared::job::{Detail, FileIdentity, JobState, JobView};
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::worker::Done;
 
-use super::Scheduler;
-use crate::batch::Place;
+use super::{Scheduler, TOLD_AT_ONCE_MAX};
+use crate::batch::{Facts, Place};
 use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
 use crate::effect::{Death, Effect};
@@ -34,6 +34,10 @@ impl Scheduler {
         let Some(stage) = stages.get(at) else { return };
         let address = job.facts.as_ref().and_then(|facts| facts.addresses.get(at).copied().flatten());
         let content = done.content;
+        if content.is_none() && matches!(stage, Stage::Identify(_)) {
+            self.failed(id, run, Failure::new(FailureKind::Crash, "the worker did not say what the input contains"));
+            return;
+        }
         if let (Some(identity), Some(content)) = (done.identity, content) {
             self.changes.push(Change::InputKnown(identity, content));
         }
@@ -45,6 +49,9 @@ impl Scheduler {
                 created_at: wall,
             };
             self.changes.push(Change::ArtifactStored(address, artifact));
+            if let Some(wanted) = self.wanted.get_mut(&address) {
+                wanted.stored = true;
+            }
         }
         let parameters = cache::parameters(&stages);
         let identity = job.identity;
@@ -55,6 +62,8 @@ impl Scheduler {
         }
         let last = at + 1 == stages.len();
         let name = stage.name().to_owned();
+        // What the record says of failed tries is no longer so.
+        let tried = job.open.failure.is_some() || job.open.alone;
         let changed = batch.change(id.index, |job| {
             job.open.detail.absorb(done.detail);
             job.open.timings.retain(|(known, _)| *known != name);
@@ -66,7 +75,9 @@ impl Scheduler {
             {
                 *slot = Some(done.files);
             }
-            job.open.attempts = 0;
+            if !last {
+                job.open.attempts = 0;
+            }
             job.open.failure = None;
             job.open.alone = false;
             job.open.ready_at = None;
@@ -82,7 +93,7 @@ impl Scheduler {
         if !self.between_stages(id, Step::NextStage) {
             return;
         }
-        if seconds >= WORTH_WRITING_SECONDS {
+        if tried || seconds >= WORTH_WRITING_SECONDS {
             self.write_open(id);
         }
         match content.filter(|_| matches!(stage, Stage::Identify(_))) {
@@ -105,7 +116,6 @@ impl Scheduler {
             job.worker = None;
         });
         self.dirty.insert(id.batch);
-        self.tell(id);
         true
     }
 
@@ -166,7 +176,6 @@ impl Scheduler {
         self.delayed.insert((until, id));
         self.dirty.insert(id.batch);
         self.write_open(id);
-        self.tell(id);
         self.touch(id.batch);
     }
 
@@ -177,6 +186,7 @@ impl Scheduler {
         if let Some(batch) = self.batches.get_mut(&id.batch) {
             batch.change(id.index, |job| {
                 job.identity = Some(identity);
+                job.stage_known = false;
                 let note =
                     "the input changed after it was submitted; this is made from the file as it is now".to_owned();
                 job.open.detail.absorb(Detail { notes: vec![note], ..Detail::default() });
@@ -251,10 +261,9 @@ impl Scheduler {
             }
             job.worker = None;
         });
-        self.forget_facts_ended(id, state == State::Cancelled);
-        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let mut view = batch.job_view(id.index);
-        let Some(job) = batch.close(id.index) else { return };
+        let Some(mut job) = batch.close(id.index) else { return };
+        let facts = job.facts.take();
         if let Some(view) = &mut view {
             view.finished_at = Some(wall);
         }
@@ -275,6 +284,7 @@ impl Scheduler {
             peak_memory_bytes: job.peak_memory_bytes,
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
+        self.want_no_more(facts.unwrap_or_default());
         self.dirty.insert(id.batch);
         if let Some(view) = view {
             self.publish(Fact::Job(Box::new(view)));
@@ -285,40 +295,19 @@ impl Scheduler {
         self.touch(id.batch);
     }
 
-    /// The job looks at its input afresh: it reads no artifacts until then.
-    pub(super) fn forget_facts(&mut self, id: JobId) {
-        self.release_readers(id, false);
-        if let Some(batch) = self.batches.get_mut(&id.batch) {
-            batch.change(id.index, |job| job.facts = None);
-        }
-    }
-
-    fn forget_facts_ended(&mut self, id: JobId, _cancelled: bool) {
-        self.release_readers(id, true);
-    }
-
-    /// Counts a job out of its transient artifacts' readers; `ended`: those without any reader left go.
-    fn release_readers(&mut self, id: JobId, ended: bool) {
-        let Some(batch) = self.batches.get(&id.batch) else { return };
-        let Some(job) = batch.job(id.index) else { return };
-        let Some(facts) = &job.facts else { return };
-        let stages = batch.stages_of(job);
-        let transient: Vec<_> = stages
-            .iter()
-            .zip(&facts.addresses)
-            .zip(&facts.artifacts)
-            .filter(|((stage, _), _)| stage.facts().transient)
-            .filter_map(|((_, address), artifact)| Some(((*address)?, artifact.is_some())))
-            .collect();
-        for (address, exists) in transient {
-            let Some(readers) = self.readers.get_mut(&address) else { continue };
-            *readers -= 1;
-            if *readers == 0 {
-                self.readers.remove(&address);
-                if ended && exists {
-                    self.changes.push(Change::ArtifactDropped(address));
-                    self.effects.push(Effect::DropArtifact(address));
-                }
+    /// A job has these on its way no more. What is transient goes with the last that wanted it.
+    pub(super) fn want_no_more(&mut self, facts: Facts) {
+        for address in facts.addresses.into_iter().flatten() {
+            let Some(wanted) = self.wanted.get_mut(&address) else { continue };
+            wanted.jobs -= 1;
+            if wanted.jobs > 0 {
+                continue;
+            }
+            let drop = wanted.transient && wanted.stored;
+            self.wanted.remove(&address);
+            if drop {
+                self.changes.push(Change::ArtifactDropped(address));
+                self.effects.push(Effect::DropArtifact(address));
             }
         }
     }
@@ -328,8 +317,8 @@ impl Scheduler {
         let Some(batch) = self.batches.get(&id) else { return };
         let fresh: Vec<u32> = batch.fresh().collect();
         let active: Vec<u32> = batch.active.iter().copied().collect();
-        for index in fresh {
-            self.cancel_fresh(JobId { batch: id, index });
+        for (nth, index) in fresh.into_iter().enumerate() {
+            self.cancel_fresh(JobId { batch: id, index }, nth < TOLD_AT_ONCE_MAX);
         }
         for index in active {
             if self.batches.get(&id).and_then(|batch| batch.job(index)).is_some_and(|job| job.state == State::Pending) {
@@ -338,15 +327,15 @@ impl Scheduler {
         }
     }
 
-    /// Ends a job that never started.
-    pub(super) fn cancel_fresh(&mut self, id: JobId) {
+    /// Ends a job that never started; `tell`: with an event.
+    pub(super) fn cancel_fresh(&mut self, id: JobId, tell: bool) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let stage = batch.spec.recipe.map.first().map_or("", |stage| stage.name()).to_owned();
-        let Some(cell) = batch.cell(id.index) else { return };
-        *cell = crate::batch::Cell::Ended;
-        batch.counts.pending -= 1;
-        batch.counts.cancelled += 1;
+        if !batch.cancel_fresh(id.index) {
+            return;
+        }
+        let view = JobView { finished_at: Some(wall), ..batch.plain_view(id.index, JobState::Cancelled) };
         let ended = EndedJob {
             state: JobState::Cancelled,
             stage,
@@ -363,6 +352,9 @@ impl Scheduler {
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
         self.dirty.insert(id.batch);
+        if tell {
+            self.publish(Fact::Job(Box::new(view)));
+        }
     }
 
     /// Asks for every run of these jobs to be stopped; gives the runs.
@@ -382,12 +374,6 @@ impl Scheduler {
     fn write_open(&mut self, id: JobId) {
         if let Some(job) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) {
             self.changes.push(Change::JobOpen(id, Box::new(job.open.clone())));
-        }
-    }
-
-    fn tell(&mut self, id: JobId) {
-        if let Some(view) = self.batches.get(&id.batch).and_then(|batch| batch.job_view(id.index)) {
-            self.publish(Fact::Job(Box::new(view)));
         }
     }
 }

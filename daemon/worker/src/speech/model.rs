@@ -124,7 +124,7 @@ impl Drop for Lease {
 impl Model {
     fn load(file: &File, path: &Path) -> Result<Self, ModelError> {
         let header = SpeechHeader::read(file)?;
-        listen_to_logs();
+        prepare_library();
         let path = c_path(path, file)?;
         // SAFETY: plain data; the path lives over the call, and the file behind it was just checked from head to tail.
         let context = unsafe {
@@ -400,7 +400,7 @@ impl VoiceModel {
     pub fn load(path: &Path) -> Result<Self, ModelError> {
         let file = File::open(path).map_err(HeaderError::Io)?;
         header::check_voice_model(&file)?;
-        listen_to_logs();
+        prepare_library();
         let path = c_path(path, &file)?;
         // SAFETY: plain data; the path lives over the call, and the file was just checked from head to tail.
         let context = unsafe {
@@ -472,12 +472,32 @@ fn last_error() -> String {
     if text.is_empty() { "it gave no reason".to_owned() } else { text }
 }
 
-/// Keeps whisper.cpp and ggml from writing to standard error; what they call errors is kept for the failure's text.
-fn listen_to_logs() {
+/// Once per process: keeps whisper.cpp and ggml from writing to standard error (what they call errors is kept for the failure's text), and
+/// keeps memory from growing by the hour.
+fn prepare_library() {
     static ONCE: Once = Once::new();
-    // SAFETY: the callback is a plain function that lives as long as the process.
-    ONCE.call_once(|| unsafe { sys::whisper_log_set(Some(on_log), ptr::null_mut()) });
+    ONCE.call_once(|| {
+        // SAFETY: the callback is a plain function that lives as long as the process.
+        unsafe { sys::whisper_log_set(Some(on_log), ptr::null_mut()) };
+        large_buffers_apart();
+    });
 }
+
+/// glibc raises the size from which a buffer is mapped on its own whenever one is freed; each window's buffers, of ever other sizes, then
+/// leave holes in the heap: measured, a megabyte a minute. A fixed size gives them back whole.
+#[cfg(target_env = "gnu")]
+fn large_buffers_apart() {
+    const M_MMAP_THRESHOLD: c_int = -3;
+    const BYTES: c_int = 256 << 10;
+    unsafe extern "C" {
+        fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+    // SAFETY: glibc's own signature; it takes its lock and changes a number. A refusal costs memory only.
+    unsafe { mallopt(M_MMAP_THRESHOLD, BYTES) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn large_buffers_apart() {}
 
 unsafe extern "C" fn on_log(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
     if level != sys::ggml_log_level_GGML_LOG_LEVEL_ERROR {

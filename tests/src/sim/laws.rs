@@ -1,0 +1,484 @@
+//! The laws, watched from outside: a ledger of what the scheduler has said and been told, never of what it thinks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spindle_core::change::{BatchStatus, Change, OpenJob};
+use spindle_core::effect::{Command, Death, Effect, Input, Start};
+use spindle_core::retry::Policy;
+use spindle_shared::batch::{BatchSpec, BatchView};
+use spindle_shared::event::{Event, Fact};
+use spindle_shared::failure::FailureKind;
+use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
+use spindle_shared::job::{JobState, JobView};
+use spindle_shared::lane::Lane;
+use spindle_shared::snapshot::Snapshot;
+use spindle_shared::wire::request::Selection;
+use spindle_shared::worker::Outcome;
+
+use super::disk::Disk;
+
+/// What the scheduler was told of a run that it had to take as true.
+#[derive(Debug)]
+enum Accepted {
+    Done(JobId),
+    Failed { job: JobId, stage: &'static str, kind: FailureKind, killed_its_worker: bool },
+}
+
+/// A run that is current, as the scheduler must see it.
+#[derive(Debug)]
+struct Current {
+    job: JobId,
+    stage: &'static str,
+    lane: Lane,
+    stopping: bool,
+}
+
+/// A batch as the scheduler has said it stands.
+#[derive(Debug)]
+struct Known {
+    spec: BatchSpec,
+    status: BatchStatus,
+    /// The turn since which nothing but the queue keeps its jobs from starting.
+    free_since: u64,
+    /// First job that waits, and whether it begins by being identified.
+    first_lane: Option<Lane>,
+}
+
+/// Of one boot.
+#[derive(Debug, Default)]
+pub struct Boot {
+    current: BTreeMap<RunId, Current>,
+    last_counter: u64,
+    known: BTreeMap<BatchId, Known>,
+    pub looked: BTreeSet<JobId>,
+    house_paused: bool,
+    draining: bool,
+    stopping: bool,
+    seq: u64,
+    pub watcher: Option<Snapshot>,
+    shown: BTreeMap<JobId, f32>,
+    shown_batches: BTreeMap<BatchId, f32>,
+    accepted: Vec<Accepted>,
+    pub retried: BTreeSet<JobId>,
+    pub turn: u64,
+}
+
+/// Of the whole life of a disk.
+#[derive(Debug, Default)]
+pub struct Laws {
+    pub boot: Boot,
+    slots: BTreeMap<Lane, u32>,
+    /// Tries that cost something, since the job's last success.
+    charged: BTreeMap<JobId, u32>,
+    charged_at: BTreeMap<(JobId, &'static str), u32>,
+    killed_own_worker: BTreeMap<JobId, u32>,
+    /// In which boot transient artifacts were stored.
+    pub transient: BTreeMap<ContentHash, u64>,
+    /// Some job ended without having been looked at since the boot, or its file was edited: nobody can know of what it had made before the
+    /// last restart, and housekeeping must.
+    pub lost_sight: bool,
+}
+
+impl Laws {
+    pub fn new(slots: BTreeMap<Lane, u32>) -> Self {
+        Laws { slots, ..Laws::default() }
+    }
+
+    /// A new boot: of the old one, nothing is current.
+    pub fn reboot(&mut self, disk: &Disk) {
+        self.boot = Boot { house_paused: disk.paused, ..Boot::default() };
+        for (id, batch) in &disk.batches {
+            let (spec, status) = (batch.new.spec.clone(), batch.status);
+            let first_lane = spec.recipe.map.first().map(|stage| stage.facts().lane);
+            self.boot.known.insert(*id, Known { spec, status, free_since: 0, first_lane });
+        }
+    }
+
+    fn slots_of(&self, lane: Lane) -> u32 {
+        self.slots.get(&lane).copied().unwrap_or(0)
+    }
+
+    pub fn is_current(&self, run: RunId) -> bool {
+        self.boot.current.contains_key(&run)
+    }
+
+    /// Whether this input is about runs only that are not current: then it must change nothing.
+    pub fn is_stale(&self, input: &Input) -> bool {
+        match input {
+            Input::Progress { run, .. } | Input::Ended { run, .. } | Input::InputChanged { run, .. } => {
+                !self.is_current(*run)
+            }
+            Input::Lost { runs, .. } => !runs.iter().any(|run| self.is_current(*run)),
+            _ => false,
+        }
+    }
+
+    pub fn runs_of(&self, batch: BatchId, index: Option<u32>) -> impl Iterator<Item = RunId> + '_ {
+        let fits = move |job: JobId| job.batch == batch && index.is_none_or(|index| index == job.index);
+        self.boot.current.iter().filter(move |(_, current)| fits(current.job)).map(|(run, _)| *run)
+    }
+
+    pub fn is_cancelling(&self, batch: BatchId) -> bool {
+        self.boot.known.get(&batch).is_some_and(|known| known.status.cancelling)
+    }
+
+    pub fn all_runs(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.boot.current.keys().copied()
+    }
+
+    /// Before a step: what the scheduler is about to learn.
+    pub fn told(&mut self, input: &Input) {
+        match input {
+            Input::Ended { run, outcome } => {
+                let Some(current) = self.boot.current.remove(run) else { return };
+                let kind = match outcome {
+                    Outcome::Done(_) => return self.boot.accepted.push(Accepted::Done(current.job)),
+                    Outcome::Failed(failure) if failure.kind != FailureKind::Cancelled => failure.kind,
+                    Outcome::Failed(_) => FailureKind::Timeout,
+                    Outcome::Stopped => FailureKind::Timeout,
+                };
+                self.charge(current, kind, false);
+            }
+            Input::InputChanged { run, .. } => drop(self.boot.current.remove(run)),
+            Input::Lost { runs, cause, death } => {
+                for run in runs {
+                    let Some(current) = self.boot.current.remove(run) else { continue };
+                    match death {
+                        Death::Killed { timeout: true } if *cause == Some(*run) => {
+                            self.charge(current, FailureKind::Timeout, false);
+                        }
+                        Death::Fault { kind, .. } if runs.len() == 1 => {
+                            self.charge(current, *kind, *kind == FailureKind::Crash);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Input::Command { peer, command, .. } => match command {
+                Command::Retry(items) => {
+                    for item in items {
+                        for (index, state) in &item.jobs {
+                            if matches!(state, JobState::Failed | JobState::Cancelled) {
+                                self.boot.retried.insert(JobId { batch: item.batch.id, index: *index });
+                            }
+                        }
+                    }
+                }
+                Command::Drain if peer.admin => self.boot.draining = true,
+                Command::Shutdown if peer.admin => self.boot.stopping = true,
+                Command::Resume(Selection::House) if peer.admin => self.boot.draining = false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool) {
+        if !current.stopping {
+            let Current { job, stage, .. } = current;
+            self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker });
+        }
+    }
+
+    /// After a step: what the scheduler has decided.
+    pub fn decided(&mut self, effects: &[Effect], disk: &Disk) -> Result<(), String> {
+        for effect in effects {
+            match effect {
+                Effect::Commit(changes) => changes.iter().for_each(|change| self.learn(change)),
+                Effect::Start(start) => self.starts(start, disk)?,
+                Effect::Stop(run) => match self.boot.current.get_mut(run) {
+                    Some(current) => current.stopping = true,
+                    None => return Err(format!("run {run} is stopped and not current")),
+                },
+                Effect::LookupInput { job, .. } => drop(self.boot.looked.insert(*job)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, change: &Change) {
+        let turn = self.boot.turn;
+        match change {
+            Change::BatchAdded(new) => {
+                let spec = new.spec.clone();
+                let first_lane = spec.recipe.map.first().map(|stage| stage.facts().lane);
+                self.boot.known.insert(new.id, Known { spec, status: new.status, free_since: turn, first_lane });
+            }
+            Change::BatchChanged(id, status) => {
+                if let Some(known) = self.boot.known.get_mut(id) {
+                    let same = |a: &BatchStatus| (a.paused, a.cancelling, a.priority, a.finished_at.is_some());
+                    if same(&known.status) != same(status) {
+                        known.free_since = turn;
+                    }
+                    known.status = *status;
+                }
+            }
+            Change::BatchRemoved(id) => drop(self.boot.known.remove(id)),
+            Change::HousePaused(paused) => self.boot.house_paused = *paused,
+            _ => {}
+        }
+    }
+
+    fn starts(&mut self, start: &Start, disk: &Disk) -> Result<(), String> {
+        let Start { run, job, .. } = start;
+        let facts = start.stage.facts();
+        if run.boot != disk.boot || run.counter <= self.boot.last_counter {
+            return Err(format!("run {run} is not new in boot {}", disk.boot));
+        }
+        self.boot.last_counter = run.counter;
+        if let Some((other, _)) = self.boot.current.iter().find(|(_, current)| current.job == *job) {
+            return Err(format!("job {job} has two runs at once: {other} and {run}"));
+        }
+        if self.boot.house_paused || self.boot.draining || self.boot.stopping {
+            return Err(format!("run {run} starts in a house that is paused, draining or stopping"));
+        }
+        let in_lane = self.boot.current.values().filter(|current| current.lane == facts.lane).count() as u32;
+        if in_lane >= self.slots_of(facts.lane) {
+            return Err(format!("run {run} starts in the full lane {}", facts.lane.name()));
+        }
+        let Some(known) = self.boot.known.get(&job.batch) else {
+            return Err(format!("run {run} starts for the unknown batch {}", job.batch));
+        };
+        if known.status.paused || known.status.cancelling || known.status.finished_at.is_some() {
+            return Err(format!("run {run} of job {job} starts in a halted batch: {:?}", known.status));
+        }
+        let running = self.boot.current.values().filter(|current| current.job.batch == job.batch).count() as u32;
+        if running >= known.spec.parallel {
+            return Err(format!("batch {} runs {} jobs of {} allowed", job.batch, running + 1, known.spec.parallel));
+        }
+        self.in_turn(start, facts.lane, disk)?;
+        let current = Current { job: *job, stage: facts.name, lane: facts.lane, stopping: false };
+        self.boot.current.insert(*run, current);
+        Ok(())
+    }
+
+    /// Nobody more urgent, who could have had this slot since an earlier turn, is passed over. Looks only at batches of which no job has
+    /// come to work in this boot: of those alone the ledger knows for sure what they wait for.
+    fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
+        let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
+        let ahead_max = 2 * self.slots_of(Lane::Cpu) + self.slots_of(Lane::Io) + self.slots_of(Lane::Net);
+        for (id, other) in &self.boot.known {
+            let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
+            if other.status.priority >= own.status.priority || halted || other.free_since >= self.boot.turn {
+                continue;
+            }
+            let Some(stored) = disk.batches.get(id).filter(|_| other.first_lane == Some(lane)) else { continue };
+            let fresh = |index: &u32| stored.open.get(index).is_some_and(Option::is_none);
+            let Some(first) = stored.open.keys().next().filter(|index| fresh(index)) else { continue };
+            let unknown = disk
+                .find_input(JobId { batch: *id, index: *first }, None)
+                .is_some_and(|found| found.content.is_none() && (found.is_file || lane == Lane::Net));
+            let at_work = |job: &&JobId| {
+                disk.is_open(**job)
+                    && self.boot.known.get(&job.batch).is_some_and(|k| k.status.priority <= other.status.priority)
+            };
+            let untouched = self.boot.looked.iter().all(|job| job.batch != *id);
+            let ahead = self.boot.looked.iter().filter(at_work).count() as u32;
+            if unknown && untouched && ahead < ahead_max {
+                return Err(format!("{} starts before the more urgent batch {id}", start.job));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a commit: the ends and the tries on disk fit what was reported.
+    pub fn committed(&mut self, changes: &[Change], disk: &Disk) -> Result<(), String> {
+        let retried = std::mem::take(&mut self.boot.retried);
+        for change in changes {
+            if let Change::JobOpen(job, open) = change
+                && retried.contains(job)
+                && **open == OpenJob::default()
+            {
+                self.forget_tries(*job);
+                self.boot.shown.remove(job);
+                self.killed_own_worker.remove(job);
+            }
+        }
+        for accepted in std::mem::take(&mut self.boot.accepted) {
+            match accepted {
+                Accepted::Done(job) => self.forget_tries(job),
+                Accepted::Failed { job, stage, kind, killed_its_worker } => {
+                    self.charged(job, stage, kind, killed_its_worker, disk)?;
+                }
+            }
+        }
+        for change in changes {
+            match change {
+                Change::JobEnded(job, ended) => {
+                    if !self.boot.looked.contains(job) {
+                        self.lost_sight = true;
+                    }
+                    let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {
+                        continue;
+                    };
+                    let killed = self.killed_own_worker.get(job).copied().unwrap_or(0);
+                    let charged = self.charged.get(job).copied().unwrap_or(0);
+                    let needed = tries(disk, *job, failure.kind);
+                    if failure.kind == FailureKind::Poison && killed < 2 {
+                        return Err(format!("job {job} is poison after {killed} deaths of its own"));
+                    }
+                    if failure.kind != FailureKind::Poison && charged < needed {
+                        return Err(format!("job {job} failed ({failure}) after {charged} tries of {needed}"));
+                    }
+                }
+                Change::ArtifactStored(address, artifact) if artifact.stage == "decode" => {
+                    self.transient.insert(*address, disk.boot);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_tries(&mut self, job: JobId) {
+        self.charged.remove(&job);
+        self.charged_at.retain(|(charged, _), _| *charged != job);
+    }
+
+    fn charged(
+        &mut self,
+        job: JobId,
+        stage: &'static str,
+        kind: FailureKind,
+        death: bool,
+        disk: &Disk,
+    ) -> Result<(), String> {
+        *self.charged.entry(job).or_default() += 1;
+        let here = self.charged_at.entry((job, stage)).or_default();
+        *here += 1;
+        let deaths = self.killed_own_worker.entry(job).or_default();
+        *deaths += u32::from(death);
+        let ended = disk.ended(job).and_then(|ended| Some((ended.state, ended.failure.as_ref()?.kind)));
+        if death && *deaths >= 2 {
+            return match ended {
+                Some((JobState::Failed, FailureKind::Poison)) => Ok(()),
+                _ => Err(format!("job {job} has killed its own worker {deaths} times and is no poison: {ended:?}")),
+            };
+        }
+        if *here >= tries(disk, job, kind) && ended != Some((JobState::Failed, kind)) {
+            return Err(format!("job {job} failed ({kind}) {here} times at {stage} and is not at its end: {ended:?}"));
+        }
+        Ok(())
+    }
+
+    /// An event on its way out: it follows the last one, and the disk has what it says.
+    pub fn event(&mut self, event: &Event, disk: &Disk) -> Result<(), String> {
+        if event.seq != self.boot.seq + 1 {
+            return Err(format!("event {} follows {}", event.seq, self.boot.seq));
+        }
+        self.boot.seq = event.seq;
+        match &event.fact {
+            Fact::Job(view) => self.job_event(view, disk)?,
+            Fact::Batch(view) => self.batch_event(view, disk)?,
+            Fact::Progress { job, done, batch_done, .. } => {
+                self.shows(*job, *done)?;
+                self.batch_shows(job.batch, *batch_done)?;
+            }
+            Fact::Removed(id) if disk.batches.contains_key(id) => return Err(format!("batch {id} is not removed")),
+            Fact::Removed(_) | Fact::Paused(_) | Fact::Alert(_) => {}
+            Fact::Lagged => return Err("the scheduler lags".to_owned()),
+        }
+        if let Some(watcher) = &mut self.boot.watcher {
+            watcher.apply(event);
+        }
+        Ok(())
+    }
+
+    fn job_event(&mut self, view: &JobView, disk: &Disk) -> Result<(), String> {
+        let job = view.id;
+        let stored = disk.ended(job).map(|ended| ended.state);
+        let durable = match view.state {
+            state if state.is_terminal() => stored == Some(state),
+            JobState::Retrying => {
+                let open = disk.batches.get(&job.batch).and_then(|batch| batch.open.get(&job.index));
+                let failed = open.is_some_and(|open| open.as_ref().is_some_and(|open| open.failure.is_some()));
+                failed || stored.is_some()
+            }
+            _ => disk.is_open(job) || stored.is_some(),
+        };
+        if !durable {
+            return Err(format!("job {job} is told to be {:?}; the disk has {stored:?}", view.state));
+        }
+        self.shows(job, view.progress)
+    }
+
+    fn batch_event(&mut self, view: &BatchView, disk: &Disk) -> Result<(), String> {
+        let id = view.id;
+        let Some(stored) = disk.batches.get(&id) else { return Err(format!("batch {id} is told and not on disk")) };
+        let kept = stored.status.counts;
+        if view.counts.completed > kept.completed || view.counts.skipped > kept.skipped {
+            return Err(format!("batch {id} is told with {:?}; the disk has {kept:?}", view.counts));
+        }
+        if view.state.is_terminal() && stored.status.finished_at.is_none() {
+            return Err(format!("batch {id} is told to be {:?}; the disk has it open", view.state));
+        }
+        if view.counts.total() != stored.new.jobs.len() as u32 {
+            return Err(format!("batch {id} is told with {:?} of {} jobs", view.counts, stored.new.jobs.len()));
+        }
+        let result = self.batch_shows(id, view.progress);
+        if view.state.is_terminal() {
+            // A retry begins anew.
+            self.boot.shown_batches.remove(&id);
+        }
+        result
+    }
+
+    fn shows(&mut self, job: JobId, done: f32) -> Result<(), String> {
+        let shown = self.boot.shown.entry(job).or_default();
+        if !(0.0..=1.0).contains(&done) || done < *shown {
+            return Err(format!("progress of job {job} goes from {shown} to {done}"));
+        }
+        *shown = done;
+        Ok(())
+    }
+
+    fn batch_shows(&mut self, id: BatchId, done: f32) -> Result<(), String> {
+        let shown = self.boot.shown_batches.entry(id).or_default();
+        if !(0.0..=1.0).contains(&done) || done < *shown {
+            return Err(format!("progress of batch {id} goes from {shown} to {done}"));
+        }
+        *shown = done;
+        Ok(())
+    }
+
+    /// A watcher's fold of the events and the scheduler's own view are the same.
+    pub fn same_view(&mut self, seq: u64, paused: bool, batches: &[BatchView], jobs: &[JobView]) -> Result<(), String> {
+        let Some(watcher) = &self.boot.watcher else {
+            let batches = batches.iter().map(|view| (view.id, view.clone())).collect();
+            let jobs = jobs.iter().map(|view| (view.id, view.clone())).collect();
+            self.boot.watcher = Some(Snapshot { seq, paused, batches, jobs, alerts: Vec::new() });
+            return Ok(());
+        };
+        if (watcher.seq, watcher.paused) != (seq, paused) {
+            return Err(format!("a watcher is at {} ({}), the house at {seq} ({paused})", watcher.seq, watcher.paused));
+        }
+        let open: Vec<_> = watcher.batches.values().filter(|view| !view.state.is_terminal()).collect();
+        if open.len() != batches.len() {
+            return Err(format!("a watcher sees {} open batches of {}", open.len(), batches.len()));
+        }
+        for view in batches {
+            if watcher.batches.get(&view.id) != Some(view) {
+                return Err(format!(
+                    "a watcher sees {:?}\nwhere the house has {view:?}",
+                    watcher.batches.get(&view.id)
+                ));
+            }
+        }
+        for view in jobs {
+            if watcher.jobs.get(&view.id) != Some(view) {
+                return Err(format!("a watcher sees {:?}\nwhere the house has {view:?}", watcher.jobs.get(&view.id)));
+            }
+        }
+        let told: BTreeSet<JobId> = jobs.iter().map(|view| view.id).collect();
+        match watcher.jobs.values().find(|view| view.state == JobState::Running && !told.contains(&view.id)) {
+            Some(ghost) => Err(format!("a watcher sees job {} running; the house does not", ghost.id)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn tries(disk: &Disk, job: JobId, kind: FailureKind) -> u32 {
+    let retries = disk.batches.get(&job.batch).and_then(|batch| batch.new.spec.retries);
+    Policy::of(kind).with_retries(retries).tries
+}

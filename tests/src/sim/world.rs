@@ -1,0 +1,914 @@
+//! The world: simulated time, the conductor's turn, and the faults. Does with the scheduler's effects what the daemon would do.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use spindle_core::change::Change;
+use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, Peer, RetryItem, Start};
+use spindle_core::scheduler::{Config, Scheduler};
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{ContentHash, JobId, Owner, RunId, Target};
+use spindle_shared::job::{Input as JobInput, JobState, PathBytes};
+use spindle_shared::lane::Lane;
+use spindle_shared::stage::Stage;
+use spindle_shared::time::{MonoMs, Now, WallMs};
+use spindle_shared::wire::request::{Scope, Selection};
+use spindle_shared::wire::response::Response;
+use spindle_shared::worker::Outcome;
+
+use super::clients::{Clients, File, Question, Request, identity};
+use super::disk::Disk;
+use super::laws::Laws;
+use super::random::Random;
+use super::workers::{Plan, Workers, length_of, result_of};
+
+/// In which order a turn's effects are done. Only the first is right; the other shows that the laws are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    CommitFirst,
+    TellFirst,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub order: Order,
+    /// Events kept for the report of a failure; 0 = none, which is quicker.
+    pub log: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { order: Order::CommitFirst, log: 0 }
+    }
+}
+
+/// What a seed came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub jobs: u64,
+    pub runs: u64,
+    pub boots: u64,
+    pub turns: u64,
+    pub simulated_ms: u64,
+}
+
+/// A law that was broken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("seed {seed}: {law}")]
+pub struct Broken {
+    pub seed: u64,
+    pub law: String,
+    /// What happened last.
+    pub log: Vec<String>,
+}
+
+/// Faults end at the latest here.
+const FAULTS_MS_MAX: u64 = 90_000;
+/// Everything has ended this long after the last fault.
+const CALM_MS_MAX: u64 = 6 * 3_600_000;
+const STEPS_MAX: u64 = 200_000;
+
+/// One life of the world that this seed decides.
+pub fn run(seed: u64, options: &Options) -> Result<Summary, Broken> {
+    let mut world = World::new(seed, options.clone());
+    match world.live() {
+        Ok(()) => Ok(world.summary),
+        Err(law) => Err(Broken { seed, law, log: world.log.into() }),
+    }
+}
+
+/// What the world has in store.
+#[derive(Debug, Clone)]
+enum Event {
+    Turn,
+    /// A client asks something.
+    Ask,
+    Progress(RunId),
+    /// A run comes to the end its plan says.
+    Finish(RunId),
+    /// A run's time is up.
+    Deadline(RunId),
+    /// A run that was told to stop does.
+    Quit(RunId, bool),
+    /// The supervisor loses patience.
+    Kill(RunId, bool),
+    /// A message reaches the inbox.
+    Arrive(Box<Input>),
+    Leap,
+    Edit,
+    KillDaemon,
+    Boot,
+    Calm,
+}
+
+/// What waits in the conductor's inbox.
+#[derive(Debug)]
+enum Message {
+    Report(Input),
+    Ask(ClientId, Peer, Request),
+}
+
+/// Whether the daemon still lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Lives,
+    Dead,
+}
+
+struct Daemon {
+    scheduler: Scheduler,
+    inbox: VecDeque<Message>,
+    started_at: u64,
+    turn_at: Option<u64>,
+}
+
+struct World {
+    random: Random,
+    options: Options,
+    time: u64,
+    wall_offset: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    scheduled: u64,
+    daemon: Option<Daemon>,
+    config: Config,
+    disk: Disk,
+    files: Vec<File>,
+    poison: ContentHash,
+    workers: Workers,
+    clients: Clients,
+    laws: Laws,
+    calm: bool,
+    trouble: u64,
+    summary: Summary,
+    log: VecDeque<String>,
+}
+
+impl World {
+    fn new(seed: u64, options: Options) -> Self {
+        let mut random = Random::new(seed);
+        let slots: BTreeMap<Lane, u32> = [
+            (Lane::Cpu, random.between(1, 3) as u32),
+            (Lane::Io, random.between(1, 3) as u32),
+            (Lane::Net, random.between(1, 2) as u32),
+        ]
+        .into();
+        let contents = random.between(2, 8);
+        let files = (0..random.between(3, 10))
+            .map(|inode| File { identity: identity(inode), content: content(random.below(contents)) })
+            .collect();
+        let config = Config {
+            slots: slots.clone(),
+            version: "0".to_owned(),
+            pid: 1,
+            started_at: WallMs(0),
+            state_dir: PathBytes::default(),
+            model_dir: PathBytes::default(),
+        };
+        World {
+            poison: content(random.below(contents * 3)),
+            trouble: *random.pick(&[0, 50, 200, 400]),
+            random,
+            options,
+            time: 0,
+            wall_offset: 1_700_000_000_000,
+            events: BTreeMap::new(),
+            scheduled: 0,
+            daemon: None,
+            config,
+            disk: Disk::default(),
+            files,
+            workers: Workers::default(),
+            clients: Clients::default(),
+            laws: Laws::new(slots),
+            calm: false,
+            summary: Summary::default(),
+            log: VecDeque::new(),
+        }
+    }
+
+    fn live(&mut self) -> Result<(), String> {
+        self.disk.next_batch = 1;
+        self.boot()?;
+        self.after(1, Event::Ask);
+        let calm_at = self.random.between(10_000, FAULTS_MS_MAX);
+        self.after(calm_at, Event::Calm);
+        for (often, fault) in [(600, Event::KillDaemon), (500, Event::Leap), (500, Event::Edit)] {
+            while self.random.permille(often) {
+                let at = self.random.below(calm_at);
+                self.after(at, fault.clone());
+            }
+        }
+        let mut steps = 0;
+        while let Some(((time, _), event)) = self.events.pop_first() {
+            self.time = time;
+            self.happen(event)?;
+            steps += 1;
+            if self.calm && self.is_over() {
+                break;
+            }
+            if steps > STEPS_MAX || time > calm_at + CALM_MS_MAX {
+                return Err(format!(
+                    "no end {} ms after the last fault: {}",
+                    time.saturating_sub(calm_at),
+                    self.open()
+                ));
+            }
+        }
+        self.summary.simulated_ms = self.time;
+        self.summary.jobs = self.disk.batches.values().map(|batch| batch.new.jobs.len() as u64).sum();
+        self.end()
+    }
+
+    fn open(&self) -> String {
+        let open = self.disk.batches.values().filter(|batch| !batch.open.is_empty());
+        let open: Vec<_> = open.map(|batch| format!("batch {}: {:?}", batch.new.id, batch.status)).collect();
+        format!("{} open: {}; asked: {:?}", open.len(), open.join("; "), self.clients.waiting.keys())
+    }
+
+    fn is_over(&self) -> bool {
+        let idle = self.daemon.as_ref().is_some_and(|daemon| daemon.inbox.is_empty());
+        let coming = |event: &Event| matches!(event, Event::Arrive(_) | Event::Ask);
+        idle && !self.events.values().any(coming)
+            && self.workers.runs.is_empty()
+            && self.disk.batches.values().all(|batch| batch.open.is_empty())
+    }
+
+    /// What must hold once all is done.
+    fn end(&mut self) -> Result<(), String> {
+        if let Some((client, question)) = self.clients.waiting.first_key_value() {
+            return Err(format!("client {} never got an answer to {:?}", client.0, question.request));
+        }
+        if let Some((job, stage)) = self.disk.batches.values().find_map(|batch| {
+            let (index, ended) = batch.ended.iter().find(|(_, ended)| {
+                ended.state == JobState::Completed && (ended.outputs.is_empty() || ended.progress < 1.0)
+            })?;
+            Some((JobId { batch: batch.new.id, index: *index }, ended.stage.clone()))
+        }) {
+            return Err(format!("job {job} completed at {stage} without an output"));
+        }
+        for (address, boot) in &self.laws.transient {
+            let excused = *boot < self.disk.boot && self.laws.lost_sight;
+            if self.disk.artifacts.contains_key(address) && !excused {
+                return Err(format!(
+                    "the transient artifact {address} of boot {boot} is left although nobody reads it"
+                ));
+            }
+        }
+        self.probe()?;
+        let now = self.now();
+        let Some(daemon) = &mut self.daemon else { return Err("the daemon is not there at the end".to_owned()) };
+        let client = self.clients.next_id();
+        let peer = Peer { owner: Owner(0), admin: true };
+        let effects = daemon.scheduler.step(now, Input::Command { client, peer, command: Command::Shutdown });
+        if !effects.contains(&Effect::Exit) {
+            return Err("an idle daemon does not end when it is told to".to_owned());
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        let started_at = self.daemon.as_ref().map_or(self.time, |daemon| daemon.started_at);
+        Now { wall: WallMs(self.wall_offset + self.time), mono: MonoMs(1_000 + self.time - started_at) }
+    }
+
+    fn after(&mut self, ms: u64, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((self.time + ms, self.scheduled), event);
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.options.log > 0 {
+            if self.log.len() == self.options.log {
+                self.log.pop_front();
+            }
+            let line = format!("{:>8} {}", self.time, what());
+            self.log.push_back(line);
+        }
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        if !matches!(event, Event::Turn) {
+            self.note(|| format!("{event:?}"));
+        }
+        match event {
+            Event::Turn => return self.turns(),
+            Event::Ask => self.ask(),
+            Event::Progress(run) => {
+                if self.workers.runs.contains_key(&run) {
+                    let done = match self.random.below(12) {
+                        0 => f32::NAN,
+                        1 => -3.0,
+                        2 => 1e30,
+                        _ => self.random.below(1_000) as f32 / 1_000.0,
+                    };
+                    self.report(Input::Progress { run, done });
+                    let again = self.random.between(50, 2_000);
+                    self.after(again, Event::Progress(run));
+                }
+            }
+            Event::Finish(run) => self.finish(run),
+            Event::Deadline(run) => {
+                if self.workers.runs.contains_key(&run) {
+                    self.request_stop(run, true);
+                }
+            }
+            Event::Quit(run, timeout) => {
+                if let Some(live) = self.workers.end(run) {
+                    // It may have come to its end by itself just then, one way or the other.
+                    let outcome = match self.random.below(6) {
+                        0 if !timeout => Outcome::Done(Box::new(self.result(&live.start))),
+                        1 => Outcome::Failed(Failure::new(FailureKind::Cancelled, "stopped on request")),
+                        _ => Outcome::Stopped,
+                    };
+                    self.report(Input::Ended { run, outcome });
+                }
+            }
+            Event::Kill(run, timeout) => {
+                if self.workers.runs.contains_key(&run) {
+                    let runs = self.workers.take_down(run);
+                    self.report(Input::Lost { runs, cause: Some(run), death: Death::Killed { timeout } });
+                }
+            }
+            Event::Arrive(input) => self.arrive(Message::Report(*input)),
+            Event::Leap => {
+                let by = self.random.between(0, 100_000_000);
+                let ahead = self.random.permille(500);
+                self.wall_offset = if ahead { self.wall_offset + by } else { self.wall_offset - by };
+            }
+            Event::Edit => {
+                self.laws.lost_sight = true;
+                let at = self.random.below(self.files.len() as u64) as usize;
+                let number = 1_000 + self.scheduled;
+                self.files[at] = File { identity: identity(number), content: content(self.random.below(8)) };
+            }
+            Event::KillDaemon => self.kill(),
+            Event::Boot => return self.boot(),
+            Event::Calm => return self.calm_down(),
+        }
+        Ok(())
+    }
+
+    /// Something for the inbox; a turn follows soon.
+    fn arrive(&mut self, message: Message) {
+        let soon = self.random.below(30);
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.inbox.push_back(message);
+        self.wake_in(soon);
+    }
+
+    fn wake_in(&mut self, ms: u64) {
+        let at = self.time + ms;
+        let Some(daemon) = &mut self.daemon else { return };
+        if daemon.turn_at.is_none_or(|turn| turn > at) {
+            daemon.turn_at = Some(at);
+            self.after(ms, Event::Turn);
+        }
+    }
+
+    fn ask(&mut self) {
+        if self.calm {
+            return;
+        }
+        let newest = self.disk.next_batch - 1;
+        let request = self.clients.request(&mut self.random, newest, &self.files, 6);
+        let peer = Clients::peer(&mut self.random);
+        self.question(peer, request);
+        let next = if self.random.permille(300) { self.random.below(40) } else { self.random.between(100, 6_000) };
+        self.after(next, Event::Ask);
+    }
+
+    fn question(&mut self, peer: Peer, request: Request) {
+        if self.daemon.is_none() {
+            return;
+        }
+        let client = self.clients.next_id();
+        self.note(|| format!("client {} ({peer:?}) asks {request:?}", client.0));
+        self.clients.waiting.insert(client, Question { request: request.clone(), runs: BTreeSet::new() });
+        self.arrive(Message::Ask(client, peer, request));
+    }
+
+    /// No more faults, and everything that was halted goes on.
+    fn calm_down(&mut self) -> Result<(), String> {
+        self.calm = true;
+        self.note(|| "calm".to_owned());
+        if self.daemon.is_none() {
+            self.boot()?;
+        }
+        self.events.retain(|_, event| !matches!(event, Event::Boot | Event::KillDaemon | Event::Leap | Event::Edit));
+        self.go_on();
+        Ok(())
+    }
+
+    fn go_on(&mut self) {
+        let peer = Peer { owner: Owner(0), admin: true };
+        self.question(peer, Request::Resume(Selection::House));
+        let paused: Vec<_> = self.disk.batches.values().filter(|b| b.status.finished_at.is_none()).collect();
+        let paused: Vec<_> = paused.into_iter().map(|batch| Target::Batch(batch.new.id)).collect();
+        if !paused.is_empty() {
+            self.question(peer, Request::Resume(Selection::Targets(paused)));
+        }
+    }
+
+    // Workers.
+
+    /// A message on its way from a worker: late, twice, or not at all in time.
+    fn report(&mut self, input: Input) {
+        let late = if self.random.permille(50) { self.random.below(5_000) } else { self.random.below(20) };
+        if !self.calm && self.random.permille(50) {
+            let later = late + self.random.below(3_000);
+            self.after(later, Event::Arrive(Box::new(input.clone())));
+        }
+        self.after(late, Event::Arrive(Box::new(input)));
+    }
+
+    fn start(&mut self, start: Start) -> Result<(), String> {
+        let Start { run, job, .. } = start;
+        let lane = start.stage.facts().lane;
+        if self.workers.in_lane(lane) >= self.config.slots[&lane] {
+            return Err(format!("run {run} starts where the lane {} is full of living runs", lane.name()));
+        }
+        if let Some(other) = self.workers.runs.values().find(|live| live.start.job == job) {
+            return Err(format!("job {job} has two living runs: {} and {run}", other.start.run));
+        }
+        if !self.disk.is_open(job) {
+            return Err(format!("run {run} starts for job {job}, which is not open"));
+        }
+        if let Some(address) = start.address.filter(|address| self.disk.artifacts.contains_key(address)) {
+            return Err(format!("run {run} of job {job} does again what is done: {address}"));
+        }
+        if let Some((address, files)) = &start.feed
+            && self.disk.artifacts.get(address).is_none_or(|artifact| artifact.files != *files)
+        {
+            return Err(format!("run {run} of job {job} works on {address}, which is not there"));
+        }
+        self.summary.runs += 1;
+        let mut poisoned = false;
+        if start.feed.is_none()
+            && let Some(file) = self.file_of(job)
+        {
+            let batch = &self.disk.batches[&job.batch];
+            let JobInput::File { identity, .. } = &batch.spec_of(job.index).input else {
+                return Err(format!("job {job} has a file and none"));
+            };
+            if file.identity != start.identity.unwrap_or(*identity) {
+                self.report(Input::InputChanged { run, identity: file.identity });
+                return Ok(());
+            }
+            poisoned = file.content == self.poison && matches!(start.stage, Stage::Decode(_));
+        }
+        let plan = self.plan(poisoned);
+        let (length, timeout) = (length_of(&start.stage, &mut self.random), start.timeout_ms);
+        self.note(|| format!("run {run} of {job} at {} will take {length} ms, {plan:?}", start.stage.name()));
+        self.workers.start(start, plan)?;
+        if plan != Plan::Hang {
+            self.after(length, Event::Finish(run));
+        }
+        self.after(timeout, Event::Deadline(run));
+        if self.random.permille(300) {
+            let soon = self.random.below(1_000);
+            self.after(soon, Event::Progress(run));
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, poisoned: bool) -> Plan {
+        if poisoned {
+            return Plan::Crash(FailureKind::Crash);
+        }
+        if self.calm || !self.random.permille(self.trouble) {
+            return Plan::Done;
+        }
+        match self.random.below(10) {
+            0..5 => {
+                // That an input is poison is the daemon's to say.
+                let kind = *self.random.pick(&FailureKind::ALL);
+                Plan::Fail(if kind == FailureKind::Poison { FailureKind::Input } else { kind })
+            }
+            5..7 => Plan::Hang,
+            7 => Plan::Crash(FailureKind::OutOfMemory),
+            _ => Plan::Crash(FailureKind::Crash),
+        }
+    }
+
+    fn finish(&mut self, run: RunId) {
+        let Some(live) = self.workers.runs.get(&run) else { return };
+        match live.plan {
+            Plan::Hang => {}
+            Plan::Crash(kind) => {
+                let runs = self.workers.take_down(run);
+                self.report(Input::Lost {
+                    runs,
+                    cause: None,
+                    death: Death::Fault { kind, message: "it died".to_owned() },
+                });
+            }
+            Plan::Fail(kind) => {
+                self.workers.end(run);
+                let outcome = Outcome::Failed(Failure::new(kind, "as the script says"));
+                self.report(Input::Ended { run, outcome });
+            }
+            Plan::Done => {
+                if let Some(live) = self.workers.end(run) {
+                    let outcome = Outcome::Done(Box::new(self.result(&live.start)));
+                    self.report(Input::Ended { run, outcome });
+                }
+            }
+        }
+    }
+
+    fn result(&self, start: &Start) -> spindle_shared::worker::Done {
+        let source = self.file_of(start.job).map(|file| (file.identity, file.content));
+        let batch = self.disk.batches.get(&start.job.batch);
+        let plan = batch.map(|batch| &batch.spec_of(start.job.index).output);
+        let at = plan.map(|plan| [plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()).unwrap_or_default();
+        result_of(start, source, &PathBytes(at))
+    }
+
+    fn file_of(&self, job: JobId) -> Option<File> {
+        match &self.disk.batches.get(&job.batch)?.spec_of(job.index).input {
+            JobInput::File { path, .. } => {
+                let number: usize = String::from_utf8_lossy(&path.0).rsplit('/').next()?.parse().ok()?;
+                self.files.get(number).copied()
+            }
+            JobInput::Name(_) => None,
+        }
+    }
+
+    fn request_stop(&mut self, run: RunId, timeout: bool) {
+        if self.random.permille(700) {
+            let soon = self.random.below(900);
+            self.after(soon, Event::Quit(run, timeout));
+        }
+        self.after(1_000, Event::Kill(run, timeout));
+    }
+
+    // The daemon.
+
+    fn boot(&mut self) -> Result<(), String> {
+        if self.daemon.is_some() {
+            return Ok(());
+        }
+        self.summary.boots += 1;
+        let recovered = self.disk.open_again();
+        self.laws.reboot(&self.disk);
+        let now = Now { wall: WallMs(self.wall_offset + self.time), mono: MonoMs(1_000) };
+        let boot = recovered.boot;
+        self.note(|| format!("boot {boot}: {recovered:?}"));
+        let (scheduler, effects) = Scheduler::recover(self.config.clone(), recovered, now);
+        scheduler.check()?;
+        self.daemon = Some(Daemon { scheduler, inbox: VecDeque::new(), started_at: self.time, turn_at: None });
+        self.laws.decided(&effects, &self.disk)?;
+        if self.settle(effects)? == Fate::Lives && self.calm {
+            self.go_on();
+        }
+        Ok(())
+    }
+
+    /// The daemon is gone between two instructions, and its workers with it. What they had sent may still turn up at the next one's.
+    fn kill(&mut self) {
+        if self.daemon.take().is_none() {
+            return;
+        }
+        self.note(|| "the daemon is dead".to_owned());
+        let runs: Vec<RunId> = self.workers.runs.keys().copied().collect();
+        for run in runs {
+            if let Some(live) = self.workers.end(run)
+                && self.random.permille(300)
+            {
+                let outcome = Outcome::Done(Box::new(self.result(&live.start)));
+                self.report(Input::Ended { run, outcome });
+            }
+        }
+        self.clients.waiting.clear();
+        let later = self.random.between(1, 3_000);
+        self.after(later, Event::Boot);
+    }
+
+    /// Turns until nothing waits that came before now.
+    fn turns(&mut self) -> Result<(), String> {
+        let time = self.time;
+        match &mut self.daemon {
+            Some(daemon) if daemon.turn_at == Some(time) => daemon.turn_at = None,
+            _ => return Ok(()),
+        }
+        loop {
+            if self.turn()? == Fate::Dead {
+                return Ok(());
+            }
+            match &self.daemon {
+                Some(daemon) if !daemon.inbox.is_empty() => {}
+                _ => break,
+            }
+        }
+        if self.random.permille(200) {
+            self.probe()?;
+        }
+        let now = self.now();
+        if let Some(due) = self.daemon.as_ref().and_then(|daemon| daemon.scheduler.next_wakeup()) {
+            self.wake_in(due.since(now.mono).max(1));
+        }
+        Ok(())
+    }
+
+    /// One turn: some inputs are stepped, their changes committed as one, and then the rest is done.
+    fn turn(&mut self) -> Result<Fate, String> {
+        self.laws.boot.turn += 1;
+        self.summary.turns += 1;
+        let most = self.random.between(1, 8);
+        let (mut effects, mut taken) = (Vec::new(), 0);
+        let (mut keys, mut removed) = (BTreeSet::new(), false);
+        while taken < most {
+            let Some(daemon) = &mut self.daemon else { return Ok(Fate::Dead) };
+            let Some(message) = daemon.inbox.pop_front() else { break };
+            // What a command needs from the disk is read when all that came before it is there.
+            let waits = match &message {
+                Message::Ask(_, _, Request::Retry(_) | Request::Remove(_)) => taken > 0,
+                Message::Ask(_, peer, Request::Submit(spec, _)) => {
+                    removed || spec.key.clone().is_some_and(|key| !keys.insert((peer.owner, key)))
+                }
+                _ => false,
+            };
+            if waits {
+                daemon.inbox.push_front(message);
+                break;
+            }
+            removed |= matches!(message, Message::Ask(_, _, Request::Remove(_)));
+            let input = self.resolve(message);
+            effects.extend(self.step(input)?);
+            taken += 1;
+        }
+        if taken == 0 {
+            effects.extend(self.step(Input::Tick)?);
+        }
+        self.settle(effects)
+    }
+
+    fn resolve(&mut self, message: Message) -> Input {
+        let (client, peer, request) = match message {
+            Message::Report(input) => return input,
+            Message::Ask(client, peer, request) => (client, peer, request),
+        };
+        let targets = |what: &Selection| match what {
+            Selection::Targets(targets) => targets.clone(),
+            _ => self.disk.batches.keys().map(|id| Target::Batch(*id)).collect(),
+        };
+        let mut runs = BTreeSet::new();
+        let command = match request {
+            Request::Submit(spec, jobs) => {
+                let key = spec.key.clone().map(|key| (peer.owner, key));
+                let repeats = key.and_then(|key| self.disk.keys.get(&key)).and_then(|id| self.disk.view(*id));
+                Command::Submit { spec, jobs, repeats }
+            }
+            Request::Cancel(what) => {
+                let what_runs = targets(&what).into_iter().filter(|target| self.may(peer, *target));
+                runs.extend(what_runs.flat_map(|target| self.runs_of(target)));
+                Command::Cancel(what)
+            }
+            Request::Pause(what, now) => {
+                if now && what == Selection::House && peer.admin {
+                    runs.extend(self.laws.all_runs());
+                } else if now && what != Selection::House {
+                    let batches = targets(&what).into_iter().filter(|t| matches!(t, Target::Batch(_)));
+                    let batches =
+                        batches.filter(|target| self.may(peer, *target) && !self.laws.is_cancelling(target.batch()));
+                    runs.extend(batches.flat_map(|target| self.runs_of(target)));
+                }
+                Command::Pause { what, now }
+            }
+            Request::Resume(what) => Command::Resume(what),
+            Request::Prioritize(what, priority) => Command::Prioritize { what, priority },
+            Request::Retry(target) => {
+                let only = match target {
+                    Target::Batch(_) => None,
+                    Target::Job(job) => Some(job.index),
+                };
+                let items: Vec<RetryItem> = self.disk.retry_item(target.batch(), only).into_iter().collect();
+                Command::Retry(items)
+            }
+            Request::Remove(id) => Command::Remove(vec![(id, self.disk.batches.get(&id).map(|batch| batch.new.owner))]),
+            Request::Explain(target) => Command::Explain(target),
+            Request::House => Command::House,
+            Request::Overlay => Command::Overlay { batches: None, jobs: true },
+            Request::Drain => {
+                runs.extend(self.laws.all_runs().filter(|_| peer.admin));
+                Command::Drain
+            }
+            Request::Shutdown => {
+                runs.extend(self.laws.all_runs().filter(|_| peer.admin));
+                Command::Shutdown
+            }
+        };
+        if let Some(question) = self.clients.waiting.get_mut(&client) {
+            question.runs = runs;
+        }
+        Input::Command { client, peer, command }
+    }
+
+    fn may(&self, peer: Peer, target: Target) -> bool {
+        peer.admin || self.disk.batches.get(&target.batch()).is_some_and(|batch| batch.new.owner == peer.owner)
+    }
+
+    fn runs_of(&self, target: Target) -> Vec<RunId> {
+        let index = match target {
+            Target::Batch(_) => None,
+            Target::Job(job) => Some(job.index),
+        };
+        self.laws.runs_of(target.batch(), index).collect()
+    }
+
+    fn step(&mut self, input: Input) -> Result<Vec<Effect>, String> {
+        let now = self.now();
+        self.note(|| format!("  step {input:?}"));
+        let stale = self.laws.is_stale(&input);
+        let Some(daemon) = &mut self.daemon else { return Ok(Vec::new()) };
+        let effects = if stale {
+            let due = daemon.scheduler.step(now, Input::Tick);
+            let before = format!("{:?}", daemon.scheduler);
+            let told = format!("{input:?}");
+            let effects = daemon.scheduler.step(now, input);
+            if !effects.is_empty() || format!("{:?}", daemon.scheduler) != before {
+                return Err(format!("a stale report changes something: {told} → {effects:?}"));
+            }
+            due
+        } else {
+            self.laws.told(&input);
+            daemon.scheduler.step(now, input)
+        };
+        daemon.scheduler.check()?;
+        if self.options.log > 0 {
+            for effect in &effects {
+                self.note(|| format!("    → {effect:?}"));
+            }
+        }
+        self.laws.decided(&effects, &self.disk)?;
+        Ok(effects)
+    }
+
+    /// Commits what a turn has decided, does the rest, and answers lookups until nothing is asked any more.
+    fn settle(&mut self, mut effects: Vec<Effect>) -> Result<Fate, String> {
+        loop {
+            let (mut changes, mut rest) = (Vec::new(), Vec::new());
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Commit(more) => changes.extend(more),
+                    other => rest.push(other),
+                }
+            }
+            if self.options.order == Order::CommitFirst && self.commit(&changes)? == Fate::Dead {
+                return Ok(Fate::Dead);
+            }
+            let mut lookups = Vec::new();
+            for effect in rest {
+                if !self.calm && self.random.permille(2) {
+                    self.note(|| format!("killed before {effect:?}"));
+                    self.kill();
+                    return Ok(Fate::Dead);
+                }
+                if self.perform(effect, &mut lookups)? == Fate::Dead {
+                    return Ok(Fate::Dead);
+                }
+            }
+            if self.options.order == Order::TellFirst && self.commit(&changes)? == Fate::Dead {
+                return Ok(Fate::Dead);
+            }
+            if lookups.is_empty() {
+                return Ok(Fate::Lives);
+            }
+            for lookup in lookups {
+                if let Some(found) = self.look_up(lookup) {
+                    effects.extend(self.step(found)?);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<Fate, String> {
+        if !self.calm && !changes.is_empty() && self.random.permille(4) {
+            // The disk is full, or gone: memory ahead of it never lives.
+            self.note(|| "the commit fails".to_owned());
+            self.kill();
+            return Ok(Fate::Dead);
+        }
+        self.disk.commit(changes, &self.laws.boot.retried)?;
+        self.laws.committed(changes, &self.disk)?;
+        Ok(Fate::Lives)
+    }
+
+    fn look_up(&self, lookup: Effect) -> Option<Input> {
+        match lookup {
+            Effect::LookupInput { job, identity } => {
+                Some(Input::InputFound { job, found: self.disk.find_input(job, identity)? })
+            }
+            Effect::LookupArtifacts { job, addresses } => {
+                let found = addresses.iter().map(|address| self.disk.artifacts.get(address).cloned()).collect();
+                Some(Input::ArtifactsFound { job, found })
+            }
+            _ => None,
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, lookups: &mut Vec<Effect>) -> Result<Fate, String> {
+        match effect {
+            Effect::Commit(_) => return Err("a commit among the rest".to_owned()),
+            Effect::LookupInput { .. } | Effect::LookupArtifacts { .. } => lookups.push(effect),
+            Effect::Answer { client, answer } => self.answered(client, &answer)?,
+            Effect::Publish(event) => self.laws.event(&event, &self.disk)?,
+            Effect::Start(start) => self.start(*start)?,
+            Effect::Stop(run) => self.request_stop(run, false),
+            Effect::DropCheckpoint(address) => {
+                if let Some(live) = self.workers.runs.values().find(|live| live.start.address == Some(address)) {
+                    return Err(format!("run {} loses the checkpoint it works on", live.start.run));
+                }
+            }
+            Effect::DropArtifact(address) => {
+                if self.disk.artifacts.contains_key(&address) {
+                    return Err(format!("the files of {address} are dropped before their record"));
+                }
+                let reads = |start: &Start| start.feed.as_ref().is_some_and(|(feed, _)| *feed == address);
+                if let Some(live) = self.workers.runs.values().find(|live| reads(&live.start)) {
+                    return Err(format!("run {} loses {address}, which it reads", live.start.run));
+                }
+            }
+            Effect::Exit => {
+                if let Some(run) = self.workers.runs.keys().next() {
+                    return Err(format!("the daemon ends while run {run} lives"));
+                }
+                self.kill();
+                return Ok(Fate::Dead);
+            }
+        }
+        Ok(Fate::Lives)
+    }
+
+    /// A client gets its one answer, and what it says is true.
+    fn answered(&mut self, client: ClientId, answer: &Answer) -> Result<(), String> {
+        let Some(Question { request, runs }) = self.clients.waiting.remove(&client) else {
+            return Err(format!("client {} is answered and did not ask", client.0));
+        };
+        let Answer::Frames(frames) = answer else {
+            return match (request, answer) {
+                (Request::Overlay, Answer::Overlay { .. }) => Ok(()),
+                (request, answer) => Err(format!("{request:?} is answered by {answer:?}")),
+            };
+        };
+        match frames.last() {
+            Some(Response::Refused(_)) => return Ok(()),
+            Some(Response::End) => {}
+            other => return Err(format!("an answer ends with {other:?}")),
+        }
+        if let Some(run) = runs.iter().find(|run| self.workers.runs.contains_key(run)) {
+            return Err(format!("{request:?} is answered while run {run} lives"));
+        }
+        for frame in frames {
+            match frame {
+                Response::Submitted(submitted) if !self.disk.batches.contains_key(&submitted.batch.id) => {
+                    return Err(format!("batch {} is promised and not on disk", submitted.batch.id));
+                }
+                Response::Acted(acted) if matches!(request, Request::Cancel(_)) => {
+                    for acted in acted.iter().filter(|acted| acted.what == "cancelled") {
+                        let durable = match acted.target {
+                            Target::Batch(id) => self
+                                .disk
+                                .batches
+                                .get(&id)
+                                .is_some_and(|batch| batch.status.cancelling && batch.open.is_empty()),
+                            Target::Job(job) => self.disk.ended(job).is_some(),
+                        };
+                        // Retried or removed by somebody else while the answer waited for other runs.
+                        let alone = matches!(&request, Request::Cancel(Selection::Targets(t)) if t.len() == 1);
+                        if !durable && alone {
+                            return Err(format!("{} is said to be cancelled and is not on disk", acted.target));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What a watcher has folded together equals what the house would tell a new one.
+    fn probe(&mut self) -> Result<(), String> {
+        let now = self.now();
+        let client = self.clients.next_id();
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        let command = Command::Watch(Scope::House);
+        let peer = Peer { owner: Owner(0), admin: true };
+        let mut effects = daemon.scheduler.step(now, Input::Command { client, peer, command });
+        let watching = effects.iter().position(|effect| matches!(effect, Effect::Answer { .. }));
+        match watching.map(|at| effects.remove(at)) {
+            Some(Effect::Answer { answer: Answer::Watching { seq, paused, batches, jobs, .. }, .. }) => {
+                if !effects.is_empty() {
+                    // Something came due in this very step; compared another time.
+                    self.laws.decided(&effects, &self.disk)?;
+                    return self.settle(effects).map(|_| ());
+                }
+                self.laws.same_view(seq, paused, &batches, &jobs)
+            }
+            other => Err(format!("a watcher gets {other:?}")),
+        }
+    }
+}
+
+fn content(number: u64) -> ContentHash {
+    ContentHash::of(&number.to_le_bytes())
+}
