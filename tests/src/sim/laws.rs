@@ -59,6 +59,8 @@ pub struct Boot {
     shown: BTreeMap<JobId, f32>,
     shown_batches: BTreeMap<BatchId, f32>,
     accepted: Vec<Accepted>,
+    /// Jobs with a failed try that was durable.
+    failed_tries: BTreeSet<JobId>,
     pub retried: BTreeSet<JobId>,
     pub turn: u64,
 }
@@ -91,6 +93,8 @@ impl Laws {
             let (spec, status) = (batch.new.spec.clone(), batch.status);
             let first_lane = spec.recipe.map.first().map(|stage| stage.facts().lane);
             self.boot.known.insert(*id, Known { spec, status, free_since: 0, first_lane });
+            let failed = batch.open.iter().filter(|(_, open)| open.as_ref().is_some_and(|open| open.failure.is_some()));
+            self.boot.failed_tries.extend(failed.map(|(index, _)| JobId { batch: *id, index: *index }));
         }
     }
 
@@ -322,6 +326,7 @@ impl Laws {
                         return Err(format!("job {job} failed ({failure}) after {charged} tries of {needed}"));
                     }
                 }
+                Change::JobOpen(job, open) if open.failure.is_some() => drop(self.boot.failed_tries.insert(*job)),
                 Change::ArtifactStored(address, artifact) if artifact.stage == "decode" => {
                     self.transient.insert(*address, disk.boot);
                 }
@@ -393,7 +398,8 @@ impl Laws {
             JobState::Retrying => {
                 let open = disk.batches.get(&job.batch).and_then(|batch| batch.open.get(&job.index));
                 let failed = open.is_some_and(|open| open.as_ref().is_some_and(|open| open.failure.is_some()));
-                failed || stored.is_some()
+                // Or had when it happened, and a later change of the same transaction took it back.
+                failed || stored.is_some() || self.boot.failed_tries.contains(&job)
             }
             _ => disk.is_open(job) || stored.is_some(),
         };

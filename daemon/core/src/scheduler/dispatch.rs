@@ -186,16 +186,21 @@ impl Scheduler {
             return;
         };
         let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
-        batch.change(id.index, |job| {
+        let passed = batch.change(id.index, |job| {
             // Tries are of one stage; those from before a restart count for the stage it goes on at.
+            let passed = job.stage_known && job.stage != stage && job.open.failure.take().is_some();
             if job.stage_known && job.stage != stage {
                 job.open.attempts = 0;
-                job.open.failure = None;
             }
             job.stage = stage;
             job.stage_known = true;
             job.place = if halted { Place::Waiting } else { Place::Ready(lane) };
+            passed
         });
+        if passed == Some(true) {
+            self.write_open(id);
+            self.dirty.insert(id.batch);
+        }
         self.note_progress(id, 0.0);
         self.touch(id.batch);
     }
