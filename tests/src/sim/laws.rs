@@ -286,6 +286,11 @@ impl Laws {
         Ok(())
     }
 
+    /// A job was told what lies in the artifact folder for its stages: tries of another stage than it is at now count no more.
+    pub fn goes_on_at(&mut self, job: JobId, stage: &'static str) {
+        self.charged_at.retain(|(charged, at), _| *charged != job || *at == stage);
+    }
+
     /// After a commit: the ends and the tries on disk fit what was reported.
     pub fn committed(&mut self, changes: &[Change], disk: &Disk) -> Result<(), String> {
         let retried = std::mem::take(&mut self.boot.retried);
