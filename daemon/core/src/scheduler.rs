@@ -275,7 +275,9 @@ impl Scheduler {
         } else {
             self.at_work.remove(&id);
         }
-        self.queue.place(Need::Admission, id, batch.admission());
+        self.queue.owner_at_work(batch.owner, batch.at_work as i32 - batch.at_work_counted as i32);
+        batch.at_work_counted = batch.at_work;
+        self.queue.place(Need::Admission(batch.lane), id, batch.admission());
         for lane in Lane::ALL {
             self.queue.place(Need::Slot(lane), id, batch.slot(lane));
         }

@@ -261,7 +261,6 @@ impl Laws {
     /// come to work in this boot: of those alone the ledger knows for sure what they wait for.
     fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
-        let ahead_max = 2 * self.slots_of(Lane::Cpu) + self.slots_of(Lane::Io) + self.slots_of(Lane::Net);
         for (id, other) in &self.boot.known {
             let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
             if other.status.priority >= own.status.priority || halted || other.free_since >= self.boot.turn {
@@ -275,8 +274,12 @@ impl Laws {
                 .is_some_and(|found| found.content.is_none() && (found.is_file || lane == Lane::Net));
             let at_work = |job: &&JobId| {
                 disk.is_open(**job)
-                    && self.boot.known.get(&job.batch).is_some_and(|k| k.status.priority <= other.status.priority)
+                    && self.boot.known.get(&job.batch).is_some_and(|known| {
+                        known.status.priority <= other.status.priority && known.first_lane == other.first_lane
+                    })
             };
+            let heaviest = if lane == Lane::Net { Lane::Net } else { Lane::Cpu };
+            let ahead_max = 2 * self.slots_of(heaviest) + self.slots_of(Lane::Io);
             let untouched = self.boot.looked.iter().all(|job| job.batch != *id);
             let ahead = self.boot.looked.iter().filter(at_work).count() as u32;
             if unknown && untouched && ahead < ahead_max {
