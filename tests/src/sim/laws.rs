@@ -473,7 +473,10 @@ impl Laws {
         }
         for view in batches {
             if watcher.batches.get(&view.id) != Some(view) {
-                return Err(format!("a watcher sees {:?}\nwhere the house has {view:?}", watcher.batches.get(&view.id)));
+                return Err(format!(
+                    "a watcher sees {:?}\nwhere the house has {view:?}",
+                    watcher.batches.get(&view.id)
+                ));
             }
         }
         for view in jobs {

@@ -206,7 +206,11 @@ impl World {
                 break;
             }
             if steps > STEPS_MAX || time > calm_at + CALM_MS_MAX {
-                return Err(format!("no end {} ms after the last fault: {}", time.saturating_sub(calm_at), self.open()));
+                return Err(format!(
+                    "no end {} ms after the last fault: {}",
+                    time.saturating_sub(calm_at),
+                    self.open()
+                ));
             }
         }
         self.summary.simulated_ms = self.time;
@@ -244,7 +248,9 @@ impl World {
         for (address, boot) in &self.laws.transient {
             let excused = *boot < self.disk.boot && self.laws.lost_sight;
             if self.disk.artifacts.contains_key(address) && !excused {
-                return Err(format!("the transient artifact {address} of boot {boot} is left although nobody reads it"));
+                return Err(format!(
+                    "the transient artifact {address} of boot {boot} is left although nobody reads it"
+                ));
             }
         }
         self.probe()?;
@@ -662,7 +668,8 @@ impl World {
                     runs.extend(self.laws.all_runs());
                 } else if now && what != Selection::House {
                     let batches = targets(&what).into_iter().filter(|t| matches!(t, Target::Batch(_)));
-                    let batches = batches.filter(|target| self.may(peer, *target) && !self.laws.is_cancelling(target.batch()));
+                    let batches =
+                        batches.filter(|target| self.may(peer, *target) && !self.laws.is_cancelling(target.batch()));
                     runs.extend(batches.flat_map(|target| self.runs_of(target)));
                 }
                 Command::Pause { what, now }
@@ -677,9 +684,7 @@ impl World {
                 let items: Vec<RetryItem> = self.disk.retry_item(target.batch(), only).into_iter().collect();
                 Command::Retry(items)
             }
-            Request::Remove(id) => {
-                Command::Remove(vec![(id, self.disk.batches.get(&id).map(|batch| batch.new.owner))])
-            }
+            Request::Remove(id) => Command::Remove(vec![(id, self.disk.batches.get(&id).map(|batch| batch.new.owner))]),
             Request::Explain(target) => Command::Explain(target),
             Request::House => Command::House,
             Request::Overlay => Command::Overlay { batches: None, jobs: true },
@@ -916,4 +921,3 @@ impl World {
 fn content(number: u64) -> ContentHash {
     ContentHash::of(&number.to_le_bytes())
 }
-
