@@ -95,10 +95,6 @@ impl Reader {
         table.get((id.batch.0, id.index))?.map(|row| rows::read_job(row.value())).transpose()
     }
 
-    pub fn batch_spec(&self, id: BatchId) -> Result<Option<BatchSpec>, StoreError> {
-        Ok(batch(&self.database.begin_read()?, id)?.map(|batch| batch.spec))
-    }
-
     pub fn batch_of_key(&self, owner: Owner, key: &str) -> Result<Option<BatchId>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::KEYS)?;
         Ok(table.get((owner.0, key))?.map(|id| BatchId(id.value())))
