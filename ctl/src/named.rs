@@ -114,7 +114,7 @@ pub fn duration_ms(text: &str) -> Result<u64, String> {
     }
     if let Ok(seconds) = text_of_time.parse::<f64>() {
         let ms = seconds * 1_000.0;
-        return match ms.is_finite() && ms >= 1.0 && ms < 1e15 {
+        return match (1.0..1e15).contains(&ms) {
             true => Ok(ms.round() as u64),
             false => Err(wrong()),
         };

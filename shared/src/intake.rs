@@ -464,8 +464,12 @@ impl Gathering<'_> {
 /// publish there; exact names are looked up.
 pub fn taken(jobs: &[(&OutputPlan, Candidates)]) -> Vec<Vec<TakenName>> {
     let mut taken: Vec<Vec<TakenName>> = vec![Vec::new(); jobs.len()];
-    // Folder to stem to jobs, and the extensions looked for there.
-    let mut searched: HashMap<&PathBytes, (HashMap<&[u8], Vec<usize>>, HashSet<&str>)> = HashMap::new();
+    #[derive(Default)]
+    struct Search<'a> {
+        jobs_of_stem: HashMap<&'a [u8], Vec<usize>>,
+        extensions: HashSet<&'a str>,
+    }
+    let mut searches: HashMap<&PathBytes, Search<'_>> = HashMap::new();
     for (at, (plan, candidates)) in jobs.iter().enumerate() {
         match candidates {
             Candidates::Exact(names) => {
@@ -473,19 +477,20 @@ pub fn taken(jobs: &[(&OutputPlan, Candidates)]) -> Vec<Vec<TakenName>> {
                     .extend(names.iter().filter_map(|name| taken_name(&plan.directory, name.as_path().as_os_str())));
             }
             Candidates::AnyLanguage { stem, extensions } => {
-                let (stems, known) = searched.entry(&plan.directory).or_default();
-                stems.entry(&stem.0).or_default().push(at);
-                known.extend(extensions.iter().map(String::as_str));
+                let search = searches.entry(&plan.directory).or_default();
+                search.jobs_of_stem.entry(&stem.0).or_default().push(at);
+                search.extensions.extend(extensions.iter().map(String::as_str));
             }
         }
     }
-    for (folder, (stems, extensions)) in searched {
+    for (folder, search) in searches {
         // A folder that can't be read yields no names here; publishing there will say why.
         for entry in std::fs::read_dir(folder.as_path()).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let jobs_of =
-                |extension: &&str| output::parts_of(name.as_bytes(), extension).and_then(|(stem, _)| stems.get(stem));
-            let fitting: Vec<usize> = extensions.iter().filter_map(jobs_of).flatten().copied().collect();
+            let jobs_of = |extension: &&str| {
+                output::parts_of(name.as_bytes(), extension).and_then(|(stem, _)| search.jobs_of_stem.get(stem))
+            };
+            let fitting: Vec<usize> = search.extensions.iter().filter_map(jobs_of).flatten().copied().collect();
             for at in fitting {
                 if jobs[at].1.covers(name.as_bytes()) {
                     taken[at].extend(taken_name(folder, &name));
