@@ -75,7 +75,7 @@ impl House {
 
     fn tell(&mut self, input: Input) {
         let effects = self.scheduler.step(self.now, input);
-        self.scheduler.check().unwrap();
+        assert_eq!(self.scheduler.check(), Ok(()));
         self.perform(effects);
     }
 
