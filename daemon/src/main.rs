@@ -13,7 +13,7 @@ mod workers;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
 use spindle_core::scheduler::Scheduler;
@@ -112,7 +112,6 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         let supervisor = Arc::clone(&supervisor);
         move || supervisor.workers()
     };
-    let stopping = Arc::new(AtomicBool::new(false));
     let listener = {
         let _entered = runtime.enter();
         server::bind(&socket)?
@@ -138,13 +137,11 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clock,
         inbox: receiver,
         runtime: runtime.handle().clone(),
-        stopping: Arc::clone(&stopping),
         house: state_dir.into(),
     };
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;
     let result = conductor.join().map_err(|_| "the conductor panicked; what it had told is on disk")?;
-    debug_assert!(stopping.load(Ordering::SeqCst));
     // Answers already given are still on their way out.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     drop(std::fs::remove_file(&socket));
