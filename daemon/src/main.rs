@@ -122,7 +122,6 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         reader: store.reader(),
         config,
         model_dir,
-        state_dir: state_dir.clone(),
         workers: Arc::new(views),
         user: paths::user_id(),
         clients: AtomicUsize::new(0),

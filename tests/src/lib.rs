@@ -1,3 +1,5 @@
 //! Spindle's tests from outside: the harness they share.
 
+pub mod harness;
+pub mod parrot;
 pub mod sim;

@@ -137,6 +137,10 @@ pub struct Batch {
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
+    /// Of these, how many the queue counts for the owner already.
+    pub at_work_counted: u32,
+    /// Where most of a job's work is done.
+    pub lane: Lane,
     pub running: BTreeSet<u32>,
     /// Jobs that look otherwise than told; told at the end of the step.
     pub changed: BTreeSet<u32>,
@@ -152,9 +156,12 @@ impl Batch {
         let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
+        let heaviest = spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
         Batch {
             id,
             owner,
+            lane: heaviest.map_or(Lane::Io, |facts| facts.lane),
+            at_work_counted: 0,
             priority: spec.priority,
             spec,
             created_at,

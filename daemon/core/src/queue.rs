@@ -11,8 +11,8 @@ use spindle_shared::lane::Lane;
 /// What a batch can be waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
-    /// To bring one more job to work.
-    Admission,
+    /// To bring one more job to work, of which most will be done in this lane.
+    Admission(Lane),
     /// A slot for a job at work.
     Slot(Lane),
 }
@@ -34,7 +34,8 @@ type Waiting = BTreeMap<Priority, BTreeMap<Owner, BTreeSet<(u32, BatchId)>>>;
 pub struct Queue {
     waiting: HashMap<Need, Waiting>,
     standings: HashMap<(Need, BatchId), Standing>,
-    owners: HashMap<Owner, u32>,
+    at_work: HashMap<Owner, u32>,
+    running: HashMap<Owner, u32>,
 }
 
 impl Queue {
@@ -66,23 +67,36 @@ impl Queue {
         }
     }
 
+    /// An owner's jobs at work changed by this many.
+    pub fn owner_at_work(&mut self, owner: Owner, change: i32) {
+        count(&mut self.at_work, owner, change);
+    }
+
     /// An owner's runs changed by this many.
-    pub fn owner_runs(&mut self, owner: Owner, change: i32) {
-        let runs = self.owners.entry(owner).or_default();
-        *runs = runs.saturating_add_signed(change);
-        if *runs == 0 {
-            self.owners.remove(&owner);
-        }
+    pub fn owner_running(&mut self, owner: Owner, change: i32) {
+        count(&mut self.running, owner, change);
     }
 
     /// Who is served next.
     pub fn first(&self, need: Need) -> Option<BatchId> {
         let owners = self.waiting.get(&need)?.first_key_value()?.1;
-        let runs_of = |owner: &Owner| self.owners.get(owner).copied().unwrap_or(0);
+        let busy = match need {
+            Need::Admission(_) => &self.at_work,
+            Need::Slot(_) => &self.running,
+        };
+        let runs_of = |owner: &Owner| busy.get(owner).copied().unwrap_or(0);
         let (_, batches) = owners
             .iter()
             .min_by_key(|(owner, batches)| (runs_of(owner), batches.first().map_or(u64::MAX, |(_, batch)| batch.0)))?;
         batches.first().map(|(_, batch)| *batch)
+    }
+}
+
+fn count(owners: &mut HashMap<Owner, u32>, owner: Owner, change: i32) {
+    let busy = owners.entry(owner).or_default();
+    *busy = busy.saturating_add_signed(change);
+    if *busy == 0 {
+        owners.remove(&owner);
     }
 }
 
@@ -96,14 +110,15 @@ mod tests {
 
     #[test]
     fn priority_then_owner_then_batch_then_age() {
-        let need = Need::Admission;
+        let need = Need::Admission(Lane::Cpu);
         let mut queue = Queue::default();
         queue.place(need, BatchId(1), standing(50, 1, 3));
         queue.place(need, BatchId(2), standing(50, 1, 0));
         queue.place(need, BatchId(3), standing(50, 2, 5));
-        queue.owner_runs(Owner(1), 3);
+        queue.owner_at_work(Owner(1), 3);
+        queue.owner_running(Owner(2), 9);
         assert_eq!(queue.first(need), Some(BatchId(3)), "the owner with the fewest");
-        queue.owner_runs(Owner(2), 5);
+        queue.owner_at_work(Owner(2), 5);
         assert_eq!(queue.first(need), Some(BatchId(2)), "the batch with the fewest");
         queue.place(need, BatchId(2), standing(50, 1, 3));
         assert_eq!(queue.first(need), Some(BatchId(1)), "the older");

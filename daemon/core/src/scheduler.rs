@@ -197,6 +197,12 @@ impl Scheduler {
                 return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
             }
         }
+        let halted = self.paused || self.draining || self.stopping;
+        for lane in Lane::ALL.into_iter().filter(|lane| !halted && self.used_of(*lane) < self.slots_of(*lane)) {
+            if let Some(id) = self.queue.first(Need::Slot(lane)) {
+                return Err(format!("lane {} has a free slot and batch {id} is ready for it", lane.name()));
+            }
+        }
         let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
         let jobs = self.batches.values().flat_map(|batch| batch.active.iter().filter_map(|index| batch.job(*index)));
         for address in jobs.filter_map(|job| job.facts.as_ref()).flat_map(|facts| facts.addresses.iter().flatten()) {
@@ -223,6 +229,12 @@ impl Scheduler {
                             Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
                                 return Err(format!("batch {id} has a job in the unknown run {run}"));
                             }
+                            Some(_) if job.place != Place::Working => {
+                                return Err(format!("batch {id} has a running job at {:?}", job.place));
+                            }
+                            None if matches!(job.place, Place::Held(address) if !self.making.contains_key(&address)) => {
+                                return Err(format!("batch {id} has a job held by nobody"));
+                            }
                             None if job.place == Place::Working => {
                                 return Err(format!("batch {id} has a job at work without a run"));
                             }
@@ -246,7 +258,7 @@ impl Scheduler {
                     batch.at_work, batch.running
                 ));
             }
-            if batch.at_work > batch.spec.parallel && !batch.is_halted() {
+            if batch.at_work > batch.spec.parallel {
                 return Err(format!(
                     "batch {id} has {} jobs at work of {} allowed",
                     batch.at_work, batch.spec.parallel
@@ -275,7 +287,9 @@ impl Scheduler {
         } else {
             self.at_work.remove(&id);
         }
-        self.queue.place(Need::Admission, id, batch.admission());
+        self.queue.owner_at_work(batch.owner, batch.at_work as i32 - batch.at_work_counted as i32);
+        batch.at_work_counted = batch.at_work;
+        self.queue.place(Need::Admission(batch.lane), id, batch.admission());
         for lane in Lane::ALL {
             self.queue.place(Need::Slot(lane), id, batch.slot(lane));
         }

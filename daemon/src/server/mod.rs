@@ -28,7 +28,6 @@ pub struct House {
     pub reader: Reader,
     pub config: Config,
     pub model_dir: PathBuf,
-    pub state_dir: PathBuf,
     pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,
     /// The daemon's own user, who may do everything.
     pub user: u32,

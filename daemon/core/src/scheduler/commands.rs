@@ -293,7 +293,7 @@ impl Scheduler {
         for item in items {
             let target = Target::Batch(item.batch.id);
             match self.retry_batch(item) {
-                Ok(again) if again == 0 => acted.push(Acted { target, what: "nothing to retry".to_owned() }),
+                Ok(0) => acted.push(Acted { target, what: "nothing to retry".to_owned() }),
                 Ok(again) => acted.push(Acted { target, what: format!("{again} queued again") }),
                 Err(refusal) => {
                     acted.push(Acted { target, what: format!("nothing done: {refusal}") });
