@@ -137,6 +137,11 @@ pub struct Batch {
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
+    /// Numbers of the last times a job of it was admitted, and started.
+    pub admitted: u64,
+    pub started: u64,
+    /// Of these, how many the store is asked about.
+    pub looking: u32,
     /// Of these, how many the queue counts for the owner already.
     pub at_work_counted: u32,
     /// Where most of a job's work is done.
@@ -162,6 +167,9 @@ impl Batch {
             owner,
             lane: heaviest.map_or(Lane::Io, |facts| facts.lane),
             at_work_counted: 0,
+            looking: 0,
+            admitted: 0,
+            started: 0,
             priority: spec.priority,
             spec,
             created_at,
@@ -250,6 +258,7 @@ impl Batch {
         *self.counts.slot(after.0) += 1;
         self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
         if before.1 != after.1 {
+            self.looking = self.looking + u32::from(after.1 == Place::Looking) - u32::from(before.1 == Place::Looking);
             match before.1 {
                 Place::Ready(lane) => {
                     if let Some(ready) = self.ready.get_mut(&lane) {
@@ -387,6 +396,7 @@ impl Batch {
             priority: self.priority,
             owner: self.owner,
             busy: self.at_work,
+            served: self.admitted,
         })
     }
 
@@ -396,6 +406,7 @@ impl Batch {
             priority: self.priority,
             owner: self.owner,
             busy: self.running.len() as u32,
+            served: self.started,
         })
     }
 

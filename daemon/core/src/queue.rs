@@ -1,4 +1,5 @@
-//! The queue: which batch is served next. Priority, then the owner with the fewest at work, then the batch with the fewest, then the older.
+//! The queue: which batch is served next. Priority, then the owner with the fewest at work, then the batch with the fewest; of equals the one
+//! that was served longest ago, or never and is older: where one slot is all there is, nobody has anything at work when it is given away.
 //!
 //! Holds batches only, never jobs; each look and each change costs the logarithm of the batches of one priority.
 
@@ -24,10 +25,12 @@ pub struct Standing {
     pub owner: Owner,
     /// Jobs it has at work (for admission) or running (for a slot).
     pub busy: u32,
+    /// Number of the last time it was served; 0 = never.
+    pub served: u64,
 }
 
 /// Batches waiting for one need.
-type Waiting = BTreeMap<Priority, BTreeMap<Owner, BTreeSet<(u32, BatchId)>>>;
+type Waiting = BTreeMap<Priority, BTreeMap<Owner, BTreeSet<(u32, u64, BatchId)>>>;
 
 /// All batches that wait for something.
 #[derive(Debug, Default)]
@@ -36,6 +39,9 @@ pub struct Queue {
     standings: HashMap<(Need, BatchId), Standing>,
     at_work: HashMap<Owner, u32>,
     running: HashMap<Owner, u32>,
+    /// When each owner was last served; a machine has few.
+    admitted: HashMap<Owner, u64>,
+    started: HashMap<Owner, u64>,
 }
 
 impl Queue {
@@ -53,7 +59,7 @@ impl Queue {
             && let Some(owners) = waiting.get_mut(&old.priority)
         {
             if let Some(batches) = owners.get_mut(&old.owner) {
-                batches.remove(&(old.busy, batch));
+                batches.remove(&(old.busy, old.served, batch));
                 if batches.is_empty() {
                     owners.remove(&old.owner);
                 }
@@ -63,7 +69,12 @@ impl Queue {
             }
         }
         if let Some(new) = standing {
-            waiting.entry(new.priority).or_default().entry(new.owner).or_default().insert((new.busy, batch));
+            waiting
+                .entry(new.priority)
+                .or_default()
+                .entry(new.owner)
+                .or_default()
+                .insert((new.busy, new.served, batch));
         }
     }
 
@@ -77,18 +88,25 @@ impl Queue {
         count(&mut self.running, owner, change);
     }
 
+    /// An owner was served for the time with this number.
+    pub fn serve(&mut self, need: Need, owner: Owner, number: u64) {
+        match need {
+            Need::Admission(_) => self.admitted.insert(owner, number),
+            Need::Slot(_) => self.started.insert(owner, number),
+        };
+    }
+
     /// Who is served next.
     pub fn first(&self, need: Need) -> Option<BatchId> {
         let owners = self.waiting.get(&need)?.first_key_value()?.1;
-        let busy = match need {
-            Need::Admission(_) => &self.at_work,
-            Need::Slot(_) => &self.running,
+        let (busy, served) = match need {
+            Need::Admission(_) => (&self.at_work, &self.admitted),
+            Need::Slot(_) => (&self.running, &self.started),
         };
-        let runs_of = |owner: &Owner| busy.get(owner).copied().unwrap_or(0);
-        let (_, batches) = owners
-            .iter()
-            .min_by_key(|(owner, batches)| (runs_of(owner), batches.first().map_or(u64::MAX, |(_, batch)| batch.0)))?;
-        batches.first().map(|(_, batch)| *batch)
+        let rank = |owner: &Owner| (busy.get(owner).copied().unwrap_or(0), served.get(owner).copied().unwrap_or(0));
+        let (_, batches) =
+            owners.iter().min_by_key(|(owner, batches)| (rank(owner), batches.first().map(|(_, _, batch)| *batch)))?;
+        batches.first().map(|(_, _, batch)| *batch)
     }
 }
 
@@ -105,7 +123,7 @@ mod tests {
     use super::*;
 
     fn standing(priority: u8, owner: u32, busy: u32) -> Option<Standing> {
-        Some(Standing { priority: Priority(priority), owner: Owner(owner), busy })
+        Some(Standing { priority: Priority(priority), owner: Owner(owner), busy, served: 0 })
     }
 
     #[test]
@@ -124,6 +142,10 @@ mod tests {
         assert_eq!(queue.first(need), Some(BatchId(1)), "the older");
         queue.place(need, BatchId(4), standing(25, 9, 9));
         assert_eq!(queue.first(need), Some(BatchId(4)), "the more urgent");
+        queue.place(need, BatchId(4), None);
+        let served = standing(50, 1, 3).map(|standing| Standing { served: 7, ..standing });
+        queue.place(need, BatchId(1), served);
+        assert_eq!(queue.first(need), Some(BatchId(2)), "the one served longest ago");
         for batch in 1..=4 {
             queue.place(need, BatchId(batch), None);
         }

@@ -36,6 +36,10 @@ impl Scheduler {
                 self.admit(id);
             }
         }
+        if self.is_looking() {
+            // The answers come within the turn; whoever is more urgent, or had less, may be among them.
+            return;
+        }
         for lane in Lane::ALL {
             while self.used_of(lane) < self.slots_of(lane) {
                 let Some(id) = self.queue.first(Need::Slot(lane)) else { break };
@@ -44,6 +48,11 @@ impl Scheduler {
                 self.start(JobId { batch: id, index });
             }
         }
+    }
+
+    /// Whether the store is asked about any job.
+    pub(super) fn is_looking(&self) -> bool {
+        self.at_work.iter().filter_map(|id| self.batches.get(id)).any(|batch| batch.looking > 0)
     }
 
     /// Jobs at work for this lane that are at least as urgent; what is prepared ahead of a lane is bounded house-wide.
@@ -67,6 +76,9 @@ impl Scheduler {
         if batch.job(index).is_none() {
             batch.activate(index, Job::new(OpenJob::default()));
         }
+        self.served += 1;
+        batch.admitted = self.served;
+        self.queue.serve(Need::Admission(batch.lane), batch.owner, self.served);
         self.look_up(JobId { batch: id, index });
     }
 
@@ -251,6 +263,9 @@ impl Scheduler {
             self.making.insert(address, run);
         }
         self.queue.owner_running(batch.owner, 1);
+        self.served += 1;
+        batch.started = self.served;
+        self.queue.serve(Need::Slot(lane), batch.owner, self.served);
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
         }
