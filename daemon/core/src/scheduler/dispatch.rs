@@ -269,7 +269,7 @@ impl Scheduler {
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
         }
-        // That it runs promises nothing: it is told, and written with the next commit.
+        // That it runs promises nothing: it is told at once, and written with what it leads to.
         self.effects.push(Effect::Start(Box::new(Start {
             run,
             job: id,
