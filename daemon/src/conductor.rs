@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_core::change::Change;
-use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, Start};
+use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
 use spindle_core::scheduler::Scheduler;
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
@@ -123,7 +123,15 @@ impl Conductor {
         while !self.exit {
             self.wait(&mut messages);
             let mut effects = Vec::new();
-            for message in messages.drain(..) {
+            for mut message in messages.drain(..) {
+                if let Message::Command { peer, command, .. } = &mut message
+                    && reads_the_store(command)
+                {
+                    // What it was prepared from may be older than what this turn has decided.
+                    let decided = std::mem::take(&mut effects);
+                    self.perform(decided)?;
+                    self.refresh(*peer, command);
+                }
                 if let Some(input) = self.input_of(message) {
                     effects.extend(self.scheduler.step(self.clock.now(), input));
                 }
@@ -151,6 +159,42 @@ impl Conductor {
             // Every sender is gone: there is nobody left to work for.
             self.exit = true;
         }
+    }
+
+    /// Reads again what a command says of the store; the session read it some turns ago.
+    fn refresh(&self, peer: Peer, command: &mut Command) {
+        let refreshed = match command {
+            Command::Submit { spec, repeats, .. } => spec.key.as_deref().map_or(Ok(()), |key| {
+                let known = self.reader.batch_of_key(peer.owner, key)?;
+                *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
+                Ok(())
+            }),
+            Command::Retry(items) => self.refresh_retry(items),
+            Command::Remove(batches) => batches.iter_mut().try_for_each(|(id, owner)| {
+                *owner = self.reader.batch(*id)?.map(|view| view.owner);
+                Ok(())
+            }),
+            _ => Ok(()),
+        };
+        if let Err::<(), StoreError>(error) = refreshed {
+            tracing::error!("failed to read the queue: {error}");
+        }
+    }
+
+    fn refresh_retry(&self, items: &mut Vec<RetryItem>) -> Result<(), StoreError> {
+        for item in items.iter_mut() {
+            let id = item.batch.id;
+            let Some(batch) = self.reader.recovered(id)? else {
+                item.jobs.clear();
+                continue;
+            };
+            item.batch = batch;
+            let bad = self.reader.jobs(id, &[JobState::Failed, JobState::Cancelled], 1, u32::MAX)?;
+            let bad: HashMap<u32, JobState> = bad.into_iter().map(|view| (view.id.index, view.state)).collect();
+            item.jobs.retain_mut(|(index, state)| bad.get(index).map(|now| *state = *now).is_some());
+        }
+        items.retain(|item| !item.jobs.is_empty());
+        Ok(())
     }
 
     fn input_of(&mut self, message: Message) -> Option<Input> {
@@ -435,6 +479,14 @@ impl Conductor {
         let mut hasher = AddressHasher::default();
         hasher.part(&self.house.0).part(&job.batch.0.to_le_bytes()).part(&job.index.to_le_bytes());
         hasher.finish().to_string()[..8].to_owned()
+    }
+}
+
+fn reads_the_store(command: &Command) -> bool {
+    match command {
+        Command::Submit { spec, .. } => spec.key.is_some(),
+        Command::Retry(_) | Command::Remove(_) => true,
+        _ => false,
     }
 }
 
