@@ -32,7 +32,7 @@ pub enum Input {
         peer: Peer,
         command: Command,
     },
-    /// Answers [`Effect::LookupInput`].
+    /// Answers [`Effect::LookupInput`]. Until every lookup of a turn is answered nothing starts, so each must be, within the turn.
     InputFound {
         job: JobId,
         found: FoundInput,
@@ -74,7 +74,8 @@ pub enum Death {
     Killed { timeout: bool },
 }
 
-/// What clients ask of the scheduler.
+/// What clients ask of the scheduler. What comes along from the store (`repeats`, `Retry`, `Remove`) is read when all that was stepped before
+/// is committed; otherwise two submissions with one key in one turn are two batches, and a job that has just ended comes back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// `repeats`: the batch that this owner's key stands for already.

@@ -234,6 +234,9 @@ impl World {
 
     /// What must hold once all is done.
     fn end(&mut self) -> Result<(), String> {
+        if self.disk.batches.values().any(|batch| !batch.open.is_empty()) {
+            return Err(format!("nothing more happens, and not all has ended: {}", self.open()));
+        }
         if let Some((client, question)) = self.clients.waiting.first_key_value() {
             return Err(format!("client {} never got an answer to {:?}", client.0, question.request));
         }

@@ -1,3 +1,14 @@
 //! End to end: the true programs, each test with a daemon of its own; a module per behaviour.
 
+mod cache;
+mod clients;
+mod crashes;
+mod existing;
+mod failures;
 mod main_path;
+mod restarts;
+mod shapes;
+mod startup;
+mod steering;
+mod submitting;
+mod turns;
