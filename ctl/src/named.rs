@@ -171,7 +171,7 @@ fn passwd_row(line: &str) -> Option<(&str, u32)> {
 /// Which batches or jobs an action is about.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Chosen {
-    /// Batches (`3`, `5-8`) or jobs (`12/3`, `12/3-7`)
+    /// Batches (`3`, `5-8`); where single jobs can be meant, also jobs (`12/3`, `12/3-7`)
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
     #[command(flatten)]

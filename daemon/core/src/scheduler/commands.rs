@@ -456,7 +456,12 @@ impl Scheduler {
                 };
                 match batch.job(job.index) {
                     Some(active) if active.state.run().is_some() => {
-                        (active.shown().name().to_owned(), "it runs".to_owned(), None)
+                        let stage = batch.stages_of(active).get(active.stage).map_or("", |stage| stage.name());
+                        let why = format!(
+                            "its stage {stage} runs; {:.0} % of the job are done",
+                            active.open.progress * 100.0
+                        );
+                        (active.shown().name().to_owned(), why, None)
                     }
                     Some(active) => {
                         let state = active.shown().name().to_owned();
