@@ -339,14 +339,10 @@ impl Daemon {
         })
     }
 
-    /// Waits until a job of the batch is at this stage and in progress.
-    pub fn running_at(&self, id: BatchId, stage: &str) -> JobId {
-        self.watch(&[id]).until(&format!("a job of batch {id} is at {stage}"), |seen| {
-            seen.jobs
-                .values()
-                .find(|job| job.state == JobState::Running && job.stage == stage && job.progress > 0.0)
-                .map(|job| job.id)
-        })
+    /// Waits until the scripted worker has begun with this script at its stage. Each beginning is seen once.
+    pub fn begun(&self, script: &str) {
+        let mark = self.root().join("marks").join(format!("{script}.begun"));
+        eventually(&format!("{script} begins"), || fs::remove_file(&mark).ok());
     }
 
     /// A small file whose name is its script.
@@ -496,7 +492,7 @@ impl Ran {
 }
 
 /// Runs a program to its end; one that hangs is killed.
-fn deadline_output(mut command: Command, what: &str) -> Output {
+pub fn deadline_output(mut command: Command, what: &str) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
     let pid = Pid::from_child(&child);
     let (sender, ended) = mpsc::channel();
@@ -512,7 +508,7 @@ fn deadline_output(mut command: Command, what: &str) -> Output {
     }
 }
 
-/// 16 kHz mono: syllables of a buzz, with pauses between phrases, as far as arithmetic can speak.
+/// 16 kHz mono: phrases of a buzz in syllables, each a second long with half a second of silence before it.
 pub fn wav(seconds: f64, pitch: f64) -> Vec<u8> {
     const RATE: f64 = 16_000.0;
     let samples = (seconds * RATE) as u32;
@@ -526,9 +522,9 @@ pub fn wav(seconds: f64, pitch: f64) -> Vec<u8> {
     bytes.extend_from_slice(&(samples * 2).to_le_bytes());
     for at in 0..samples {
         let time = f64::from(at) / RATE;
-        let loudness = if time % 4.0 < 3.2 { 0.5 + 0.5 * (time * 25.0).sin() } else { 0.0 };
-        let buzz: f64 =
-            (1..=8).map(|n| (time * pitch * f64::from(n) * std::f64::consts::TAU).sin() / f64::from(n)).sum();
+        let loudness = if time % 1.5 > 0.5 { 0.6 + 0.4 * (time * 25.0).sin() } else { 0.0 };
+        let harmonic = |n: i32| (time * pitch * f64::from(n) * std::f64::consts::TAU).sin() / f64::from(n);
+        let buzz: f64 = (1..=8).map(harmonic).sum();
         bytes.extend_from_slice(&((loudness * buzz * 6_000.0) as i16).to_le_bytes());
     }
     bytes

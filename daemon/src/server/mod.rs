@@ -8,7 +8,7 @@ pub mod watch;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,11 +40,15 @@ pub struct House {
 pub enum BindError {
     #[error("the folder {} of the socket is not ours or open to others: remove it, or name another with --socket", .0.display())]
     Folder(PathBuf),
+    #[error("{} is not a socket: move it away, or name another place with --socket", .0.display())]
+    NotSocket(PathBuf),
+    #[error("another daemon answers at {}: stop it, or name another place with --socket", .0.display())]
+    Answered(PathBuf),
     #[error("failed to make the socket {}: {error}", .path.display())]
     Socket { path: PathBuf, error: io::Error },
 }
 
-/// Makes the socket. The queue's lock is held already, so what lies there belongs to a dead daemon.
+/// Makes the socket. What lies there already may be a dead daemon's; what is no socket, or is answered at, is somebody else's.
 pub fn bind(path: &Path) -> Result<Listener, BindError> {
     let failed = |error: io::Error| BindError::Socket { path: path.to_owned(), error };
     if let Some(folder) = path.parent() {
@@ -58,12 +62,31 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
             return Err(BindError::Folder(folder.to_owned()));
         }
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(meta) if !meta.file_type().is_socket() => return Err(BindError::NotSocket(path.to_owned())),
+        Ok(_) if is_answered(path).map_err(failed)? => return Err(BindError::Answered(path.to_owned())),
+        Ok(_) => fs::remove_file(path).map_err(failed)?,
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
     ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(failed)
+}
+
+/// Whether a living daemon has this socket: one of another state folder, which our lock says nothing about.
+fn is_answered(path: &Path) -> io::Result<bool> {
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        // Alive, and more clients at its door than it has let in yet.
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(Errno::CONNREFUSED) => Ok(false),
+        // A socket of another kind has somebody behind it as well.
+        Err(Errno::PROTOTYPE) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Accepts clients for ever.

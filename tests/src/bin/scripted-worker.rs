@@ -2,7 +2,7 @@
 //!
 //! The script is the run's output stem, so an end-to-end test writes it as the name of an input: `MODE[-ARGUMENT][-once][@STAGE]`.
 //! `segfault@transcribe.wav` goes well until its transcription; `crash-once` needs `SPINDLE_SCRIPT_MARKS`, a folder where it
-//! remembers that it has happened. A stem that is no script goes well. Modes:
+//! remembers that it has happened, and where a script with a stage leaves `STEM.begun`. A stem that is no script goes well. Modes:
 //! `ok`, `slow[-MS]` (obeys cancel), `hang` (doesn't), `segfault`, `abort`, `exit-CODE`, `silent` (exit 0 without report),
 //! `garbage`, `liar` (reports another run), `twice` (reports its end twice), `hog-MIB` (keeps that much memory), `fail-KIND`,
 //! `deaf` (closes its channel and lives on), `child` (leaves a process of its own behind).
@@ -112,6 +112,9 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
     if elsewhere || (words.contains(&"once") && happened_already(&stem, assignment)) {
         return work(assignment, files);
     }
+    if !at.is_empty() {
+        mark(&format!("{stem}.begun"));
+    }
     match mode {
         "slow" => {
             let until = Instant::now() + Duration::from_millis(number(60_000));
@@ -166,6 +169,7 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
         }
         "child" => {
             let mut child = process::Command::new("sleep").arg("600").spawn().expect("sleep is there");
+            mark(&format!("{stem}.child"));
             tell(channel, &Report::Progress { run: assignment.run, done: 0.5 });
             let _ = child.wait();
         }
@@ -176,9 +180,13 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
 
 /// Notes that this script has played at this stage, and tells whether it had before.
 fn happened_already(stem: &str, assignment: &Assignment) -> bool {
-    let Some(marks) = std::env::var_os("SPINDLE_SCRIPT_MARKS") else { return false };
-    let mark = Path::new(&marks).join(format!("{stem}.{}", assignment.stage.name()));
-    File::create_new(mark).is_err()
+    !mark(&format!("{stem}.{}", assignment.stage.name()))
+}
+
+/// Leaves a mark where the test has a folder for them; `false`: it was there.
+fn mark(name: &str) -> bool {
+    let Some(marks) = std::env::var_os("SPINDLE_SCRIPT_MARKS") else { return true };
+    File::create_new(Path::new(&marks).join(name)).is_ok()
 }
 
 /// What the real worker would hand over, in small.
@@ -238,6 +246,7 @@ fn artifact(assignment: &Assignment, name: &str, bytes: &[u8]) -> io::Result<Art
 fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Result<(Output, ContentHash)> {
     let kind = name.as_path().extension().unwrap_or_default().to_string_lossy().into_owned();
     let stem = String::from_utf8_lossy(&assignment.output.stem.0).into_owned();
+    fs::create_dir_all(assignment.output.directory.as_path())?;
     let path = assignment.output.directory.as_path().join(format!("{stem}.{kind}"));
     let part = path.with_file_name(format!(".{stem}.{kind}.spindle-{}.part", assignment.part_tag));
     let mut file = File::create(&part)?;

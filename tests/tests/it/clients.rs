@@ -139,7 +139,7 @@ fn a_client_that_goes_away_while_it_waits_stops_nothing() {
     let daemon = Daemon::scripted().start();
     daemon.script("slow-300@transcribe");
     let id = daemon.submit(["slow-300@transcribe.wav"]);
-    daemon.running_at(id, "transcribe");
+    daemon.begun("slow-300@transcribe");
     let mut stream = connect(&daemon);
     stream.write_all(&[frame(&Hello::ours()), frame(&Request::Drain)].concat()).unwrap();
     drop(stream);

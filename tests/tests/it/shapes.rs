@@ -1,7 +1,6 @@
 //! The JSON that scripts hold on to, and what the verbs print that need no work of their own.
 
 use serde_json::Value;
-use spindle_shared::id::BatchId;
 use spindle_tests::harness::Daemon;
 
 const BATCH: [&str; 24] = [
@@ -166,10 +165,11 @@ fn a_waiting_job_is_explained() {
     daemon.script("ok");
     daemon.script("hang@decode");
     daemon.submit(["hang@decode.wav"]);
-    daemon.running_at(BatchId(1), "decode");
+    daemon.begun("hang@decode");
     let second = daemon.submit(["ok.wav"]);
-    let waits = daemon.watch(&[second]);
-    drop(waits);
+    daemon.watch(&[second]).until("it waits for a slot", |seen| {
+        seen.jobs.values().any(|job| job.id.batch == second && job.stage == "decode").then_some(())
+    });
     for id in ["1", "1/1", "2", "2/1"] {
         let explained = daemon.json(&format!("explain {id}"));
         assert!(!explained["why"].as_str().unwrap().is_empty(), "{explained}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
-use spindle_tests::harness::Daemon;
+use spindle_tests::harness::{Daemon, deadline_output};
 
 #[test]
 fn a_second_daemon_on_the_same_folder_is_refused() {
@@ -32,7 +32,7 @@ fn the_socket_of_a_daemon_that_lives_is_left_to_it() {
     let daemon = Daemon::scripted().start();
     let mut command = daemon.command("spindled");
     command.env("SPINDLE_STATE_DIR", daemon.root().join("home/elsewhere"));
-    let output = command.output().unwrap();
+    let output = deadline_output(command, "the second spindled");
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("run/s") && said.contains("answers"), "{said}");
@@ -87,7 +87,9 @@ fn a_wrong_configuration_is_told_with_its_line() {
     let daemon = Daemon::scripted().stopped();
     let path = daemon.root().join("spindled.toml");
     fs::write(&path, "[lanes]\ncpu = 2\nspeed = 3\n").unwrap();
-    let output = daemon.command("spindled").arg("--check-config").arg("--config").arg(&path).output().unwrap();
+    let mut command = daemon.command("spindled");
+    command.arg("--check-config").arg("--config").arg(&path);
+    let output = deadline_output(command, "spindled --check-config");
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("line 3") && said.contains("speed"), "{said}");

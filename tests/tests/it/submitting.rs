@@ -75,6 +75,7 @@ fn the_same_key_gives_the_same_batch() {
 fn what_does_not_exist_exits_with_7() {
     let daemon = Daemon::scripted().start();
     daemon.script("ok");
+    daemon.say("pause").expect(0);
     daemon.submit(["ok.wav"]);
     for verb in ["status", "jobs", "wait", "result", "cancel", "pause", "resume", "retry", "explain", "remove", "watch"]
     {

@@ -14,7 +14,7 @@ fn a_late_batch_that_is_prioritized_overtakes() {
     line.extend((1..=6).map(|number| format!("slow-60-{number}x@transcribe.wav")));
     let first = daemon.submit(line);
     let late = daemon.submit(["-p", "idle", "ok.wav"]);
-    daemon.running_at(first, "transcribe");
+    daemon.begun("slow-60-1x@transcribe");
     daemon.say("prioritize 2 urgent").expect(0);
     let mut watcher = daemon.watch(&[first, late]);
     watcher.until("the late one ends", |seen| seen.batches[&late].state.is_terminal().then_some(()));
