@@ -15,7 +15,7 @@ use serde_json::Value;
 use spindle_shared::batch::BatchView;
 use spindle_shared::client::{Client, ClientError, Heard, Watch};
 use spindle_shared::id::{BatchId, JobId};
-use spindle_shared::job::{JobState, JobView};
+use spindle_shared::job::JobView;
 use spindle_shared::language::LANGUAGES;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::wire::request::{Request, Scope};

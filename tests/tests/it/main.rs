@@ -1,5 +1,7 @@
 //! End to end: the true programs, each test with a daemon of its own; a module per behaviour.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test")]
+
 mod cache;
 mod clients;
 mod crashes;

@@ -37,7 +37,7 @@ fn a_cancelled_run_makes_room_for_who_waits() {
     let daemon = Daemon::scripted().set("lanes.cpu", 1).start();
     daemon.script("hang@transcribe");
     daemon.script("ok");
-    let first = daemon.submit(["hang@transcribe.wav"]);
+    daemon.submit(["hang@transcribe.wav"]);
     daemon.begun("hang@transcribe");
     let second = daemon.submit(["ok.wav"]);
     assert_eq!(daemon.json("status")["lanes"][0]["used"], 1);
