@@ -2,13 +2,14 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ffmpeg_next::ffi;
+use rustix::io::Errno;
 
 use super::error::MediaError;
 
@@ -111,27 +112,24 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     // SAFETY: the caller's promise; libav runs one callback of a context at a time.
     let state = unsafe { &mut *opaque.cast::<State<'_>>() };
     let Some(size) = usize::try_from(size).ok().filter(|size| *size > 0) else { return ffi::AVERROR_EOF };
-    // SAFETY: the caller's promise. The bytes may be uninitialised, which matters to nobody: they are only written.
-    let buffer = unsafe {
-        ptr::write_bytes(buffer, 0, size);
-        std::slice::from_raw_parts_mut(buffer, size)
-    };
+    // SAFETY: the caller's promise. The bytes may be uninitialised, as their type says; and where nothing is read they must
+    // stay as they are: at the end of a file libav seeks back into what this buffer held.
+    let buffer = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<MaybeUninit<u8>>(), size) };
     loop {
         if state.cancel.load(Ordering::Relaxed) {
             return ffi::AVERROR_EXIT;
         }
-        match state.file.read_at(buffer, state.position) {
-            Ok(0) => return ffi::AVERROR_EOF,
-            Ok(count) => {
-                state.position += count as u64;
+        match rustix::io::pread(state.file, &mut *buffer, state.position) {
+            Ok(([], _)) => return ffi::AVERROR_EOF,
+            Ok((read, _)) => {
+                state.position += read.len() as u64;
                 // Never above `size`, which came as a c_int.
-                return count as c_int;
+                return read.len() as c_int;
             }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(Errno::INTR) => {}
             Err(e) => {
-                let code = e.raw_os_error().filter(|code| *code > 0).unwrap_or(ffmpeg_next::error::EIO);
-                state.failure.get_or_insert(e);
-                return ffi::AVERROR(code);
+                state.failure.get_or_insert(e.into());
+                return ffi::AVERROR(e.raw_os_error());
             }
         }
     }

@@ -226,6 +226,20 @@ fn wav_header(format: u16, channels: u16, rate: u32, bits: u16, data: u32) -> Ve
     header
 }
 
+/// The whole of a small file is in libav's buffer when its end is found, and is read from there.
+#[test]
+fn a_small_file_comes_out_sample_by_sample() {
+    let dir = tempfile::tempdir().unwrap();
+    for samples in [1u32, 100, 16_000, 31_000, 32_700, 32_746, 32_747, 40_000] {
+        let body: Vec<i16> = (0..samples).map(|n| (n * 37 % 20_000) as i16 - 9_000).collect();
+        let mut bytes = wav_header(1, 1, 16_000, 16, samples * 2);
+        bytes.extend(body.iter().flat_map(|sample| sample.to_le_bytes()));
+        let path = dir.path().join("small.wav");
+        fs::write(&path, bytes).unwrap();
+        assert!(decode(&path).samples == body, "{samples} samples");
+    }
+}
+
 #[test]
 fn lying_headers_end_in_words() {
     let dir = tempfile::tempdir().unwrap();
