@@ -8,9 +8,8 @@ use spindle_shared::text::escaped;
 use super::style::{Palette, bar, clipped, percent};
 use crate::model::{Model, Panel};
 
-const BAR: u16 = 10;
-/// Everything but the name, gaps included.
-const FIXED: u16 = 5 + 9 + 10 + (BAR + 5) + 11 + 6 + 4 + 7;
+/// Everything but the name and the bar, gaps included.
+const FIXED: u16 = 5 + 9 + 10 + 5 + 11 + 6 + 4 + 7;
 const NAME_MIN: u16 = 10;
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
@@ -23,8 +22,9 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
         frame.render_widget(ratatui::widgets::Paragraph::new(text).block(block), area);
         return;
     }
-    let wide = area.width >= FIXED + NAME_MIN;
-    let name_width = if wide { area.width - FIXED } else { area.width.saturating_sub(5 + 10 + 5 + 3) };
+    let cells = if area.width < 100 { 5 } else { 20 };
+    let wide = area.width >= FIXED + cells + NAME_MIN;
+    let name_width = if wide { area.width - FIXED - cells } else { area.width.saturating_sub(5 + 10 + 5 + 3) };
     // Only what may be seen is made into rows.
     let first = super::jobs::window(at, area.height.saturating_sub(2), batches.len());
     let rows = batches.iter().skip(first).take(usize::from(area.height)).map(|batch| {
@@ -41,7 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
             name,
             Cell::from(clipped(&escaped(&batch.recipe), 9)),
             state,
-            Cell::from(format!("{} {:>4}", bar(batch.progress, usize::from(BAR)), percent(batch.progress))),
+            Cell::from(format!("{} {:>4}", bar(batch.progress, usize::from(cells)), percent(batch.progress))),
             Cell::from(format!("{:>11}", format!("{}/{}", counts.ended(), counts.total()))),
             if counts.failed > 0 { failed.style(palette.bad()) } else { failed },
             Cell::from(format!("{:>4}", batch.priority)),
@@ -54,7 +54,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
             length(name_width),
             length(9),
             length(10),
-            length(BAR + 5),
+            length(cells + 5),
             length(11),
             length(6),
             length(4),

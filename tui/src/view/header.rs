@@ -14,7 +14,8 @@ use crate::model::{Link, Model};
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
     let (state, look) = daemon(model, palette);
     let build = if model.build.is_empty() { String::new() } else { format!(" {}", escaped(&model.build)) };
-    let lead = format!("spindled{build} ");
+    // Where there is little room, how it is counts more than who it is.
+    let lead = if area.width < 40 { String::new() } else { format!("spindled{build} ") };
     let left = usize::from(area.width).saturating_sub(super::style::width(&lead));
     let mut state = clipped(&state, u16::try_from(left).unwrap_or(u16::MAX));
     let room = left.saturating_sub(super::style::width(&state));
