@@ -311,7 +311,9 @@ impl Model {
         if !self.batch.is_some_and(|id| self.snapshot.batches.contains_key(&id)) {
             self.batch = self.batches().first().map(|batch| batch.id);
         }
-        let fits = self.job.is_some_and(|id| Some(id.batch) == self.batch && self.snapshot.jobs.contains_key(&id));
+        // Until somebody goes to the jobs, the first is chosen, whichever that is by now: what is at work stays in sight.
+        let fits = self.panel == Panel::Jobs
+            && self.job.is_some_and(|id| Some(id.batch) == self.batch && self.snapshot.jobs.contains_key(&id));
         if !fits {
             self.job = self.jobs().first().map(|job| job.id);
             if matches!(self.cover, Some(Cover::Job { .. })) {

@@ -227,6 +227,22 @@ fn a_removed_batch_leaves_another_chosen() {
 }
 
 #[test]
+fn the_chosen_job_stays_chosen_and_an_unchosen_one_does_not() {
+    let index = |model: &Model| model.job.map(|job| job.index);
+    let ends = |index, seq| {
+        let fact = Fact::Job(Box::new(job(12, index, JobState::Completed, "x")));
+        Message::Event(Box::new(Event { seq, time: WallMs(0), fact }))
+    };
+    let mut model = busy();
+    assert_eq!(index(&model), Some(2));
+    model.update(ends(2, 11));
+    assert_eq!(index(&model), Some(4), "what is at work is in sight");
+    press(&mut model, "\t");
+    model.update(ends(4, 12));
+    assert_eq!(index(&model), Some(4), "it was looked at");
+}
+
+#[test]
 fn failed_jobs_beyond_the_window_are_asked_for() {
     let counts = Counts { completed: 2_000, failed: 1, ..Counts::default() };
     let mut model = Model::new(false);

@@ -103,7 +103,7 @@ fn question(frame: &mut Frame<'_>, body: Rect, target: Target, yes: bool, model:
     };
     let mark = |marked: bool| if marked { palette.chosen(true) } else { palette.plain() };
     let answers = Line::from(vec![Span::styled(" No ", mark(!yes)), Span::raw("  "), Span::styled(" Yes ", mark(yes))]);
-    let text_width = u16::try_from(width(&what)).unwrap_or(u16::MAX).saturating_add(4).max(46);
+    let text_width = u16::try_from(width(&what)).unwrap_or(u16::MAX).saturating_add(4).max(51);
     let area = body.centered(
         ratatui::layout::Constraint::Length(text_width.min(body.width)),
         ratatui::layout::Constraint::Length(5.min(body.height)),
