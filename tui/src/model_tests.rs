@@ -234,10 +234,10 @@ fn the_chosen_job_stays_chosen_and_an_unchosen_one_does_not() {
         Message::Event(Box::new(Event { seq, time: WallMs(0), fact }))
     };
     let mut model = busy();
-    assert_eq!(index(&model), Some(2));
+    assert_eq!(index(&model), None);
     model.update(ends(2, 11));
-    assert_eq!(index(&model), Some(4), "what is at work is in sight");
     press(&mut model, "\t");
+    assert_eq!(index(&model), Some(4), "what is at work comes first");
     model.update(ends(4, 12));
     assert_eq!(index(&model), Some(4), "it was looked at");
 }
@@ -261,4 +261,9 @@ fn jobs_do_not_pile_up_without_end() {
     }
     assert!(model.snapshot.jobs.len() <= JOBS_MAX);
     assert_eq!(model.jobs().iter().filter(|job| job.state == JobState::Failed).count(), 2, "failures are kept");
+    for index in 0..2 * JOBS_MAX as u32 {
+        let fact = Fact::Job(Box::new(job(12, index + 10, JobState::Failed, "x")));
+        model.update(Message::Event(Box::new(Event { seq: u64::from(index) + 100_000, time: WallMs(0), fact })));
+    }
+    assert!(model.snapshot.jobs.len() <= JOBS_MAX, "but not without end");
 }

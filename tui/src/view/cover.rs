@@ -27,13 +27,13 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, palette: Palette) 
 
 fn page(frame: &mut Frame<'_>, area: Rect, title: String, lines: Vec<Line<'static>>, scroll: u16) {
     frame.render_widget(Clear, area);
-    let rows = area.height.saturating_sub(2);
-    // Wrapped lines are counted by what they need; the last ones stay in sight.
+    let framed = area.height > 4;
+    // Wrapped lines are counted by what they need; the last one stays in sight.
     let inner = usize::from(area.width.saturating_sub(2)).max(1);
     let needed: usize = lines.iter().map(|line| line.width().div_ceil(inner).max(1)).sum();
-    let last = u16::try_from(needed).unwrap_or(u16::MAX).saturating_sub(rows.min(1));
+    let last = u16::try_from(needed).unwrap_or(u16::MAX).saturating_sub(1);
     let text = Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((scroll.min(last), 0));
-    frame.render_widget(text.block(Block::bordered().title(title)), area);
+    frame.render_widget(if framed { text.block(Block::bordered().title(title)) } else { text }, area);
 }
 
 fn help(palette: Palette) -> Vec<Line<'static>> {
