@@ -210,3 +210,71 @@ fn answer(found: &Found, request: Request, messages: &SyncSender<Message>) {
     // The loop may be over already.
     let _ = send(messages, Message::Answered(Box::new(request), result));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use spindle_shared::limits::FRAME_BYTES_MAX;
+    use spindle_shared::wire::codec;
+    use spindle_shared::wire::frame::{FrameDecoder, encode_frame};
+    use spindle_shared::wire::hello::Hello;
+
+    use super::*;
+
+    /// A daemon that hangs up on every watch after its snapshot.
+    fn fickle(listener: &UnixListener) {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            say(&mut stream, &codec::encode(&Hello::ours()));
+            let mut decoder = FrameDecoder::new();
+            let mut frames = Vec::new();
+            let mut buffer = [0; 4096];
+            while frames.len() < 2 {
+                match stream.read(&mut buffer) {
+                    Ok(bytes) if bytes > 0 => decoder.push(&buffer[..bytes]),
+                    _ => break,
+                }
+                while let Ok(Some(frame)) = decoder.next() {
+                    frames.push(frame);
+                }
+            }
+            let request = frames.get(1).map(|frame| codec::decode::<Request>(frame, FRAME_BYTES_MAX).unwrap());
+            if matches!(request, Some(Request::Watch { .. })) {
+                say(&mut stream, &codec::encode(&Response::Snapshot(Box::default())));
+            } else {
+                say(&mut stream, &codec::encode(&Response::End));
+            }
+        }
+    }
+
+    fn say(stream: &mut UnixStream, payload: &[u8]) {
+        // A client that is gone needs no answer.
+        let _ = stream.write_all(&encode_frame(payload));
+    }
+
+    #[test]
+    fn a_watch_that_breaks_is_told_and_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let (sender, messages) = mpsc::sync_channel(16);
+        let _feed = Feed::start(Which { socket: Some(socket.clone()), system: false }, sender);
+        let next = || messages.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(matches!(next(), Message::Lost(why) if why.contains("no daemon answers")));
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || fickle(&listener));
+        let mut watches = 0;
+        let mut losses = 0;
+        while watches < 2 {
+            match next() {
+                Message::Watching { socket: found, .. } => {
+                    assert_eq!(found, socket);
+                    watches += 1;
+                }
+                Message::Lost(_) => losses += usize::from(watches == 1),
+                _ => {}
+            }
+        }
+        assert_eq!(losses, 1, "the end of the first watch is told once");
+    }
+}

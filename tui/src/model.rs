@@ -187,13 +187,7 @@ impl Model {
     pub fn jobs(&self) -> Vec<&JobView> {
         let Some(batch) = self.batch else { return Vec::new() };
         let mut jobs: Vec<_> = self.snapshot.jobs.range(span(batch)).map(|(_, job)| job).collect();
-        jobs.sort_by_key(|job| match job.state {
-            JobState::Running => 0,
-            JobState::Retrying => 1,
-            JobState::Failed => 2,
-            JobState::Pending => 3,
-            JobState::Completed | JobState::Skipped | JobState::Cancelled => 4,
-        });
+        jobs.sort_by_key(|job| rank(job.state));
         jobs
     }
 
@@ -252,12 +246,17 @@ impl Model {
         }
         let chosen = self.batch;
         self.snapshot.jobs.retain(|id, job| Some(id.batch) == chosen || !job.state.is_terminal());
-        let mut surplus = self.snapshot.jobs.len().saturating_sub(JOBS_MAX / 2);
-        if self.snapshot.jobs.len() > JOBS_MAX {
+        // Failures are what people look for: they go last.
+        for failures_too in [false, true] {
+            if self.snapshot.jobs.len() <= JOBS_MAX {
+                return;
+            }
+            let mut surplus = self.snapshot.jobs.len() - JOBS_MAX / 2;
             self.snapshot.jobs.retain(|_, job| {
-                let drop = surplus > 0 && job.state.is_terminal() && job.state != JobState::Failed;
-                surplus -= usize::from(drop);
-                !drop
+                let ended = job.state.is_terminal() && (failures_too || job.state != JobState::Failed);
+                let forgotten = surplus > 0 && ended;
+                surplus -= usize::from(forgotten);
+                !forgotten
             });
         }
     }
@@ -311,8 +310,11 @@ impl Model {
         if !self.batch.is_some_and(|id| self.snapshot.batches.contains_key(&id)) {
             self.batch = self.batches().first().map(|batch| batch.id);
         }
+        // Until somebody goes to the jobs none is chosen: what is at work stays in sight.
         let fits = self.job.is_some_and(|id| Some(id.batch) == self.batch && self.snapshot.jobs.contains_key(&id));
-        if !fits {
+        if self.panel == Panel::Batches {
+            self.job = None;
+        } else if !fits {
             self.job = self.jobs().first().map(|job| job.id);
             if matches!(self.cover, Some(Cover::Job { .. })) {
                 self.cover = None;
@@ -466,6 +468,17 @@ impl Model {
 
 /// No page has more lines.
 const SCROLL_MAX: u16 = 10_000;
+
+/// The order of a batch's jobs on the screen.
+fn rank(state: JobState) -> u8 {
+    match state {
+        JobState::Running => 0,
+        JobState::Retrying => 1,
+        JobState::Failed => 2,
+        JobState::Pending => 3,
+        JobState::Completed | JobState::Skipped | JobState::Cancelled => 4,
+    }
+}
 
 fn span(batch: BatchId) -> std::ops::RangeInclusive<JobId> {
     JobId { batch, index: 0 }..=JobId { batch, index: u32::MAX }

@@ -227,6 +227,22 @@ fn a_removed_batch_leaves_another_chosen() {
 }
 
 #[test]
+fn the_chosen_job_stays_chosen_and_an_unchosen_one_does_not() {
+    let index = |model: &Model| model.job.map(|job| job.index);
+    let ends = |index, seq| {
+        let fact = Fact::Job(Box::new(job(12, index, JobState::Completed, "x")));
+        Message::Event(Box::new(Event { seq, time: WallMs(0), fact }))
+    };
+    let mut model = busy();
+    assert_eq!(index(&model), None);
+    model.update(ends(2, 11));
+    press(&mut model, "\t");
+    assert_eq!(index(&model), Some(4), "what is at work comes first");
+    model.update(ends(4, 12));
+    assert_eq!(index(&model), Some(4), "it was looked at");
+}
+
+#[test]
 fn failed_jobs_beyond_the_window_are_asked_for() {
     let counts = Counts { completed: 2_000, failed: 1, ..Counts::default() };
     let mut model = Model::new(false);
@@ -245,4 +261,9 @@ fn jobs_do_not_pile_up_without_end() {
     }
     assert!(model.snapshot.jobs.len() <= JOBS_MAX);
     assert_eq!(model.jobs().iter().filter(|job| job.state == JobState::Failed).count(), 2, "failures are kept");
+    for index in 0..2 * JOBS_MAX as u32 {
+        let fact = Fact::Job(Box::new(job(12, index + 10, JobState::Failed, "x")));
+        model.update(Message::Event(Box::new(Event { seq: u64::from(index) + 100_000, time: WallMs(0), fact })));
+    }
+    assert!(model.snapshot.jobs.len() <= JOBS_MAX, "but not without end");
 }

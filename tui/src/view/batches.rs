@@ -16,7 +16,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
     let focused = model.panel == Panel::Batches;
     let batches = model.batches();
     let at = batches.iter().position(|batch| Some(batch.id) == model.batch);
-    let block = super::panel(format!("batches {}", batches.len()), focused, palette);
+    let block = super::panel(&format!("batches {}", batches.len()), focused, area, model, palette);
     if batches.is_empty() {
         let text = if model.is_stale() { "" } else { "no batch yet: `spindlectl submit` makes one" };
         frame.render_widget(ratatui::widgets::Paragraph::new(text).block(block), area);
@@ -26,7 +26,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
     let wide = area.width >= FIXED + cells + NAME_MIN;
     let name_width = if wide { area.width - FIXED - cells } else { area.width.saturating_sub(5 + 10 + 5 + 3) };
     // Only what may be seen is made into rows.
-    let first = super::jobs::window(at, area.height.saturating_sub(2), batches.len());
+    let first = super::jobs::window(at, super::rows(area), batches.len());
     let rows = batches.iter().skip(first).take(usize::from(area.height)).map(|batch| {
         let id = Cell::from(batch.id.to_string());
         let name = Cell::from(clipped(&super::batch_name(batch), name_width));
@@ -64,7 +64,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
         (vec![length(5), length(10), length(5), length(name_width)], vec!["id", "state", "done", "name"])
     };
     let table = Table::new(rows, widths)
-        .header(Row::new(heads).style(palette.faint()))
+        .header(super::heads(heads, area, palette).unwrap_or_default())
         .row_highlight_style(palette.chosen(focused))
         .block(block);
     let mut state = TableState::new().with_selected(at.map(|at| at - first));

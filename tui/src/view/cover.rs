@@ -27,13 +27,13 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, palette: Palette) 
 
 fn page(frame: &mut Frame<'_>, area: Rect, title: String, lines: Vec<Line<'static>>, scroll: u16) {
     frame.render_widget(Clear, area);
-    let rows = area.height.saturating_sub(2);
-    // Wrapped lines are counted by what they need; the last ones stay in sight.
+    let framed = area.height > 4;
+    // Wrapped lines are counted by what they need; the last one stays in sight.
     let inner = usize::from(area.width.saturating_sub(2)).max(1);
     let needed: usize = lines.iter().map(|line| line.width().div_ceil(inner).max(1)).sum();
-    let last = u16::try_from(needed).unwrap_or(u16::MAX).saturating_sub(rows.min(1));
+    let last = u16::try_from(needed).unwrap_or(u16::MAX).saturating_sub(1);
     let text = Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((scroll.min(last), 0));
-    frame.render_widget(text.block(Block::bordered().title(title)), area);
+    frame.render_widget(if framed { text.block(Block::bordered().title(title)) } else { text }, area);
 }
 
 fn help(palette: Palette) -> Vec<Line<'static>> {
@@ -103,7 +103,7 @@ fn question(frame: &mut Frame<'_>, body: Rect, target: Target, yes: bool, model:
     };
     let mark = |marked: bool| if marked { palette.chosen(true) } else { palette.plain() };
     let answers = Line::from(vec![Span::styled(" No ", mark(!yes)), Span::raw("  "), Span::styled(" Yes ", mark(yes))]);
-    let text_width = u16::try_from(width(&what)).unwrap_or(u16::MAX).saturating_add(4).max(46);
+    let text_width = u16::try_from(width(&what)).unwrap_or(u16::MAX).saturating_add(4).max(51);
     let area = body.centered(
         ratatui::layout::Constraint::Length(text_width.min(body.width)),
         ratatui::layout::Constraint::Length(5.min(body.height)),

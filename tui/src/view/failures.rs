@@ -18,7 +18,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
         Panel::Batches => of_batch(model, palette),
         Panel::Jobs => of_job(model, palette),
     };
-    let text = Paragraph::new(lines).wrap(Wrap { trim: true }).block(super::panel(title, false, palette));
+    let text = Paragraph::new(lines).wrap(Wrap { trim: true }).block(super::panel(&title, false, area, model, palette));
     frame.render_widget(text, area);
 }
 

@@ -22,7 +22,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
         Some(batch) => format!("jobs of {} · {}", batch.id, jobs.len()),
         None => "jobs".to_owned(),
     };
-    let first = window(at, area.height.saturating_sub(2), jobs.len());
+    let first = window(at, super::rows(area), jobs.len());
     let wide = area.width > FIXED + 8;
     let name_width = area.width.saturating_sub(if wide { FIXED } else { 10 + 5 + 2 });
     let rows = jobs.iter().skip(first).take(usize::from(area.height)).map(|job| {
@@ -43,9 +43,9 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
         (vec![length(10), length(5), length(name_width)], vec!["id", "done", "input"])
     };
     let table = Table::new(rows, widths)
-        .header(Row::new(heads).style(palette.faint()))
+        .header(super::heads(heads, area, palette).unwrap_or_default())
         .row_highlight_style(palette.chosen(focused))
-        .block(super::panel(title, focused, palette));
+        .block(super::panel(&title, focused, area, model, palette));
     let mut state = TableState::new().with_selected(at.map(|at| at - first));
     frame.render_stateful_widget(table, area, &mut state);
 }

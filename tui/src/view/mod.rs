@@ -10,7 +10,7 @@ mod style;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders};
+use ratatui::widgets::{Block, Borders, Row};
 use spindle_shared::text::escaped;
 
 use crate::keys::TABLE;
@@ -20,11 +20,13 @@ use style::Palette;
 pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
     let palette = Palette { colour: model.colour };
-    let header_lines = if area.height < 8 { 1 } else { 2 };
+    let small = area.height < 8;
+    let header_lines = if small { 1 } else { 2 };
+    let status_lines = if small && model.status.is_none() { 0 } else { 1 };
     let [header, body, status, keys] = Layout::vertical([
         Constraint::Length(header_lines),
         Constraint::Fill(1),
-        Constraint::Length(1),
+        Constraint::Length(status_lines),
         Constraint::Length(1),
     ])
     .areas(area);
@@ -58,11 +60,30 @@ fn panels(frame: &mut Frame<'_>, body: Rect, model: &Model, palette: Palette) {
     }
 }
 
-/// A panel's frame: a line with its title, marked where the keyboard is.
-fn panel(title: String, focused: bool, palette: Palette) -> Block<'static> {
-    let title = if focused { format!(" ▸ {title} ") } else { format!("   {title} ") };
-    let title = Span::styled(title, if focused { palette.strong() } else { palette.plain() });
+/// A panel's frame: a line with its title, marked where the keyboard is; none where its rows need the room.
+fn panel(title: &str, focused: bool, area: Rect, model: &Model, palette: Palette) -> Block<'static> {
+    if area.height < 3 {
+        return Block::new();
+    }
+    let mark = if focused { '▸' } else { ' ' };
+    let stale = if model.is_stale() && model.socket.is_some() { " · stale" } else { "" };
+    let title =
+        Span::styled(format!(" {mark} {title}{stale} "), if focused { palette.strong() } else { palette.plain() });
     Block::new().borders(Borders::TOP).border_style(palette.faint()).title(title)
+}
+
+/// The names of a table's columns, where its rows leave room for them.
+fn heads(names: Vec<&'static str>, area: Rect, palette: Palette) -> Option<Row<'static>> {
+    (area.height > 3).then(|| Row::new(names).style(palette.faint()))
+}
+
+/// How many rows a table of this size shows, under its title and its heads.
+fn rows(area: Rect) -> u16 {
+    match area.height {
+        height @ 0..3 => height,
+        3 => 2,
+        height => height - 2,
+    }
 }
 
 fn status_line(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {

@@ -56,7 +56,14 @@ fn any_size_is_drawn() {
             }
         }
     }
-    assert!(picture(&busy(), 20, 5).contains("running"), "the smallest screen tells how the daemon is");
+}
+
+#[test]
+fn smallest_20x5() {
+    let mut model = busy();
+    insta::assert_snapshot!("smallest", picture(&model, 20, 5));
+    press(&mut model, "?jj");
+    insta::assert_snapshot!("smallest_help", picture(&model, 20, 5));
 }
 
 #[test]
