@@ -189,9 +189,8 @@ fn builder() -> Builder {
     builder.set_cache_size(CACHE_BYTES);
     // Reads the whole file and every checksum in it: a queue that has rotted is found at the start, not in the night.
     builder.set_check_integrity_on_open(true);
-    builder.set_repair_callback(|session| {
-        tracing::info!(done = session.progress(), "the queue was not closed properly and is being checked");
-    });
+    // Told of every check, after a clean end too.
+    builder.set_repair_callback(|session| tracing::debug!(done = session.progress(), "checking the queue"));
     builder
 }
 
