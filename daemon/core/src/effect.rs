@@ -3,7 +3,7 @@
 use spindle_shared::batch::{BatchSpec, BatchView, Priority};
 use spindle_shared::event::Event;
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
 use spindle_shared::stage::Stage;
 use spindle_shared::wire::request::{Scope, Selection};
@@ -44,6 +44,8 @@ pub enum Input {
     },
     Progress {
         run: RunId,
+        /// Who has it.
+        worker: WorkerId,
         done: f32,
     },
     Ended {

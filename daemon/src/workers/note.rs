@@ -11,7 +11,7 @@ use spindle_shared::worker::Outcome;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
     /// Share done, 0–1.
-    Progress { run: RunId, done: f32 },
+    Progress { run: RunId, worker: WorkerId, done: f32 },
     /// The run is over and its process lives on, or it never reached one (`worker` is then `None`).
     Ended { run: RunId, outcome: Outcome, worker: Option<WorkerId> },
     /// The input is not the file that was submitted, but this one; the run did not start.

@@ -118,7 +118,7 @@ impl Ear {
             Report::Progress { done, .. } if !done.is_finite() => {
                 return Err(format!("it reported a progress of {done}"));
             }
-            Report::Progress { run, done } => Some(Note::Progress { run, done: done.clamp(0.0, 1.0) }),
+            Report::Progress { run, done } => Some(Note::Progress { run, worker: self.id, done: done.clamp(0.0, 1.0) }),
             Report::Ended { run, outcome } => {
                 let settings = &self.shared.settings;
                 worker.note_age(resident, settings.runs_before_recycle, settings.memory_growth_bytes);

@@ -6,7 +6,7 @@ use spindle_core::change::Change;
 use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, Peer, RetryItem, Start};
 use spindle_core::scheduler::{Config, Scheduler};
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{ContentHash, JobId, Owner, RunId, Target};
+use spindle_shared::id::{ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Input as JobInput, JobState, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -303,7 +303,7 @@ impl World {
                         2 => 1e30,
                         _ => self.random.below(1_000) as f32 / 1_000.0,
                     };
-                    self.report(Input::Progress { run, done });
+                    self.report(Input::Progress { run, worker: WorkerId(1), done });
                     let again = self.random.between(50, 2_000);
                     self.after(again, Event::Progress(run));
                 }

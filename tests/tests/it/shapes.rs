@@ -217,3 +217,18 @@ fn catalogues_and_generated_texts_are_printed() {
         assert!(!daemon.say(line).expect(0).out.is_empty(), "{line}");
     }
 }
+
+#[test]
+fn a_running_job_tells_which_worker_has_it() {
+    let daemon = Daemon::scripted().start();
+    daemon.script("hang@transcribe");
+    let id = daemon.submit(["hang@transcribe.wav"]);
+    daemon.watch(&[id]).until("its worker is known", |seen| {
+        seen.jobs.values().find_map(|job| job.worker.clone().filter(|_| job.stage == "transcribe"))
+    });
+    let workers = daemon.json("workers");
+    let speech = workers.as_array().unwrap().iter().find(|worker| worker["role"] == "speech").unwrap();
+    assert_eq!(daemon.json("status 1/1")["worker"], speech["worker"]);
+    daemon.say("cancel 1").expect(0);
+    assert_eq!(daemon.json("status 1/1")["worker"], Value::Null);
+}

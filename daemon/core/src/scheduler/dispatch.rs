@@ -3,7 +3,7 @@
 use spindle_shared::batch::Priority;
 use spindle_shared::event::Fact;
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{BatchId, JobId, RunId};
+use spindle_shared::id::{BatchId, JobId, RunId, WorkerId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::Outcome;
@@ -284,8 +284,9 @@ impl Scheduler {
         self.touch(id.batch);
     }
 
-    pub(super) fn progress(&mut self, run: RunId, done: f32) {
+    pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32) {
         let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
+        self.note_worker(id, worker);
         let Some(before) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) else { return };
         let before = before.open.progress;
         let Some(share) = self.note_progress(id, done).filter(|share| *share > before) else { return };
@@ -293,6 +294,15 @@ impl Scheduler {
         let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
         let batch_done = batch.progress();
         self.publish(Fact::Progress { job: id, stage, done: share, batch_done });
+    }
+
+    /// The first that is heard of a run tells who has it; short ones are over before.
+    fn note_worker(&mut self, id: JobId, worker: WorkerId) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        if batch.job(id.index).is_some_and(|job| job.worker.is_none()) {
+            batch.change(id.index, |job| job.worker = Some(worker.to_string()));
+            self.changed.insert(id.batch);
+        }
     }
 
     /// Takes the share of the present stage over into the job's; gives the job's. It never goes back.
