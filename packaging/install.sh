@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What run.sh and test.sh share: telling, and installing what is missing. Sourced, never run.
+# What run.sh and test.sh share: telling, and installing what is missing. Sourced, with `root` set to the checkout; never run.
+: "${root:?}"
 
 say() { printf '==> %s\n' "$*" >&2; }
 
@@ -29,8 +30,8 @@ install_packages() {
     local package missing=()
     [ "$(uname -s)" = Linux ] || die "Spindle runs on Linux; this is $(uname -s)"
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-        die "this script knows Debian and Ubuntu only" \
-            "install what matches these packages, and Rust $RUST_NEEDED, then \`cargo build --release --workspace\`: $*"
+        say "neither Debian nor Ubuntu: what matches these packages must be there already: $*"
+        return 0
     fi
     for package in "$@"; do
         [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
@@ -57,39 +58,73 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
-# Finds cargo or installs it; afterwards `cargo` works.
+# Finds a Rust that is new enough, or installs one; afterwards `cargo` works in the checkout, `$root`.
 install_rust() {
     if [ -z "${HOME:-}" ]; then
         HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
         export HOME
     fi
     command -v cargo >/dev/null || PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-    # A toolchain found by PATH keeps its files beside it, also when HOME is another one.
-    local home found
-    if found=$(command -v cargo); then
-        home=$(dirname "$(dirname "$found")")
-        if [ -z "${RUSTUP_HOME:-}" ] && [ ! -d "$HOME/.rustup" ] && [ -d "$(dirname "$home")/.rustup" ]; then
-            RUSTUP_HOME="$(dirname "$home")/.rustup"
-            export RUSTUP_HOME
-        fi
-        if [ -z "${CARGO_HOME:-}" ] && [ ! -d "$HOME/.cargo" ] && [ -d "$home/registry" ] && [ -w "$home/registry" ]; then
-            export CARGO_HOME="$home"
-        fi
-    fi
-    if ! rust_is_new_enough; then
+    export PATH
+    find_folders_of_cargo
+    if ! rust_is_new_enough && ! take_other_toolchain; then
         say "installing Rust $RUST_NEEDED with rustup"
+        # The PATH is this script's own affair, and so is an older Rust that is on it.
         curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-            sh -s -- -y -q --no-modify-path --profile minimal --default-toolchain "$RUST_NEEDED" >&2 ||
+            RUSTUP_INIT_SKIP_PATH_CHECK=yes \
+                sh -s -- -y -q --no-modify-path --profile minimal --default-toolchain "$RUST_NEEDED" >&2 ||
             die "Rust could not be installed" "see https://rustup.rs"
         PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+        rust_is_new_enough || die "Rust $RUST_NEEDED was installed, and cargo does not start"
     fi
-    export PATH
 }
 
+# A cargo on the PATH may be another home's; its toolchains and its sources then lie beside it, and are used.
+find_folders_of_cargo() {
+    local found home folder
+    found=$(command -v cargo) || return 0
+    home=$(dirname "$(dirname "$(readlink -f "$found")")")
+    if [ -z "${RUSTUP_HOME:-}" ] && [ ! -d "$HOME/.rustup" ]; then
+        for folder in "$(dirname "$home")/.rustup" "$(dirname "$home")/rustup"; do
+            if [ -d "$folder/toolchains" ]; then
+                export RUSTUP_HOME="$folder"
+                say "using the Rust in $folder"
+                break
+            fi
+        done
+    fi
+    if [ -z "${CARGO_HOME:-}" ] && [ ! -d "$HOME/.cargo" ] && [ -w "$home/registry" ]; then
+        export CARGO_HOME="$home"
+        say "using the crates in $home"
+    fi
+}
+
+# new_enough VERSION
+new_enough() {
+    [ -n "$1" ] && printf '%s\n%s\n' "$RUST_NEEDED" "$1" | sort -V -C
+}
+
+# Asked in the checkout, because its rust-toolchain.toml counts there; rustup may fetch that toolchain now, and tells of it.
 rust_is_new_enough() {
     local version
-    version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || return 1
-    [ -n "$version" ] && printf '%s\n%s\n' "$RUST_NEEDED" "$version" | sort -V -C
+    command -v cargo >/dev/null || return 1
+    version=$(cd "$root" && cargo --version | cut -d' ' -f2) || return 1
+    new_enough "$version"
+}
+
+# Where the checkout's own toolchain can't be had, a newer one that is there does as well.
+take_other_toolchain() {
+    local name version
+    command -v rustup >/dev/null || return 1
+    for name in $(rustup toolchain list | cut -d' ' -f1 | grep -v nightly); do
+        version=$(RUSTUP_TOOLCHAIN=$name cargo --version 2>/dev/null | cut -d' ' -f2) || continue
+        if new_enough "$version"; then
+            export RUSTUP_TOOLCHAIN=$name
+            say "using the toolchain $name, Rust $version"
+            return 0
+        fi
+    done
+    return 1
 }
 
 # install_cargo_tool COMMAND: a program that cargo builds, such as cargo-nextest.

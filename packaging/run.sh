@@ -12,6 +12,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=packaging/install.sh
 . "$root/packaging/install.sh"
 
+PROGRAMS=(-p spindled -p spindle-worker -p spindlectl -p spindletop)
+
 main() {
     case "${1:-}" in
         -h | --help)
@@ -36,6 +38,7 @@ main() {
         submit "${files[@]}"
         tell_results "${files[@]}"
     else
+        sample="$samples/digits.wav"
         choose_model sample
         make_sample
         submit "$sample"
@@ -44,10 +47,19 @@ main() {
 }
 
 settle_folders() {
-    bin="${CARGO_TARGET_DIR:-$root/target}/release"
+    local name state_home="$HOME/.local/state"
+    # The daemon is started in no particular folder.
+    for name in SPINDLE_SOCKET SPINDLE_STATE_DIR SPINDLE_MODEL_DIR SPINDLE_CONFIG; do
+        [ -z "${!name:-}" ] || export "$name=$(realpath -m -- "${!name}")"
+    done
+    # As the programs do: one that is not absolute doesn't count.
+    [[ "${XDG_STATE_HOME:-}" != /* ]] || state_home=$XDG_STATE_HOME
+    # Cargo takes a relative folder from where it is started.
+    cd "$root"
+    bin="$(realpath -m -- "${CARGO_TARGET_DIR:-target}")/release"
     ctl="$bin/spindlectl"
-    models="${SPINDLE_MODEL_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/spindle/models}"
-    log="${XDG_STATE_HOME:-$HOME/.local/state}/spindle/spindled.log"
+    # Beside the state folder, not in it: a folder that holds anything already gets no new queue.
+    log="${SPINDLE_STATE_DIR:-$state_home/spindle}.log"
     samples="$HOME/spindle-sample"
 }
 
@@ -59,7 +71,7 @@ build() {
     fi
     local talk=(--quiet)
     [ ! -t 2 ] || talk=()
-    (cd "$root" && cargo build --release --workspace --locked "${talk[@]}") || die "the build failed"
+    cargo build --release --locked "${PROGRAMS[@]}" "${talk[@]}" || die "the build failed"
 }
 
 # Exit codes of `health`: 0 well, 1 something is amiss, 5 nobody answers.
@@ -83,7 +95,7 @@ start_daemon() {
     esac
     mkdir -p "$(dirname "$log")"
     say "starting the daemon; its log is $log"
-    setsid "$bin/spindled" >>"$log" 2>&1 </dev/null &
+    in_background "$bin/spindled" &
     local daemon=$! deadline=$((SECONDS + 30))
     # A daemon that answers is there, whatever it says of itself.
     until code=0 && { health || code=$?; } && [ "$code" != 5 ]; do
@@ -100,22 +112,41 @@ start_daemon() {
     [ "$code" = 0 ] || "$ctl" health >&2 || true
 }
 
-# choose_model yours|sample: sets `model`.
+# in_background PROGRAM: becomes it, with no terminal, no folder and no file of the caller's.
+in_background() {
+    local file
+    for file in /proc/"$BASHPID"/fd/*; do
+        file=${file##*/}
+        [ "$file" -le 2 ] || eval "exec $file>&-"
+    done
+    cd /
+    umask 077
+    exec setsid "$1" >>"$log" 2>&1 </dev/null
+}
+
+# choose_model yours|sample: sets `model`, a name or a path.
 choose_model() {
+    local demonstration="$root/packaging/demo/ggml-mini-tts.en.bin"
     model=base
-    [ ! -f "$models/ggml-base.bin" ] || return 0
-    # A second run of the sample has its model already and needs no network.
-    if [ "$1" = sample ] && [ -f "$models/ggml-mini-tts.en.bin" ]; then
-        take_demonstration
+    ! is_installed base || return 0
+    # The sample that was heard once needs no network to be shown again.
+    if [ "$1" = sample ] && [ -n "$(subtitles_of "$sample")" ]; then
+        model=$demonstration
     elif pull_base; then
         return 0
     elif [ "$1" = sample ] || [ "${SPINDLE_DEMO:-}" = 1 ]; then
-        take_demonstration
+        say "taking the demonstration model: it knows the words zero to nine, and nothing else"
+        model=$demonstration
     else
         die "there is no model, and none can be fetched now" \
-            "with a network: \`$ctl models pull base\`; from another machine: put ggml-base.bin into $models; \
+            "with a network: \`$ctl models pull base\`; with the file at hand: \`$ctl submit subtitles --model FILE …\`; \
 or SPINDLE_DEMO=1 for the demonstration model, which knows the words zero to nine and nothing else" 9
     fi
+}
+
+is_installed() {
+    # -c reads to the end: the lister is never cut off.
+    "$ctl" models list --installed | grep -c "^$1 " >/dev/null
 }
 
 # The 148 MB are begun only where the publisher, or the mirror, answers within ten seconds.
@@ -130,26 +161,13 @@ pull_base() {
     "$ctl" models pull base >&2 || return 1
     # Tells speech from silence; without it everything works, a little less exactly.
     "$ctl" models pull silero-v6.2.0 >&2 || true
-    [ -f "$models/ggml-base.bin" ]
-}
-
-take_demonstration() {
-    model=mini-tts.en
-    say "taking the demonstration model: it knows the words zero to nine, and nothing else"
-    [ ! -f "$models/ggml-mini-tts.en.bin" ] || return 0
-    mkdir -p "$models"
-    # The name appears with the whole content behind it.
-    local part="$models/.ggml-mini-tts.en.bin.$$.part"
-    cp "$root/packaging/demo/ggml-mini-tts.en.bin" "$part"
-    mv -n "$part" "$models/ggml-mini-tts.en.bin"
-    rm -f "$part"
+    is_installed base
 }
 
 # Digits, in phrases: what either model can hear.
 PHRASES=("seven five two" "four six" "nine one eight three")
 
 make_sample() {
-    sample="$samples/digits.wav"
     [ ! -s "$sample" ] || return 0
     say "speaking a sample: $sample"
     mkdir -p "$samples"
@@ -163,9 +181,11 @@ make_sample() {
 
 # submit FILE…: waits to the end; what is done already stays.
 submit() {
-    say "transcribing with the model $model"
+    say "transcribing with the model $(basename "$model")"
+    local batch
     code=0
-    "$ctl" submit subtitles --model "$model" --skip-existing --wait "$@" || code=$?
+    batch=$("$ctl" submit subtitles --model "$model" --skip-existing --wait "$@") || code=$?
+    [ "$code" = 0 ] || [ -z "$batch" ] || "$ctl" jobs "$batch" --state failed >&2
     case $code in
         0 | 3) ;;
         *) exit "$code" ;;
@@ -184,7 +204,7 @@ tell_results() {
     say "the subtitles:"
     for file in "$@"; do
         subtitles_of "$file"
-    done
+    done | sort -u
     exit "$code"
 }
 

@@ -13,13 +13,15 @@ failed=()
 
 # check NAME COMMAND…: all checks are made, whatever one says.
 check() {
-    local name=$1
+    local name=$1 begun=$SECONDS
     shift
     say "$name"
-    "$@" || {
+    if "$@" </dev/null; then
+        say "$name: well, $((SECONDS - begun)) s"
+    else
         failed+=("$name")
-        printf 'failed: %s\n' "$name" >&2
-    }
+        say "$name: FAILED, $((SECONDS - begun)) s"
+    fi
 }
 
 # wall PACKAGE NAME…: the package's program is built without these.
@@ -37,10 +39,22 @@ wall() {
     return "$found"
 }
 
+# have_deny: cargo-deny is built where it is missing; without it the other checks still count.
+have_deny() {
+    install_cargo_tool cargo-deny && return 0
+    say "skipped, because cargo-deny can't be installed"
+    return 1
+}
+
+# Those for other systems too: licences are read from them. What the build needs may lie here already, without a network.
+sources() {
+    cargo fetch --locked --quiet || say "some sources can't be fetched; going on with those that are here"
+}
+
 licences() {
-    # The whole tree's sources are read, those for other systems too.
-    if ! cargo fetch --locked --quiet 2>/dev/null; then
-        say "skipped: licences and bans, because the sources can't be fetched"
+    have_deny || return 0
+    if ! cargo metadata --locked --offline --format-version 1 >/dev/null 2>&1; then
+        say "skipped: licences and bans, because some sources can't be fetched"
         return 0
     fi
     cargo deny --locked check --hide-inclusion-graph bans licenses sources
@@ -48,6 +62,7 @@ licences() {
 
 advisories() {
     local log code=0
+    have_deny || return 0
     log=$(mktemp)
     timeout 120 cargo deny --locked check advisories >"$log" 2>&1 || code=$?
     if [ "$code" != 0 ] && { [ "$code" = 124 ] || grep -q 'failed to fetch advisory database' "$log"; }; then
@@ -64,30 +79,41 @@ scripts() {
     shellcheck -x packaging/*.sh .ci/run
 }
 
-install_packages "${BUILD_PACKAGES[@]}" ffmpeg espeak-ng jq tmux shellcheck
-install_rust
-install_cargo_tool cargo-nextest
-install_cargo_tool cargo-deny
+tools() {
+    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck
+    install_rust
+    install_cargo_tool cargo-nextest
+}
+
+say "tools"
+tools
+say "tools: $SECONDS s"
 
 [ -n "${SPINDLE_TEST_ASSETS:-}" ] || say "SPINDLE_TEST_ASSETS is not set: tests on real recordings skip themselves"
 # Threads that wait don't spin: many tests share few cores.
 export OMP_WAIT_POLICY=passive
 
+check "sources" sources
 check "form" cargo fmt --all --check
 check "scripts" scripts
 check "wall: the daemon links no decoder and no model" wall spindled whisper-rs ffmpeg-next ureq
 check "wall: the core knows no runtime and no store" wall spindle-core tokio redb rustix
+check "wall: the worker opens no queue" wall spindle-worker redb tokio spindle-core
+check "wall: the command line only asks" wall spindlectl redb tokio spindle-core
+check "wall: the dashboard only asks" wall spindletop redb tokio spindle-core
 check "licences, bans, sources" licences
 check "advisories" advisories
 check "lints" cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps --document-private-items
-check "build" cargo build --locked --quiet --workspace
+# Tests from outside start the programs, which a build of the tests alone leaves out.
+check "programs" cargo build --locked --quiet --workspace
+check "tests are built" cargo nextest run --locked --workspace --no-run --cargo-quiet
 
-say "tests"
 code=0
-cargo nextest run --locked --workspace --no-fail-fast || code=$?
 if [ ${#failed[@]} -gt 0 ]; then
-    printf 'failed before the tests: %s\n' "$(IFS=';' && echo "${failed[*]}")" >&2
-    [ "$code" != 0 ] || code=1
+    say "FAILED so far: $(IFS=';' && echo "${failed[*]}"); the tests can't mend that"
+    code=1
 fi
+say "tests, after $SECONDS s"
+cargo nextest run --locked --workspace --cargo-quiet </dev/null || code=$?
 exit "$code"

@@ -63,9 +63,8 @@ impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         let message = error.to_string();
         match error {
-            ClientError::Unreachable { .. } => Fault::new(exit::UNREACHABLE, "unreachable", message).hint(
-                "start it with `systemctl --user start spindled` or `spindled &`; --socket or --system names another",
-            ),
+            ClientError::Unreachable { .. } => Fault::new(exit::UNREACHABLE, "unreachable", message)
+                .hint("start it with `spindled &`; --socket or --system names another"),
             ClientError::Untrusted { .. } => Fault::new(exit::UNREACHABLE, "untrusted", message)
                 .hint("set XDG_RUNTIME_DIR, or name the daemon's socket with --socket"),
             ClientError::Protocol(_) => Fault::new(exit::ERROR, "protocol", message),

@@ -139,14 +139,8 @@ impl Following<'_> {
                         }
                     }
                 }
-                // More of the first snapshot; it came in parts.
-                Ok(Heard::Snapshot(more)) if more.seq == self.snapshot.seq => {
-                    self.snapshot.batches.extend(more.batches);
-                    self.snapshot.jobs.extend(more.jobs);
-                    self.shown(displays)?;
-                }
-                Ok(Heard::Snapshot(snapshot)) => {
-                    self.snapshot = *snapshot;
+                Ok(Heard::Jobs(jobs)) => {
+                    self.snapshot.jobs.extend(jobs.into_iter().map(|job| (job.id, job)));
                     self.shown(displays)?;
                 }
                 Ok(Heard::Event(event)) => {
@@ -161,7 +155,7 @@ impl Following<'_> {
                         watch = self.begin(displays)?;
                     }
                 }
-                Ok(Heard::Other(_)) | Err(ClientError::Broken(_)) => match self.again(displays)? {
+                Ok(Heard::Other(_) | Heard::Snapshot(_)) | Err(ClientError::Broken(_)) => match self.again(displays)? {
                     Some(new) => watch = new,
                     None => return Ok(Ending::TimedOut),
                 },

@@ -114,7 +114,7 @@ pub fn duration_ms(text: &str) -> Result<u64, String> {
     }
     if let Ok(seconds) = text_of_time.parse::<f64>() {
         let ms = seconds * 1_000.0;
-        return match ms.is_finite() && ms >= 1.0 && ms < 1e15 {
+        return match (1.0..1e15).contains(&ms) {
             true => Ok(ms.round() as u64),
             false => Err(wrong()),
         };
@@ -171,7 +171,7 @@ fn passwd_row(line: &str) -> Option<(&str, u32)> {
 /// Which batches or jobs an action is about.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Chosen {
-    /// Batches (`3`, `5-8`) or jobs (`12/3`, `12/3-7`)
+    /// Batches (`3`, `5-8`); where single jobs can be meant, also jobs (`12/3`, `12/3-7`)
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
     #[command(flatten)]

@@ -4,16 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_core::change::Change;
-use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, Start};
+use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
 use spindle_core::scheduler::Scheduler;
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
-use spindle_shared::job::{Input as JobInput, JobSpec, PathBytes};
+use spindle_shared::job::{Input as JobInput, JobSpec, JobState, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::{MonoMs, Now, WallMs};
@@ -60,14 +59,13 @@ pub struct Conductor {
     clock: Clock,
     inbox: mpsc::Receiver<Message>,
     runtime: Handle,
-    /// Set when the daemon is to end; ends the server.
-    stopping: Arc<AtomicBool>,
     clients: HashMap<ClientId, Client>,
     last_client: u64,
     watchers: Vec<Arc<Watcher>>,
     /// What was submitted for jobs at work.
     specs: HashMap<JobId, Arc<JobSpec>>,
-    runs: HashMap<RunId, Started>,
+    /// Where each run's files will belong.
+    runs: HashMap<RunId, Option<ContentHash>>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
     exit: bool,
@@ -76,11 +74,6 @@ pub struct Conductor {
 struct Client {
     reply: oneshot::Sender<Answer>,
     watcher: Option<Arc<Watcher>>,
-}
-
-struct Started {
-    job: JobId,
-    address: Option<ContentHash>,
 }
 
 /// What the conductor is made of.
@@ -92,13 +85,12 @@ pub struct Parts {
     pub clock: Clock,
     pub inbox: mpsc::Receiver<Message>,
     pub runtime: Handle,
-    pub stopping: Arc<AtomicBool>,
     pub house: PathBytes,
 }
 
 impl Conductor {
     pub fn new(parts: Parts) -> Self {
-        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, runtime, stopping, house } = parts;
+        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, runtime, house } = parts;
         Conductor {
             scheduler,
             reader: store.reader(),
@@ -108,7 +100,6 @@ impl Conductor {
             clock,
             inbox,
             runtime,
-            stopping,
             clients: HashMap::new(),
             last_client: 0,
             watchers: Vec::new(),
@@ -122,7 +113,6 @@ impl Conductor {
     /// Runs until told to stop or the disk fails. `effects`: what recovery left to do.
     pub fn run(mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
         let result = self.turns(effects);
-        self.stopping.store(true, Ordering::SeqCst);
         self.supervisor.shutdown(WORKERS_GRACE_MS);
         result
     }
@@ -133,7 +123,15 @@ impl Conductor {
         while !self.exit {
             self.wait(&mut messages);
             let mut effects = Vec::new();
-            for message in messages.drain(..) {
+            for mut message in messages.drain(..) {
+                if let Message::Command { peer, command, .. } = &mut message
+                    && reads_the_store(command)
+                {
+                    // What it was prepared from may be older than what this turn has decided.
+                    let decided = std::mem::take(&mut effects);
+                    self.perform(decided)?;
+                    self.refresh(*peer, command);
+                }
                 if let Some(input) = self.input_of(message) {
                     effects.extend(self.scheduler.step(self.clock.now(), input));
                 }
@@ -161,6 +159,42 @@ impl Conductor {
             // Every sender is gone: there is nobody left to work for.
             self.exit = true;
         }
+    }
+
+    /// Reads again what a command says of the store; the session read it some turns ago.
+    fn refresh(&self, peer: Peer, command: &mut Command) {
+        let refreshed = match command {
+            Command::Submit { spec, repeats, .. } => spec.key.as_deref().map_or(Ok(()), |key| {
+                let known = self.reader.batch_of_key(peer.owner, key)?;
+                *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
+                Ok(())
+            }),
+            Command::Retry(items) => self.refresh_retry(items),
+            Command::Remove(batches) => batches.iter_mut().try_for_each(|(id, owner)| {
+                *owner = self.reader.batch(*id)?.map(|view| view.owner);
+                Ok(())
+            }),
+            _ => Ok(()),
+        };
+        if let Err::<(), StoreError>(error) = refreshed {
+            tracing::error!("failed to read the queue: {error}");
+        }
+    }
+
+    fn refresh_retry(&self, items: &mut Vec<RetryItem>) -> Result<(), StoreError> {
+        for item in items.iter_mut() {
+            let id = item.batch.id;
+            let Some(batch) = self.reader.recovered(id)? else {
+                item.jobs.clear();
+                continue;
+            };
+            item.batch = batch;
+            let bad = self.reader.jobs(id, &[JobState::Failed, JobState::Cancelled], 1, u32::MAX)?;
+            let bad: HashMap<u32, JobState> = bad.into_iter().map(|view| (view.id.index, view.state)).collect();
+            item.jobs.retain_mut(|(index, state)| bad.get(index).map(|now| *state = *now).is_some());
+        }
+        items.retain(|item| !item.jobs.is_empty());
+        Ok(())
     }
 
     fn input_of(&mut self, message: Message) -> Option<Input> {
@@ -226,8 +260,8 @@ impl Conductor {
     /// A finished run's files get their address before anybody counts on them.
     fn keep_files(&mut self, run: RunId, outcome: Outcome) -> Outcome {
         let current = self.scheduler.is_current(run);
-        let started = self.runs.remove(&run);
-        let kept = match (&outcome, started.as_ref().and_then(|started| started.address)) {
+        let address = self.runs.remove(&run).flatten();
+        let kept = match (&outcome, address) {
             (Outcome::Done(_), Some(address)) if current => self.artifacts.keep(run, &address),
             _ => Ok(()),
         };
@@ -335,8 +369,11 @@ impl Conductor {
             if view.input.is_none() {
                 view.input = self.specs.get(&view.id).map(|spec| spec.input.clone());
             }
-            if view.state.is_terminal() {
-                self.specs.remove(&view.id);
+            if view.state.is_terminal()
+                && let Some(spec) = self.specs.remove(&view.id)
+                && view.state == JobState::Cancelled
+            {
+                self.drop_parts(view.id, &spec);
             }
         }
         if self.watchers.is_empty() {
@@ -418,16 +455,38 @@ impl Conductor {
             threads: 1,
             stage,
         };
-        self.runs.insert(run, Started { job, address });
-        debug_assert!(self.runs.values().all(|started| started.job.index > 0));
+        self.runs.insert(run, address);
         self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
         None
+    }
+
+    /// What a cancelled job left beside its outputs goes. In a thread of its own: the folder may be anywhere.
+    fn drop_parts(&self, job: JobId, spec: &JobSpec) {
+        let suffix = format!(".spindle-{}.part", self.part_tag(job));
+        let folder = spec.output.directory.as_path().to_owned();
+        self.runtime.spawn_blocking(move || {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if entry.file_name().as_encoded_bytes().ends_with(suffix.as_bytes())
+                    && let Err(error) = std::fs::remove_file(entry.path())
+                {
+                    tracing::warn!("failed to remove a partial file: {error}");
+                }
+            }
+        });
     }
 
     fn part_tag(&self, job: JobId) -> String {
         let mut hasher = AddressHasher::default();
         hasher.part(&self.house.0).part(&job.batch.0.to_le_bytes()).part(&job.index.to_le_bytes());
         hasher.finish().to_string()[..8].to_owned()
+    }
+}
+
+fn reads_the_store(command: &Command) -> bool {
+    match command {
+        Command::Submit { spec, .. } => spec.key.is_some(),
+        Command::Retry(_) | Command::Remove(_) => true,
+        _ => false,
     }
 }
 

@@ -157,4 +157,49 @@ mod tests {
             Err(ConfigError::Read { .. })
         ));
     }
+
+    const SAMPLE: &str = include_str!("../../packaging/spindled.toml");
+
+    /// `# key = value` in the sample: a key without a default of its own.
+    fn without_marks(sample: &str) -> String {
+        let is_key = |line: &str| {
+            line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        };
+        let lines = sample.lines().map(|line| line.strip_prefix("# ").filter(|rest| is_key(rest)).unwrap_or(line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The names that may stand in a place of the file, as the error for a wrong one tells them.
+    fn known(text: &str) -> Vec<String> {
+        let error = load(text).unwrap_err().to_string();
+        let (_, expected) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_sample_shows_the_defaults() {
+        assert_eq!(load(SAMPLE).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_sample_shows_every_key_with_its_range() {
+        let shown: toml::Table = toml::from_str(&without_marks(SAMPLE)).unwrap();
+        load(&without_marks(SAMPLE)).unwrap();
+        for section in known("wrong = 1\n") {
+            for key in known(&format!("[{section}]\nwrong = 1\n")) {
+                let value = &shown[&section][&key];
+                let Err(error) = load(&format!("[{section}]\n{key} = 0\n")) else { panic!("{section}.{key} takes 0") };
+                let ConfigError::Range { range, .. } = error else {
+                    assert!(value.is_str(), "{section}.{key}: {error}");
+                    continue;
+                };
+                let comment =
+                    SAMPLE.lines().take_while(|line| !line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+                let comment: Vec<_> = comment.collect();
+                let above =
+                    comment.iter().rev().take_while(|line| line.starts_with('#')).any(|line| line.contains(range));
+                assert!(above, "the sample does not say above {section}.{key} that it is {range}");
+            }
+        }
+    }
 }

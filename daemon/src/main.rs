@@ -10,13 +10,15 @@ mod server;
 mod store;
 mod workers;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
 use spindle_core::scheduler::Scheduler;
+use spindle_shared::catalogue::Mirror;
 use spindle_shared::exit;
 use spindle_shared::lane::{Lane, Role};
 use spindle_shared::paths::{self, Service};
@@ -65,7 +67,12 @@ fn main() -> ExitCode {
         return ExitCode::from(exit::DONE);
     }
     let filter = EnvFilter::try_from_env("SPINDLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     match run(&args, service, config) {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => {
@@ -112,7 +119,6 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         let supervisor = Arc::clone(&supervisor);
         move || supervisor.workers()
     };
-    let stopping = Arc::new(AtomicBool::new(false));
     let listener = {
         let _entered = runtime.enter();
         server::bind(&socket)?
@@ -120,9 +126,9 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let house = Arc::new(server::House {
         inbox: inbox.clone(),
         reader: store.reader(),
+        mirror: config.models.mirror.as_deref().map(Mirror::parse).transpose()?,
         config,
         model_dir,
-        state_dir: state_dir.clone(),
         workers: Arc::new(views),
         user: paths::user_id(),
         clients: AtomicUsize::new(0),
@@ -139,13 +145,11 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clock,
         inbox: receiver,
         runtime: runtime.handle().clone(),
-        stopping: Arc::clone(&stopping),
         house: state_dir.into(),
     };
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;
     let result = conductor.join().map_err(|_| "the conductor panicked; what it had told is on disk")?;
-    debug_assert!(stopping.load(Ordering::SeqCst));
     // Answers already given are still on their way out.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     drop(std::fs::remove_file(&socket));
@@ -197,13 +201,19 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
 }
 
 async fn signals(inbox: Inbox) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
         tracing::error!("failed to listen for signals");
         return;
     };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            // A terminal that closes must not take the work along.
+            _ = hangup.recv() => tracing::warn!("this version reads its configuration at its start only: restart it for changes"),
+        }
     }
     tracing::info!("stopping: running work goes to its checkpoint");
     drop(inbox.send(Message::Stop).await);

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use spindle_shared::catalogue;
+use spindle_shared::catalogue::{self, Mirror};
 use spindle_shared::id::AddressHasher;
 use spindle_shared::job::FileIdentity;
 use spindle_shared::stage::Stage;
@@ -14,11 +14,17 @@ use spindle_shared::wire::response::{ModelView, Refusal, RefusalKind};
 /// Enough of a file to tell what it is.
 const HEADER_BYTES: usize = 64;
 
-/// Fills in where each stage's model lies and which one it is.
-pub fn resolve(stages: &mut [Stage], model_dir: &Path) -> Result<(), Refusal> {
+/// Fills in where each stage's model lies and which one it is; or where a model to fetch comes from.
+pub fn resolve(stages: &mut [Stage], model_dir: &Path, mirror: Option<&Mirror>) -> Result<(), Refusal> {
     for stage in stages {
-        if let Stage::Transcribe(transcribe) = stage {
-            transcribe.model = find(&transcribe.model.name, model_dir)?;
+        match stage {
+            Stage::Transcribe(transcribe) => transcribe.model = find(&transcribe.model.name, model_dir)?,
+            Stage::Pull(pull) => {
+                if let (Some(model), Some(mirror)) = (catalogue::find(&pull.name), mirror) {
+                    pull.url = model.url(Some(mirror));
+                }
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -28,25 +34,46 @@ fn find(name: &str, model_dir: &Path) -> Result<ModelRef, Refusal> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
-        [format!("ggml-{name}.bin"), name.to_owned(), format!("{name}.bin")]
+        let canonical = catalogue::canonical(name);
+        [format!("ggml-{canonical}.bin"), name.to_owned(), format!("{name}.bin")]
             .iter()
             .map(|file| model_dir.join(file))
             .collect()
     };
-    let Some((path, meta)) = candidates
-        .into_iter()
-        .find_map(|path| fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|meta| (path, meta)))
-    else {
-        return Err(missing(name, model_dir));
-    };
-    let identity = FileIdentity::of(&meta);
+    let found = candidates.into_iter().find_map(|path| {
+        let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        Some((path, meta))
+    });
+    let Some((path, meta)) = found else { return Err(missing(name, model_dir)) };
     let mut hasher = AddressHasher::default();
-    for number in [u128::from(identity.dev), u128::from(identity.inode), u128::from(identity.bytes)] {
+    identify(&meta, &mut hasher);
+    // The detector of speech beside it decides what the model gets to hear.
+    if let Some(meta) = path.parent().and_then(voice_detector).and_then(|detector| fs::metadata(detector).ok()) {
+        identify(&meta, &mut hasher);
+    }
+    let english_only = header(&path).is_some_and(|header| header.english_only());
+    Ok(ModelRef { name: name.to_owned(), path: path.into(), hash: Some(hasher.finish()), english_only })
+}
+
+/// The last by name of the detectors in a folder, as the worker chooses it.
+fn voice_detector(folder: &Path) -> Option<PathBuf> {
+    let names = fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    names.filter(|path| is_voice_detector(path)).max()
+}
+
+fn is_voice_detector(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with("ggml-silero") && name.ends_with(".bin"))
+}
+
+/// Identity instead of content: hashing gigabytes for every submission would cost more than a cache missed now and then.
+fn identify(meta: &fs::Metadata, hasher: &mut AddressHasher) {
+    let identity = FileIdentity::of(meta);
+    for number in [identity.dev, identity.inode, identity.bytes] {
         hasher.part(&number.to_le_bytes());
     }
     hasher.part(&identity.mtime_ns.to_le_bytes()).part(&identity.ctime_ns.to_le_bytes());
-    let english_only = header(&path).is_some_and(|header| header.english_only());
-    Ok(ModelRef { name: name.to_owned(), path: path.into(), hash: Some(hasher.finish()), english_only })
 }
 
 fn header(path: &Path) -> Option<catalogue::ModelHeader> {

@@ -10,7 +10,7 @@ use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsNa
 
 use crate::batch::BatchSpec;
 use crate::event::Event;
-use crate::job::PathBytes;
+use crate::job::{JobView, PathBytes};
 use crate::limits::{FRAME_BYTES_MAX, INPUTS_PER_FRAME_MAX};
 use crate::paths::{self, Service};
 use crate::snapshot::Snapshot;
@@ -106,6 +106,8 @@ fn trusted(socket: &Path) -> Result<(), ClientError> {
 #[derive(Debug)]
 pub struct Client {
     link: Link,
+    /// Our hello couldn't be sent.
+    unsent: Option<io::Error>,
     /// Said by a daemon of another protocol number; only what is frozen may be asked then.
     stranger: Option<BadHello>,
     build: String,
@@ -128,13 +130,16 @@ impl Client {
         };
         let mut link = Link { stream, decoder: FrameDecoder::new() };
         link.stream.set_send_timeout(Some(GREETING)).map_err(unreachable)?;
-        link.send(&codec::encode(&Hello::ours())).map_err(unreachable)?;
-        let frame = match link.frame(Some(deadline))? {
-            Got::Frame(frame) => frame,
-            Got::Quiet => return Err(unreachable(io::Error::new(io::ErrorKind::TimedOut, "it says no hello"))),
-            Got::End => {
-                let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up without a hello");
-                return Err(unreachable(source));
+        // A daemon that has hung up already may have said why before.
+        let unsent = link.send(&codec::encode(&Hello::ours())).err();
+        let frame = match link.frame(Some(deadline)) {
+            Ok(Got::Frame(frame)) => frame,
+            Ok(Got::Quiet) => return Err(unreachable(io::Error::new(io::ErrorKind::TimedOut, "it says no hello"))),
+            Err(ClientError::Broken(error)) => return Err(unreachable(error)),
+            Err(error) => return Err(error),
+            Ok(Got::End) => {
+                let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up without a hello");
+                return Err(unreachable(unsent.unwrap_or_else(cut)));
             }
         };
         let hello: Hello =
@@ -146,7 +151,7 @@ impl Client {
         };
         // From here on a request may take as long as it takes.
         link.stream.set_send_timeout(None).map_err(ClientError::Broken)?;
-        Ok(Client { link, stranger, build: hello.build })
+        Ok(Client { link, unsent, stranger, build: hello.build })
     }
 
     /// The daemon's version.
@@ -171,7 +176,7 @@ impl Client {
             return Err(protocol(format!("a request of {} bytes is more than one frame holds", bytes.len())));
         }
         // A daemon that refuses early hangs up while we still write; what it said before counts.
-        let unsent = self.link.send(&bytes).err();
+        let unsent = self.unsent.take().or_else(|| self.link.send(&bytes).err());
         Ok(Answer { link: self.link, unsent, ended: false })
     }
 
@@ -242,6 +247,7 @@ impl Answer {
             Response::Refused(refusal) => Err(ClientError::Refused(refusal)),
             Response::Snapshot(snapshot) => Ok(Heard::Snapshot(snapshot)),
             Response::Event(event) => Ok(Heard::Event(event)),
+            Response::Jobs(jobs) => Ok(Heard::Jobs(jobs)),
             other => Ok(Heard::Other(Box::new(other))),
         }
     }
@@ -264,6 +270,7 @@ impl Iterator for Answer {
             Ok(Heard::Other(response)) => Some(Ok(*response)),
             Ok(Heard::Snapshot(snapshot)) => Some(Ok(Response::Snapshot(snapshot))),
             Ok(Heard::Event(event)) => Some(Ok(Response::Event(event))),
+            Ok(Heard::Jobs(jobs)) => Some(Ok(Response::Jobs(jobs))),
             Ok(Heard::Quiet) => None,
             Err(error) => Some(Err(error)),
         }
@@ -273,8 +280,10 @@ impl Iterator for Answer {
 /// What a watcher hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// How things stand; comes first. A large one comes in parts with one `seq`.
+    /// How things stand; comes first.
     Snapshot(Box<Snapshot>),
+    /// More of the snapshot's jobs, where they don't fit into one frame.
+    Jobs(Vec<JobView>),
     Event(Box<Event>),
     /// Nothing until the deadline. The watch goes on.
     Quiet,
@@ -345,4 +354,121 @@ impl Link {
 
 fn protocol(message: String) -> ClientError {
     ClientError::Protocol(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+    use crate::id::BatchId;
+    use crate::wire::request::BatchFilter;
+    use crate::wire::response::RefusalKind;
+
+    /// A daemon that takes one connection, does this with it, and hangs up.
+    fn daemon(script: impl FnOnce(UnixStream) + Send + 'static) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || script(listener.accept().unwrap().0));
+        (folder, socket)
+    }
+
+    fn say<T: serde::Serialize>(stream: &mut UnixStream, value: &T) {
+        let _ = stream.write_all(&encode_frame(&codec::encode(value)));
+    }
+
+    fn listing() -> Request {
+        Request::List { filter: BatchFilter::default(), limit: 1 }
+    }
+
+    #[test]
+    fn answers_come_whole_and_in_order() {
+        let (_folder, socket) = daemon(|mut stream| {
+            say(&mut stream, &Hello::ours());
+            let both = [codec::encode(&Response::Batches(vec![])), codec::encode(&Response::End)];
+            // Frames arrive cut anywhere.
+            for byte in both.iter().flat_map(|payload| encode_frame(payload)) {
+                stream.write_all(&[byte]).unwrap();
+            }
+            let _ = stream.read(&mut [0; 64]);
+        });
+        let client = Client::connect(&socket).unwrap();
+        assert_eq!(client.daemon_build(), env!("CARGO_PKG_VERSION"));
+        assert_eq!(client.call(&listing()).unwrap(), [Response::Batches(vec![])]);
+    }
+
+    #[test]
+    fn every_way_to_fail_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody = folder.path().join("none");
+        assert!(matches!(Client::connect(&nobody), Err(ClientError::Unreachable { .. })));
+        drop(UnixListener::bind(&nobody).unwrap());
+        assert!(
+            matches!(Client::connect(&nobody), Err(ClientError::Unreachable { .. })),
+            "a socket somebody left behind"
+        );
+        let too_long = folder.path().join("x".repeat(200));
+        assert!(matches!(Client::connect(&too_long), Err(ClientError::Unreachable { .. })));
+
+        let (_folder, socket) = daemon(drop);
+        assert!(matches!(Client::connect(&socket), Err(ClientError::Unreachable { .. })), "it hangs up");
+        let (_folder, socket) = daemon(|mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        });
+        assert!(matches!(Client::connect(&socket), Err(ClientError::Protocol(_))), "another service");
+
+        let refusal = Refusal::new(RefusalKind::Limit, "full");
+        let said = Response::Refused(refusal.clone());
+        let (_folder, socket) = daemon(move |mut stream| {
+            say(&mut stream, &Hello::ours());
+            say(&mut stream, &said);
+        });
+        let refused = Client::connect(&socket).unwrap().call(&listing());
+        assert!(matches!(refused, Err(ClientError::Refused(told)) if told == refusal));
+
+        let (_folder, socket) = daemon(|mut stream| {
+            say(&mut stream, &Hello::ours());
+            let _ = stream.read(&mut [0; 64]);
+            let _ = stream.write_all(&[9, 0, 0, 0, 1]);
+        });
+        assert!(
+            matches!(Client::connect(&socket).unwrap().call(&listing()), Err(ClientError::Broken(_))),
+            "cut in a frame"
+        );
+    }
+
+    #[test]
+    fn a_watch_is_quiet_until_its_deadline_and_goes_on() {
+        let (_folder, socket) = daemon(|mut stream| {
+            say(&mut stream, &Hello::ours());
+            say(&mut stream, &Response::Snapshot(Box::default()));
+            let _ = stream.read_exact(&mut [0; 1]);
+            // Until the watcher leaves.
+            while stream.read(&mut [0; 64]).is_ok_and(|bytes| bytes > 0) {}
+        });
+        let mut watch = Client::connect(&socket).unwrap().watch(Scope::Batches(vec![BatchId(1)]), 0).unwrap();
+        assert_eq!(watch.hear(None).unwrap(), Heard::Snapshot(Box::default()));
+        for _ in 0..2 {
+            assert_eq!(watch.hear(Some(Instant::now() + Duration::from_millis(20))).unwrap(), Heard::Quiet);
+        }
+    }
+
+    #[test]
+    fn a_folder_under_tmp_must_be_ours_alone() {
+        let folder = tempfile::Builder::new().prefix("spindle-test-").tempdir_in("/tmp").unwrap();
+        let mode = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let socket = folder.path().join("spindled.sock");
+        mode(0o700);
+        assert!(trusted(&socket).is_ok());
+        mode(0o750);
+        assert!(matches!(trusted(&socket), Err(ClientError::Untrusted { .. })));
+        mode(0o700);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        assert!(matches!(trusted(&link.join("spindled.sock")), Err(ClientError::Untrusted { .. })));
+        assert!(trusted(Path::new("/tmp/spindle-no-such-folder/spindled.sock")).is_ok(), "connecting says so");
+        assert!(trusted(Path::new("/run/user/0/spindle/spindled.sock")).is_ok());
+    }
 }

@@ -86,7 +86,7 @@ impl FailureKind {
                 "fetch the model with `spindlectl models pull NAME`, or check it with `models verify`"
             }
             FailureKind::Cancelled => "submit it again, or `spindlectl retry` it",
-            FailureKind::Internal => "this is a fault of Spindle: please report it with `spindlectl logs`",
+            FailureKind::Internal => "this is a fault of Spindle: please report it, with what spindled wrote about it",
         }
     }
 }

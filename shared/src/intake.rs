@@ -227,11 +227,12 @@ impl Reader<'_> {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    problems.push(self.problem(error.position().map_or(0, csv::Position::line), told_csv(&error)));
+                    let line = error.position().map_or(0, |position| line_of(bytes, position));
+                    problems.push(self.problem(line, told_csv(&error)));
                     continue;
                 }
             };
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = record.position().map_or(0, |position| line_of(bytes, position));
             let mut row = Row { path: PathBuf::new(), overrides: Vec::new(), origin: self.origin(line) };
             for (at, (cell, column)) in record.iter().zip(&known).enumerate() {
                 if at == input_at {
@@ -318,6 +319,13 @@ fn column_name(name: &str) -> String {
 
 fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}
+
+/// The line a record begins at; its position is before the blank lines that precede it.
+fn line_of(bytes: &[u8], position: &csv::Position) -> u64 {
+    let from = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let blank = bytes.get(from..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn told_csv(error: &csv::Error) -> String {
@@ -464,8 +472,12 @@ impl Gathering<'_> {
 /// publish there; exact names are looked up.
 pub fn taken(jobs: &[(&OutputPlan, Candidates)]) -> Vec<Vec<TakenName>> {
     let mut taken: Vec<Vec<TakenName>> = vec![Vec::new(); jobs.len()];
-    // Folder to stem to jobs, and the extensions looked for there.
-    let mut searched: HashMap<&PathBytes, (HashMap<&[u8], Vec<usize>>, HashSet<&str>)> = HashMap::new();
+    #[derive(Default)]
+    struct Search<'a> {
+        jobs_of_stem: HashMap<&'a [u8], Vec<usize>>,
+        extensions: HashSet<&'a str>,
+    }
+    let mut searches: HashMap<&PathBytes, Search<'_>> = HashMap::new();
     for (at, (plan, candidates)) in jobs.iter().enumerate() {
         match candidates {
             Candidates::Exact(names) => {
@@ -473,19 +485,20 @@ pub fn taken(jobs: &[(&OutputPlan, Candidates)]) -> Vec<Vec<TakenName>> {
                     .extend(names.iter().filter_map(|name| taken_name(&plan.directory, name.as_path().as_os_str())));
             }
             Candidates::AnyLanguage { stem, extensions } => {
-                let (stems, known) = searched.entry(&plan.directory).or_default();
-                stems.entry(&stem.0).or_default().push(at);
-                known.extend(extensions.iter().map(String::as_str));
+                let search = searches.entry(&plan.directory).or_default();
+                search.jobs_of_stem.entry(&stem.0).or_default().push(at);
+                search.extensions.extend(extensions.iter().map(String::as_str));
             }
         }
     }
-    for (folder, (stems, extensions)) in searched {
+    for (folder, search) in searches {
         // A folder that can't be read yields no names here; publishing there will say why.
         for entry in std::fs::read_dir(folder.as_path()).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let jobs_of =
-                |extension: &&str| output::parts_of(name.as_bytes(), extension).and_then(|(stem, _)| stems.get(stem));
-            let fitting: Vec<usize> = extensions.iter().filter_map(jobs_of).flatten().copied().collect();
+            let jobs_of = |extension: &&str| {
+                output::parts_of(name.as_bytes(), extension).and_then(|(stem, _)| search.jobs_of_stem.get(stem))
+            };
+            let fitting: Vec<usize> = search.extensions.iter().filter_map(jobs_of).flatten().copied().collect();
             for at in fitting {
                 if jobs[at].1.covers(name.as_bytes()) {
                     taken[at].extend(taken_name(folder, &name));
@@ -538,5 +551,262 @@ fn told(error: &io::Error) -> String {
         io::ErrorKind::IsADirectory => "is a folder".to_owned(),
         io::ErrorKind::NotADirectory => "a part of the path is not a folder".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn with(names: &[&str]) -> Folder {
+            let folder = Folder(tempfile::tempdir().unwrap());
+            for name in names {
+                folder.file(name, "x");
+            }
+            folder
+        }
+
+        fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+            let path = self.path(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, content).unwrap();
+            path
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        /// What was found, without this folder's own name.
+        fn shown(&self, inputs: &Inputs) -> Vec<String> {
+            let below = |found: &Found| found.path.strip_prefix(self.0.path()).unwrap().to_string_lossy().into_owned();
+            inputs.found.iter().map(below).collect()
+        }
+    }
+
+    const INTAKE: Intake<'static> = Intake { recurse: true, extensions: &MEDIA_EXTENSIONS, columns: &[] };
+
+    #[test]
+    fn extensions_are_sorted_lower_case_and_single() {
+        assert!(MEDIA_EXTENSIONS.iter().all(|extension| *extension == extension.to_lowercase()));
+        assert_eq!(MEDIA_EXTENSIONS.iter().collect::<HashSet<_>>().len(), MEDIA_EXTENSIONS.len());
+    }
+
+    #[test]
+    fn folders_give_known_extensions_in_order() {
+        let folder =
+            Folder::with(&["b.MKV", "a.mp4", "c/d.ogg", "c/.x.mp4", ".git/e.mp4", "f.mp4.part", "g.txt", "mp4"]);
+        let inputs = INTAKE.take(&[folder.0.path().to_owned()], &[]).unwrap();
+        assert_eq!(folder.shown(&inputs), ["a.mp4", "b.MKV", "c/d.ogg"]);
+        assert!(inputs.found.iter().all(|found| found.root.as_deref() == Some(folder.0.path())));
+        assert_eq!(inputs.dropped, []);
+    }
+
+    #[test]
+    fn a_named_file_is_taken_whatever_its_name_and_has_its_facts() {
+        let folder = Folder::with(&[".talk.bin"]);
+        let path = folder.path(".talk.bin");
+        let inputs = INTAKE.take(std::slice::from_ref(&path), &[]).unwrap();
+        let identity = FileIdentity::of(&path.metadata().unwrap());
+        assert_eq!((inputs.found[0].identity, inputs.found[0].root.clone()), (identity, None));
+    }
+
+    #[test]
+    fn loops_and_links_give_each_file_once_and_nothing_twice() {
+        let folder = Folder::with(&["a/one.mp4", "b/two.mp4"]);
+        symlink("..", folder.path("a/up")).unwrap();
+        symlink("../b", folder.path("a/b")).unwrap();
+        symlink("one.mp4", folder.path("a/link.mp4")).unwrap();
+        symlink("nowhere", folder.path("a/gone.mp4")).unwrap();
+        symlink("nowhere", folder.path("a/gone.txt")).unwrap();
+        let inputs = INTAKE.take(&[folder.0.path().to_owned()], &[]).unwrap();
+        assert_eq!(folder.shown(&inputs), ["a/b/two.mp4", "a/link.mp4"]);
+        let dropped: Vec<String> = inputs.dropped.iter().map(ToString::to_string).collect();
+        let root = folder.0.path().display();
+        assert_eq!(dropped, [format!("{root}/a/gone.mp4: no such file"), format!("{root}/a/one.mp4: is named twice")]);
+    }
+
+    #[test]
+    fn a_file_named_twice_is_told_and_dropped_but_hard_links_are_two() {
+        let folder = Folder::with(&["a.mp4"]);
+        std::fs::hard_link(folder.path("a.mp4"), folder.path("b.mp4")).unwrap();
+        let named = ["a.mp4", "b.mp4", "./a.mp4"].map(|name| folder.path(name));
+        let inputs = INTAKE.take(&named, &[]).unwrap();
+        assert_eq!(folder.shown(&inputs), ["a.mp4", "b.mp4"]);
+        assert_eq!(inputs.dropped.len(), 1);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let folder = Folder::with(&["a.mp4", "dir/b.mp4"]);
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path("pipe.mp4"), rustix::fs::Mode::RUSR).unwrap();
+        let named = ["a.mp4", "gone.mp4", "a.mp4/x", "dir", "pipe.mp4"].map(|name| folder.path(name));
+        let problems = Intake { recurse: false, ..INTAKE }.take(&named, &[]).unwrap_err();
+        let why: Vec<&str> = problems.iter().map(|problem| problem.why.as_str()).collect();
+        let expected = [
+            "no such file",
+            "a part of the path is not a folder",
+            "is a folder; -r takes what is in it",
+            "is not a regular file",
+        ];
+        assert_eq!(why, expected);
+        let long = PathBuf::from("x".repeat(PATH_BYTES_MAX + 1));
+        assert!(INTAKE.take(&[long], &[]).unwrap_err()[0].why.contains("4096 bytes"));
+    }
+
+    #[test]
+    fn a_pipe_in_a_folder_is_passed_over() {
+        let folder = Folder::with(&["a.mp4"]);
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path("pipe.mp4"), rustix::fs::Mode::RUSR).unwrap();
+        let inputs = INTAKE.take(&[folder.0.path().to_owned()], &[]).unwrap();
+        assert_eq!(folder.shown(&inputs), ["a.mp4"]);
+    }
+
+    #[test]
+    fn an_empty_folder_is_told() {
+        let folder = Folder::with(&["x/notes.txt"]);
+        let inputs = INTAKE.take(&[folder.path("x")], &[]).unwrap();
+        assert_eq!((inputs.found.len(), inputs.dropped.len()), (0, 1));
+    }
+
+    /// Reads a list that names its inputs by `@` for this folder.
+    fn listed(folder: &Folder, name: &str, content: &[u8], columns: &[&str]) -> Result<Inputs, Vec<String>> {
+        let at = folder.0.path().as_os_str().as_bytes();
+        let content: Vec<u8> = content
+            .iter()
+            .flat_map(|byte| if *byte == b'@' { at } else { std::slice::from_ref(byte) }.to_vec())
+            .collect();
+        let list = folder.file(name, content);
+        let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+        let intake = Intake { columns: &columns, ..INTAKE };
+        let told = |problem: &Problem| problem.to_string().replace(&format!("{}/", folder.0.path().display()), "");
+        intake.take(&[], &[ListFile::File(list)]).map_err(|problems| problems.iter().map(told).collect())
+    }
+
+    #[test]
+    fn text_lists_have_comments_blank_lines_and_any_line_end() {
+        let folder = Folder::with(&["a.mp4", "b c.mp4", "#d.mp4"]);
+        let list = b"\xef\xbb\xbf# first\n@/a.mp4\r\n\n   \n@/b c.mp4\n  # last\n@/#d.mp4";
+        assert_eq!(folder.shown(&listed(&folder, "l.txt", list, &[]).unwrap()), ["a.mp4", "b c.mp4", "#d.mp4"]);
+        let problems = listed(&folder, "l.txt", b"# x\n@/a.mp4\n@/gone\n", &[]).unwrap_err();
+        assert_eq!(problems, ["l.txt:3: gone: no such file"]);
+    }
+
+    #[test]
+    fn nul_separated_lists_hold_any_name() {
+        let folder = Folder::with(&[]);
+        let odd = folder.0.path().join(OsStr::from_bytes(b"#a\n\xff.mp4"));
+        std::fs::write(&odd, "x").unwrap();
+        let inputs = listed(&folder, "l", b"@/#a\n\xff.mp4\0", &[]).unwrap();
+        assert_eq!(inputs.found[0].path, odd);
+    }
+
+    #[test]
+    fn csv_columns_are_overrides() {
+        let folder = Folder::with(&["a,b.mp4", "c.mp4"]);
+        let list = b"language,File, Beam Size\nde,\"@/a,b.mp4\",3\n,@/c.mp4,\n";
+        let inputs = listed(&folder, "l.CSV", list, &["language", "beam-size"]).unwrap();
+        assert_eq!(folder.shown(&inputs), ["a,b.mp4", "c.mp4"]);
+        let pairs =
+            [("language", "de"), ("beam-size", "3")].map(|(column, value)| (column.to_owned(), value.to_owned()));
+        assert_eq!(inputs.found[0].overrides, pairs);
+        assert_eq!(inputs.found[1].overrides, []);
+    }
+
+    #[test]
+    fn csv_mistakes_name_their_line() {
+        let folder = Folder::with(&["a.mp4"]);
+        for (list, problem) in [
+            (&b"name\n@/a.mp4\n"[..], "l.csv:1: the header has no column `input`, `path` or `file`"),
+            (b"input,lang\n@/a.mp4,de\n", "l.csv:1: unknown column `lang`; known are input, path, file, language"),
+            (b"input,language,Language\n@/a.mp4,de,en\n", "l.csv:1: the column `language` comes twice"),
+            (b"input,language\n@/a.mp4,de\n@/a.mp4\n", "l.csv:3: has 1 cells where the header has 2"),
+            (b"input,language\n,de\n", "l.csv:2: names no input"),
+            (b"input,language\n@/a.mp4,\xff\n", "l.csv:2: the column `language` is not UTF-8"),
+            (b"input,language\n\n@/gone,de\n", "l.csv:3: gone: no such file"),
+            (b"", "l.csv:1: the header has no column `input`, `path` or `file`"),
+        ] {
+            assert_eq!(listed(&folder, "l.csv", list, &["language"]).unwrap_err(), [problem]);
+        }
+    }
+
+    #[test]
+    fn json_lines_take_texts_numbers_flags_and_lists() {
+        let folder = Folder::with(&["a.mp4", "b.mp4"]);
+        let list = b"{\"input\": \"@/a.mp4\", \"language\": null, \"beam_size\": 3, \"translate\": true, \"format\": [\"srt\", \"vtt\"]}\n\n{\"file\": \"@/b.mp4\"}";
+        let inputs = listed(&folder, "l.jsonl", list, &["language", "beam-size", "translate", "format"]).unwrap();
+        let mut overrides = inputs.found[0].overrides.clone();
+        overrides.sort();
+        let expected = [("beam-size", "3"), ("format", "srt,vtt"), ("translate", "true")];
+        assert_eq!(overrides, expected.map(|(column, value)| (column.to_owned(), value.to_owned())));
+        assert_eq!(inputs.found[1].overrides, []);
+    }
+
+    #[test]
+    fn json_mistakes_name_their_line() {
+        let folder = Folder::with(&["a.mp4"]);
+        for (line, problem) in [
+            (&b"[1]"[..], "no JSON object"),
+            (b"{\"input\": 3}", "`input` is no text"),
+            (b"{\"language\": \"de\"}", "names no input"),
+            (b"{\"input\": \"@/a.mp4\", \"path\": \"@/a.mp4\"}", "names two inputs"),
+            (b"{\"input\": \"@/a.mp4\", \"language\": {}}", "`language` is an object"),
+            (b"{\"input\": \"@/a.mp4\", \"language\": [1]}", "`language` is a list of something else than texts"),
+            (b"{\"input\": \"@/a.mp4\", \"x\": 1}", "unknown column `x`"),
+        ] {
+            let problems = listed(&folder, "l.jsonl", &[b"\n", line].concat(), &["language"]).unwrap_err();
+            assert!(problems[0].starts_with("l.jsonl:2: ") && problems[0].contains(problem), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn one_input_with_other_parameters_is_another_job() {
+        let folder = Folder::with(&["a.mp4"]);
+        let inputs =
+            listed(&folder, "l.csv", b"input,language\n@/a.mp4,de\n@/a.mp4,en\n@/a.mp4,de\n", &["language"]).unwrap();
+        assert_eq!((inputs.found.len(), inputs.dropped.len()), (2, 1));
+        assert!(inputs.dropped[0].to_string().contains("l.csv:4: "));
+    }
+
+    #[test]
+    fn a_list_that_is_not_there_is_told() {
+        let problems = INTAKE.take(&[], &[ListFile::File(PathBuf::from("/no/such.txt"))]).unwrap_err();
+        assert_eq!(problems[0].to_string(), "/no/such.txt: no such file");
+    }
+
+    #[test]
+    fn ten_thousand_inputs_and_their_outputs_are_looked_up_quickly() {
+        let folder = Folder::with(&[]);
+        let names: Vec<PathBuf> = (0..10_000).map(|number| folder.file(&format!("{number}.mp4"), "")).collect();
+        for number in 0..1_000 {
+            folder.file(&format!("{number}.en.srt"), "");
+        }
+        let began = std::time::Instant::now();
+        let inputs = INTAKE.take(&names, &[]).unwrap();
+        let placed: Vec<_> =
+            inputs.found.iter().map(|found| output::Placed { path: &found.path, root: None }).collect();
+        let plans = output::plan(&placed, None);
+        let any: Vec<_> =
+            plans.iter().map(|plan| (plan, output::candidates(plan, None, true, &["srt", "vtt"]))).collect();
+        let exact: Vec<_> =
+            plans.iter().map(|plan| (plan, output::candidates(plan, Some("en"), true, &["srt", "vtt"]))).collect();
+        assert_eq!(taken(&any), taken(&exact));
+        assert_eq!(taken(&any).iter().flatten().count(), 1_000);
+        // Half a second is what people notice; a slow machine in a debug build may take a few times as long as it should.
+        assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn output_folders_are_checked_up_to_where_they_exist() {
+        let folder = Folder::with(&["file"]);
+        assert_eq!(writable(&folder.path("new/below")), Ok(()));
+        assert_eq!(writable(&folder.path("file")), Err("is not a folder".to_owned()));
+        assert_eq!(writable(&folder.path("file/below")), Err("is not a folder".to_owned()));
+        assert!(writable(Path::new("/proc/self/new")).is_err() || rustix::process::geteuid().is_root());
     }
 }

@@ -156,6 +156,11 @@ pub fn batch_table(batches: &[BatchView], now: WallMs, colour: bool) -> String {
 
 /// One batch in full.
 pub fn batch_text(view: &BatchView, now: WallMs) -> String {
+    block(&batch_rows(view, now))
+}
+
+/// What there is to say of a batch, name by name.
+pub fn batch_rows(view: &BatchView, now: WallMs) -> Vec<(&'static str, String)> {
     let counts = &view.counts;
     let tags = view.tags.iter().map(|(key, value)| escaped(&format!("{key}={value}"))).collect::<Vec<_>>().join(" ");
     let counted = [
@@ -191,7 +196,7 @@ pub fn batch_text(view: &BatchView, now: WallMs) -> String {
         ("tags", tags),
     ];
     rows.retain(|(_, value)| !value.is_empty());
-    block(&rows)
+    rows
 }
 
 /// Names and values below each other.

@@ -72,7 +72,7 @@ pub fn result_json(batch: &BatchView, jobs: &[JobView]) -> ResultJson {
 fn text(context: &Context, batch: &BatchView, jobs: &[JobView]) -> String {
     let now = human::now();
     let summary = SummaryJson::new(batch, jobs);
-    let mut rows = Vec::new();
+    let mut rows = human::batch_rows(batch, now);
     if let (Some(mean), Some(fastest), Some(slowest)) = (summary.mean_seconds, summary.fastest, summary.slowest) {
         let [mean, fastest, slowest] = [mean, fastest, slowest].map(human::seconds);
         rows.push(("per job", format!("{mean} on average, {fastest} to {slowest}")));
@@ -80,10 +80,5 @@ fn text(context: &Context, batch: &BatchView, jobs: &[JobView]) -> String {
     if let Some(speed) = summary.media_throughput {
         rows.push(("speed", format!("{speed:.1} × real time")));
     }
-    format!(
-        "{}{}\n{}",
-        human::batch_text(batch, now),
-        human::block(&rows),
-        human::job_table(jobs, now, context.console.colour)
-    )
+    format!("{}\n{}", human::block(&rows), human::job_table(jobs, now, context.console.colour))
 }

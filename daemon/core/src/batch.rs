@@ -137,6 +137,15 @@ pub struct Batch {
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
+    /// Numbers of the last times a job of it was admitted, and started.
+    pub admitted: u64,
+    pub started: u64,
+    /// Of these, how many the store is asked about.
+    pub looking: u32,
+    /// Of these, how many the queue counts for the owner already.
+    pub at_work_counted: u32,
+    /// Where most of a job's work is done.
+    pub lane: Lane,
     pub running: BTreeSet<u32>,
     /// Jobs that look otherwise than told; told at the end of the step.
     pub changed: BTreeSet<u32>,
@@ -152,9 +161,15 @@ impl Batch {
         let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
+        let heaviest = spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
         Batch {
             id,
             owner,
+            lane: heaviest.map_or(Lane::Io, |facts| facts.lane),
+            at_work_counted: 0,
+            looking: 0,
+            admitted: 0,
+            started: 0,
             priority: spec.priority,
             spec,
             created_at,
@@ -243,6 +258,7 @@ impl Batch {
         *self.counts.slot(after.0) += 1;
         self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
         if before.1 != after.1 {
+            self.looking = self.looking + u32::from(after.1 == Place::Looking) - u32::from(before.1 == Place::Looking);
             match before.1 {
                 Place::Ready(lane) => {
                     if let Some(ready) = self.ready.get_mut(&lane) {
@@ -380,6 +396,7 @@ impl Batch {
             priority: self.priority,
             owner: self.owner,
             busy: self.at_work,
+            served: self.admitted,
         })
     }
 
@@ -389,6 +406,7 @@ impl Batch {
             priority: self.priority,
             owner: self.owner,
             busy: self.running.len() as u32,
+            served: self.started,
         })
     }
 

@@ -3,6 +3,7 @@
 
 use spindle_shared::id::{AddressHasher, ContentHash};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::subtitle::Subtitle;
 
 /// The address of each stage's artifact for an input with this content; `None` for stages without one.
 pub fn addresses(stages: &[Stage], content: ContentHash) -> Vec<Option<ContentHash>> {
@@ -21,11 +22,16 @@ pub fn addresses(stages: &[Stage], content: ContentHash) -> Vec<Option<ContentHa
         .collect()
 }
 
-/// What outputs were made with, the input left out: all parameters that change the result.
+/// What an output was made with, the input left out: all parameters that change it. Which other formats were made beside it does not.
 pub fn parameters(stages: &[Stage]) -> ContentHash {
     let mut hasher = AddressHasher::default();
     for stage in stages.iter().filter(|stage| stage.facts().artifact) {
-        stage.address_into(&mut hasher);
+        match stage {
+            Stage::Subtitle(subtitle) => {
+                Stage::Subtitle(Subtitle { formats: Vec::new(), ..subtitle.clone() }).address_into(&mut hasher);
+            }
+            other => other.address_into(&mut hasher),
+        }
     }
     hasher.finish()
 }
@@ -34,11 +40,19 @@ pub fn parameters(stages: &[Stage]) -> ContentHash {
 mod tests {
     use super::*;
     use spindle_shared::recipe::Recipe;
-    use spindle_shared::stage::subtitle::{Format, Subtitle};
+    use spindle_shared::stage::subtitle::Format;
     use spindle_shared::stage::transcribe::Transcribe;
 
     fn subtitles(transcribe: Transcribe, subtitle: Subtitle) -> Vec<Stage> {
         Recipe::subtitles(Default::default(), transcribe, subtitle, Default::default()).map
+    }
+
+    #[test]
+    fn the_formats_made_beside_it_are_none_of_an_outputs_parameters() {
+        let of = |formats| parameters(&subtitles(Default::default(), Subtitle { formats, ..Default::default() }));
+        assert_eq!(of(vec![Format::Srt]), of(vec![Format::Srt, Format::Vtt]));
+        let short = Subtitle { shape: spindle_shared::stage::subtitle::Shape::SHORT, ..Default::default() };
+        assert_ne!(parameters(&subtitles(Default::default(), short)), of(vec![Format::Srt]));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Input {
         peer: Peer,
         command: Command,
     },
-    /// Answers [`Effect::LookupInput`].
+    /// Answers [`Effect::LookupInput`]. Until every lookup of a turn is answered nothing starts, so each must be, within the turn.
     InputFound {
         job: JobId,
         found: FoundInput,
@@ -76,7 +76,8 @@ pub enum Death {
     Killed { timeout: bool },
 }
 
-/// What clients ask of the scheduler.
+/// What clients ask of the scheduler. What comes along from the store (`repeats`, `Retry`, `Remove`) is read when all that was stepped before
+/// is committed; otherwise two submissions with one key in one turn are two batches, and a job that has just ended comes back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// `repeats`: the batch that this owner's key stands for already.
@@ -99,6 +100,8 @@ pub enum Command {
     Retry(Vec<RetryItem>),
     /// Ended batches to forget, with their owners; open ones are refused.
     Remove(Vec<(BatchId, Option<Owner>)>),
+    /// Artifacts of removed batches; those that a job at work may read stay.
+    Purge(Vec<ContentHash>),
     Explain(Target),
     /// Open batches and their jobs at work, to lay over what the store has.
     Overlay {

@@ -1,4 +1,5 @@
-//! The queue: which batch is served next. Priority, then the owner with the fewest at work, then the batch with the fewest, then the older.
+//! The queue: which batch is served next. Priority, then the owner with the fewest at work, then the batch with the fewest; of equals the one
+//! that was served longest ago, or never and is older: where one slot is all there is, nobody has anything at work when it is given away.
 //!
 //! Holds batches only, never jobs; each look and each change costs the logarithm of the batches of one priority.
 
@@ -11,8 +12,8 @@ use spindle_shared::lane::Lane;
 /// What a batch can be waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
-    /// To bring one more job to work.
-    Admission,
+    /// To bring one more job to work, of which most will be done in this lane.
+    Admission(Lane),
     /// A slot for a job at work.
     Slot(Lane),
 }
@@ -24,17 +25,23 @@ pub struct Standing {
     pub owner: Owner,
     /// Jobs it has at work (for admission) or running (for a slot).
     pub busy: u32,
+    /// Number of the last time it was served; 0 = never.
+    pub served: u64,
 }
 
 /// Batches waiting for one need.
-type Waiting = BTreeMap<Priority, BTreeMap<Owner, BTreeSet<(u32, BatchId)>>>;
+type Waiting = BTreeMap<Priority, BTreeMap<Owner, BTreeSet<(u32, u64, BatchId)>>>;
 
 /// All batches that wait for something.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: HashMap<Need, Waiting>,
     standings: HashMap<(Need, BatchId), Standing>,
-    owners: HashMap<Owner, u32>,
+    at_work: HashMap<Owner, u32>,
+    running: HashMap<Owner, u32>,
+    /// When each owner was last served; a machine has few.
+    admitted: HashMap<Owner, u64>,
+    started: HashMap<Owner, u64>,
 }
 
 impl Queue {
@@ -52,7 +59,7 @@ impl Queue {
             && let Some(owners) = waiting.get_mut(&old.priority)
         {
             if let Some(batches) = owners.get_mut(&old.owner) {
-                batches.remove(&(old.busy, batch));
+                batches.remove(&(old.busy, old.served, batch));
                 if batches.is_empty() {
                     owners.remove(&old.owner);
                 }
@@ -62,27 +69,52 @@ impl Queue {
             }
         }
         if let Some(new) = standing {
-            waiting.entry(new.priority).or_default().entry(new.owner).or_default().insert((new.busy, batch));
+            waiting
+                .entry(new.priority)
+                .or_default()
+                .entry(new.owner)
+                .or_default()
+                .insert((new.busy, new.served, batch));
         }
     }
 
+    /// An owner's jobs at work changed by this many.
+    pub fn owner_at_work(&mut self, owner: Owner, change: i32) {
+        count(&mut self.at_work, owner, change);
+    }
+
     /// An owner's runs changed by this many.
-    pub fn owner_runs(&mut self, owner: Owner, change: i32) {
-        let runs = self.owners.entry(owner).or_default();
-        *runs = runs.saturating_add_signed(change);
-        if *runs == 0 {
-            self.owners.remove(&owner);
-        }
+    pub fn owner_running(&mut self, owner: Owner, change: i32) {
+        count(&mut self.running, owner, change);
+    }
+
+    /// An owner was served for the time with this number.
+    pub fn serve(&mut self, need: Need, owner: Owner, number: u64) {
+        match need {
+            Need::Admission(_) => self.admitted.insert(owner, number),
+            Need::Slot(_) => self.started.insert(owner, number),
+        };
     }
 
     /// Who is served next.
     pub fn first(&self, need: Need) -> Option<BatchId> {
         let owners = self.waiting.get(&need)?.first_key_value()?.1;
-        let runs_of = |owner: &Owner| self.owners.get(owner).copied().unwrap_or(0);
-        let (_, batches) = owners
-            .iter()
-            .min_by_key(|(owner, batches)| (runs_of(owner), batches.first().map_or(u64::MAX, |(_, batch)| batch.0)))?;
-        batches.first().map(|(_, batch)| *batch)
+        let (busy, served) = match need {
+            Need::Admission(_) => (&self.at_work, &self.admitted),
+            Need::Slot(_) => (&self.running, &self.started),
+        };
+        let rank = |owner: &Owner| (busy.get(owner).copied().unwrap_or(0), served.get(owner).copied().unwrap_or(0));
+        let (_, batches) =
+            owners.iter().min_by_key(|(owner, batches)| (rank(owner), batches.first().map(|(_, _, batch)| *batch)))?;
+        batches.first().map(|(_, _, batch)| *batch)
+    }
+}
+
+fn count(owners: &mut HashMap<Owner, u32>, owner: Owner, change: i32) {
+    let busy = owners.entry(owner).or_default();
+    *busy = busy.saturating_add_signed(change);
+    if *busy == 0 {
+        owners.remove(&owner);
     }
 }
 
@@ -91,24 +123,29 @@ mod tests {
     use super::*;
 
     fn standing(priority: u8, owner: u32, busy: u32) -> Option<Standing> {
-        Some(Standing { priority: Priority(priority), owner: Owner(owner), busy })
+        Some(Standing { priority: Priority(priority), owner: Owner(owner), busy, served: 0 })
     }
 
     #[test]
     fn priority_then_owner_then_batch_then_age() {
-        let need = Need::Admission;
+        let need = Need::Admission(Lane::Cpu);
         let mut queue = Queue::default();
         queue.place(need, BatchId(1), standing(50, 1, 3));
         queue.place(need, BatchId(2), standing(50, 1, 0));
         queue.place(need, BatchId(3), standing(50, 2, 5));
-        queue.owner_runs(Owner(1), 3);
+        queue.owner_at_work(Owner(1), 3);
+        queue.owner_running(Owner(2), 9);
         assert_eq!(queue.first(need), Some(BatchId(3)), "the owner with the fewest");
-        queue.owner_runs(Owner(2), 5);
+        queue.owner_at_work(Owner(2), 5);
         assert_eq!(queue.first(need), Some(BatchId(2)), "the batch with the fewest");
         queue.place(need, BatchId(2), standing(50, 1, 3));
         assert_eq!(queue.first(need), Some(BatchId(1)), "the older");
         queue.place(need, BatchId(4), standing(25, 9, 9));
         assert_eq!(queue.first(need), Some(BatchId(4)), "the more urgent");
+        queue.place(need, BatchId(4), None);
+        let served = standing(50, 1, 3).map(|standing| Standing { served: 7, ..standing });
+        queue.place(need, BatchId(1), served);
+        assert_eq!(queue.first(need), Some(BatchId(2)), "the one served longest ago");
         for batch in 1..=4 {
             queue.place(need, BatchId(batch), None);
         }

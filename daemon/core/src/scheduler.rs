@@ -1,11 +1,13 @@
 //! The scheduler: one step per input, pure. Decides what runs, what waits and what is told; does none of it.
 //!
-//! Dispatch: priority → owner with the fewest running → batch with the fewest running (the older first) → input order, bounded by lanes
-//! and by each batch's `parallel`, which counts jobs from their first start to their end.
+//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order, bounded
+//! by lanes and by each batch's `parallel`, which counts jobs from their first start to their end.
 
 mod commands;
 mod dispatch;
 mod endings;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -69,6 +71,8 @@ pub struct Scheduler {
     config: Config,
     boot: u64,
     run_counter: u64,
+    /// Times that anybody was served, for the queue's ties.
+    served: u64,
     next_batch: u64,
     seq: u64,
     paused: bool,
@@ -106,6 +110,7 @@ impl Scheduler {
             config,
             boot: recovered.boot,
             run_counter: 0,
+            served: 0,
             next_batch: recovered.next_batch.max(1),
             seq: 0,
             paused: recovered.paused,
@@ -197,6 +202,12 @@ impl Scheduler {
                 return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
             }
         }
+        let halted = self.paused || self.draining || self.stopping || self.is_looking();
+        for lane in Lane::ALL.into_iter().filter(|lane| !halted && self.used_of(*lane) < self.slots_of(*lane)) {
+            if let Some(id) = self.queue.first(Need::Slot(lane)) {
+                return Err(format!("lane {} has a free slot and batch {id} is ready for it", lane.name()));
+            }
+        }
         let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
         let jobs = self.batches.values().flat_map(|batch| batch.active.iter().filter_map(|index| batch.job(*index)));
         for address in jobs.filter_map(|job| job.facts.as_ref()).flat_map(|facts| facts.addresses.iter().flatten()) {
@@ -205,7 +216,8 @@ impl Scheduler {
         if wanted.len() != self.wanted.len()
             || wanted.iter().any(|(address, jobs)| self.wanted.get(address).is_none_or(|kept| kept.jobs != *jobs))
         {
-            return Err(format!("artifacts wanted are {:?}; recounted {wanted:?}", self.wanted));
+            let counted = self.wanted.values().map(|wanted| wanted.jobs).sum::<u32>();
+            return Err(format!("artifacts are wanted {counted} times; recounted {}", wanted.values().sum::<u32>()));
         }
         for (id, batch) in &self.batches {
             let mut counts = spindle_shared::batch::Counts::default();
@@ -222,6 +234,12 @@ impl Scheduler {
                         match job.state.run() {
                             Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
                                 return Err(format!("batch {id} has a job in the unknown run {run}"));
+                            }
+                            Some(_) if job.place != Place::Working => {
+                                return Err(format!("batch {id} has a running job at {:?}", job.place));
+                            }
+                            None if matches!(job.place, Place::Held(address) if !self.making.contains_key(&address)) => {
+                                return Err(format!("batch {id} has a job held by nobody"));
                             }
                             None if job.place == Place::Working => {
                                 return Err(format!("batch {id} has a job at work without a run"));
@@ -246,7 +264,7 @@ impl Scheduler {
                     batch.at_work, batch.running
                 ));
             }
-            if batch.at_work > batch.spec.parallel && !batch.is_halted() {
+            if batch.at_work > batch.spec.parallel {
                 return Err(format!(
                     "batch {id} has {} jobs at work of {} allowed",
                     batch.at_work, batch.spec.parallel
@@ -275,7 +293,9 @@ impl Scheduler {
         } else {
             self.at_work.remove(&id);
         }
-        self.queue.place(Need::Admission, id, batch.admission());
+        self.queue.owner_at_work(batch.owner, batch.at_work as i32 - batch.at_work_counted as i32);
+        batch.at_work_counted = batch.at_work;
+        self.queue.place(Need::Admission(batch.lane), id, batch.admission());
         for lane in Lane::ALL {
             self.queue.place(Need::Slot(lane), id, batch.slot(lane));
         }

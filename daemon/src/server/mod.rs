@@ -28,7 +28,8 @@ pub struct House {
     pub reader: Reader,
     pub config: Config,
     pub model_dir: PathBuf,
-    pub state_dir: PathBuf,
+    /// Takes the place of the publishers of models.
+    pub mirror: Option<spindle_shared::catalogue::Mirror>,
     pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,
     /// The daemon's own user, who may do everything.
     pub user: u32,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use spindle_core::cache;
 use spindle_core::effect::{Answer, Command, Peer, RetryItem};
 use spindle_shared::batch::BatchView;
-use spindle_shared::id::{BatchId, JobId, Owner, Target};
-use spindle_shared::job::{JobState, JobView};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, Target};
+use spindle_shared::job::{Input, JobState, JobView};
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
@@ -342,7 +343,6 @@ pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<V
 pub async fn remove_items(
     house: &Arc<House>,
     what: Selection,
-    _purge: bool,
 ) -> Result<Result<Vec<(BatchId, Option<Owner>)>, Refusal>, Broken> {
     let targets = selected(house, what, |view| view.state.is_terminal()).await?;
     if let Err(refusal) = check_targets(&targets) {
@@ -357,6 +357,25 @@ pub async fn remove_items(
             items.push((id, house.reader.batch(id)?.map(|view| view.owner)));
         }
         Ok(Ok(items))
+    })
+    .await
+}
+
+/// Where everything that was made for these batches lies, as far as their inputs are known by content.
+pub async fn addresses_of(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<ContentHash>, Broken> {
+    on_store(house, move |house| {
+        let mut addresses = Vec::new();
+        for id in ids {
+            let Some(batch) = house.reader.recovered(id)? else { continue };
+            for index in 1..=batch.total {
+                let Some(spec) = house.reader.job_spec(JobId { batch: id, index })? else { continue };
+                let Input::File { identity, .. } = &spec.input else { continue };
+                let Some(content) = house.reader.content_of(identity)? else { continue };
+                let stages = spec.stages.as_deref().unwrap_or(&batch.spec.recipe.map);
+                addresses.extend(cache::addresses(stages, content).into_iter().flatten());
+            }
+        }
+        Ok(addresses)
     })
     .await
 }

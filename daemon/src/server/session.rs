@@ -7,7 +7,7 @@ use std::time::Duration;
 use interprocess::local_socket::tokio::{Stream, prelude::*};
 use spindle_core::effect::{Answer, Command, Peer};
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::Owner;
+use spindle_shared::id::{BatchId, Owner};
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::wire::hello::{BadHello, Hello};
@@ -86,8 +86,8 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
             Ok(items) => Command::Retry(items),
             Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
         },
-        Request::Remove { what, purge } => match read::remove_items(house, what, purge).await? {
-            Ok(items) => Command::Remove(items),
+        Request::Remove { what, purge } => match read::remove_items(house, what).await? {
+            Ok(items) => return remove(house, peer, items, purge).await,
             Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
         },
         Request::House => Command::House,
@@ -108,6 +108,23 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Answer::Frames(frames) => Ok(frames),
         Answer::Overlay { .. } | Answer::Watching { .. } => Ok(vec![Response::End]),
     }
+}
+
+/// Forgets batches, and then what was made for them; the addresses are known only as long as the batches are.
+async fn remove(
+    house: &Arc<House>,
+    peer: Peer,
+    items: Vec<(BatchId, Option<Owner>)>,
+    purge: bool,
+) -> Result<Vec<Response>, Broken> {
+    let addresses =
+        if purge { read::addresses_of(house, items.iter().map(|(id, _)| *id).collect()).await? } else { Vec::new() };
+    let answer = house.inbox.ask(peer, Command::Remove(items)).await?;
+    let Answer::Frames(frames) = answer else { return Ok(vec![Response::End]) };
+    if purge && !matches!(frames.first(), Some(Response::Refused(_))) {
+        house.inbox.ask(peer, Command::Purge(addresses)).await?;
+    }
+    Ok(frames)
 }
 
 fn too_many(command: &Command) -> Option<Refusal> {

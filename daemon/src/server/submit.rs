@@ -67,7 +67,7 @@ pub async fn submit(
             let message = format!("{} inputs are more than limits.max_inputs = {limit}", submissions.len());
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
         }
-        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir) {
+        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
             return Ok(Err(refusal));
         }
         if let Err(message) = spec.recipe.validate() {
@@ -103,7 +103,7 @@ fn jobs(
     for submission in submissions {
         let Submission { input, output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
-            if let Err(refusal) = models::resolve(own, &house.model_dir) {
+            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
                 return Ok(Err(refusal));
             }
             if let Some(message) = own.iter().find_map(|stage| stage.validate().err()) {

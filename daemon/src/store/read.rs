@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
-use spindle_shared::batch::{BatchSpec, BatchState, BatchView};
+use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
 
@@ -93,10 +93,6 @@ impl Reader {
     pub fn job_spec(&self, id: JobId) -> Result<Option<JobSpec>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::JOBS)?;
         table.get((id.batch.0, id.index))?.map(|row| rows::read_job(row.value())).transpose()
-    }
-
-    pub fn batch_spec(&self, id: BatchId) -> Result<Option<BatchSpec>, StoreError> {
-        Ok(batch(&self.database.begin_read()?, id)?.map(|batch| batch.spec))
     }
 
     pub fn batch_of_key(&self, owner: Owner, key: &str) -> Result<Option<BatchId>, StoreError> {

@@ -97,16 +97,6 @@ impl Supervisor {
         }
     }
 
-    /// Makes idle workers leave now, models and all; for times when memory is short.
-    pub fn release_idle(&self) {
-        let mut state = self.shared.lock();
-        let until = Instant::now() + super::state::LEAVE_GRACE;
-        for worker in state.workers.values_mut().filter(|w| w.phase == Phase::Up && w.runs.is_empty()) {
-            worker.leave(until, Why::Recycle);
-        }
-        self.shared.changed.notify_all();
-    }
-
     pub fn workers(&self) -> Vec<WorkerView> {
         let mut views: Vec<WorkerView> =
             self.shared.lock().workers.iter().map(|(id, worker)| view(*id, worker)).collect();

@@ -421,15 +421,6 @@ fn an_idle_model_leaves_before_another_comes_and_a_busy_one_stays() {
 }
 
 #[test]
-fn idle_workers_can_be_sent_away() {
-    let mut house = House::new();
-    let run = house.start("ok");
-    house.done(run);
-    house.supervisor.release_idle();
-    assert_eq!(house.down(), (WorkerId(1), None));
-}
-
-#[test]
 fn a_program_that_is_no_worker_fails_its_runs_and_is_not_tried_at_once_again() {
     let mut house = House::with(|settings| settings.worker_binary = "/bin/false".into());
     let run = house.start("ok");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use spindle_tests::sim::{Options, Summary, run};
 
 const USAGE: &str = "usage: simulate [--seeds COUNT] [--from SEED]";
-const LOG_LINES: usize = 400;
+const LOG_LINES: usize = 2000;
 
 fn main() -> ExitCode {
     let (from, seeds) = match arguments() {

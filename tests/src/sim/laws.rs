@@ -59,6 +59,8 @@ pub struct Boot {
     shown: BTreeMap<JobId, f32>,
     shown_batches: BTreeMap<BatchId, f32>,
     accepted: Vec<Accepted>,
+    /// Jobs with a failed try that was durable.
+    failed_tries: BTreeSet<JobId>,
     pub retried: BTreeSet<JobId>,
     pub turn: u64,
 }
@@ -91,6 +93,8 @@ impl Laws {
             let (spec, status) = (batch.new.spec.clone(), batch.status);
             let first_lane = spec.recipe.map.first().map(|stage| stage.facts().lane);
             self.boot.known.insert(*id, Known { spec, status, free_since: 0, first_lane });
+            let failed = batch.open.iter().filter(|(_, open)| open.as_ref().is_some_and(|open| open.failure.is_some()));
+            self.boot.failed_tries.extend(failed.map(|(index, _)| JobId { batch: *id, index: *index }));
         }
     }
 
@@ -257,7 +261,6 @@ impl Laws {
     /// come to work in this boot: of those alone the ledger knows for sure what they wait for.
     fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
-        let ahead_max = 2 * self.slots_of(Lane::Cpu) + self.slots_of(Lane::Io) + self.slots_of(Lane::Net);
         for (id, other) in &self.boot.known {
             let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
             if other.status.priority >= own.status.priority || halted || other.free_since >= self.boot.turn {
@@ -271,8 +274,12 @@ impl Laws {
                 .is_some_and(|found| found.content.is_none() && (found.is_file || lane == Lane::Net));
             let at_work = |job: &&JobId| {
                 disk.is_open(**job)
-                    && self.boot.known.get(&job.batch).is_some_and(|k| k.status.priority <= other.status.priority)
+                    && self.boot.known.get(&job.batch).is_some_and(|known| {
+                        known.status.priority <= other.status.priority && known.first_lane == other.first_lane
+                    })
             };
+            let heaviest = if lane == Lane::Net { Lane::Net } else { Lane::Cpu };
+            let ahead_max = 2 * self.slots_of(heaviest) + self.slots_of(Lane::Io);
             let untouched = self.boot.looked.iter().all(|job| job.batch != *id);
             let ahead = self.boot.looked.iter().filter(at_work).count() as u32;
             if unknown && untouched && ahead < ahead_max {
@@ -280,6 +287,11 @@ impl Laws {
             }
         }
         Ok(())
+    }
+
+    /// A job was told what lies in the artifact folder for its stages: tries of another stage than it is at now count no more.
+    pub fn goes_on_at(&mut self, job: JobId, stage: &'static str) {
+        self.charged_at.retain(|(charged, at), _| *charged != job || *at == stage);
     }
 
     /// After a commit: the ends and the tries on disk fit what was reported.
@@ -322,6 +334,7 @@ impl Laws {
                         return Err(format!("job {job} failed ({failure}) after {charged} tries of {needed}"));
                     }
                 }
+                Change::JobOpen(job, open) if open.failure.is_some() => drop(self.boot.failed_tries.insert(*job)),
                 Change::ArtifactStored(address, artifact) if artifact.stage == "decode" => {
                     self.transient.insert(*address, disk.boot);
                 }
@@ -393,7 +406,8 @@ impl Laws {
             JobState::Retrying => {
                 let open = disk.batches.get(&job.batch).and_then(|batch| batch.open.get(&job.index));
                 let failed = open.is_some_and(|open| open.as_ref().is_some_and(|open| open.failure.is_some()));
-                failed || stored.is_some()
+                // Or had when it happened, and a later change of the same transaction took it back.
+                failed || stored.is_some() || self.boot.failed_tries.contains(&job)
             }
             _ => disk.is_open(job) || stored.is_some(),
         };

@@ -234,6 +234,9 @@ impl World {
 
     /// What must hold once all is done.
     fn end(&mut self) -> Result<(), String> {
+        if self.disk.batches.values().any(|batch| !batch.open.is_empty()) {
+            return Err(format!("nothing more happens, and not all has ended: {}", self.open()));
+        }
         if let Some((client, question)) = self.clients.waiting.first_key_value() {
             return Err(format!("client {} never got an answer to {:?}", client.0, question.request));
         }
@@ -793,13 +796,22 @@ impl World {
         Ok(Fate::Lives)
     }
 
-    fn look_up(&self, lookup: Effect) -> Option<Input> {
+    fn look_up(&mut self, lookup: Effect) -> Option<Input> {
         match lookup {
             Effect::LookupInput { job, identity } => {
                 Some(Input::InputFound { job, found: self.disk.find_input(job, identity)? })
             }
             Effect::LookupArtifacts { job, addresses } => {
-                let found = addresses.iter().map(|address| self.disk.artifacts.get(address).cloned()).collect();
+                let found: Vec<_> = addresses.iter().map(|address| self.disk.artifacts.get(address).cloned()).collect();
+                let spec = self.disk.batches.get(&job.batch)?;
+                let stages = spec.spec_of(job.index).stages.as_ref().unwrap_or(&spec.new.spec.recipe.map);
+                let made = stages.iter().filter(|stage| stage.facts().artifact).count();
+                let done = found.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                let next = stages.iter().filter(|stage| stage.facts().artifact).nth(done);
+                let next = if done < made { next } else { stages.last() };
+                if let Some(next) = next {
+                    self.laws.goes_on_at(job, next.name());
+                }
                 Some(Input::ArtifactsFound { job, found })
             }
             _ => None,

@@ -1,6 +1,6 @@
 //! End to end: the true programs, each test with a daemon of its own; a module per behaviour.
 
-#![allow(clippy::unwrap_used, reason = "what is unexpected stops the test")]
+#![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod cache;
 mod clients;

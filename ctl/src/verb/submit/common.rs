@@ -318,8 +318,14 @@ fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<
         },
     )?;
     let estimate = estimated_seconds.map(|seconds| format!(", about {}", human::seconds(seconds))).unwrap_or_default();
-    context.console.talk(format_args!("{} inputs, {skipped} skipped{estimate}; nothing was submitted", planned.len()));
+    context
+        .console
+        .talk(format_args!("{}, {skipped} skipped{estimate}; nothing was submitted", counted(planned.len())));
     Ok(exit::DONE)
+}
+
+fn counted(count: usize) -> String {
+    if count == 1 { "1 input".to_owned() } else { format!("{count} inputs") }
 }
 
 /// Tells what was submitted, and follows it where that was asked for.
@@ -339,7 +345,7 @@ fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8,
             if batch.counts.skipped > 0 { format!(", {} skipped", batch.counts.skipped) } else { String::new() };
         let estimate = submitted.estimated_seconds.map(|seconds| format!(", about {}", human::seconds(seconds)));
         let estimate = estimate.unwrap_or_default();
-        console.talk(format_args!("batch {}: {} inputs{skipped}{estimate}", batch.id, batch.counts.total()));
+        console.talk(format_args!("batch {}: {}{skipped}{estimate}", batch.id, counted(batch.counts.total() as usize)));
     }
     if !stays {
         return Ok(exit::DONE);

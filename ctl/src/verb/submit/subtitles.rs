@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use spindle_shared::catalogue;
 use spindle_shared::intake::MEDIA_EXTENSIONS;
 use spindle_shared::recipe::{self, Recipe};
 use spindle_shared::stage::decode::Decode;
@@ -30,6 +31,7 @@ impl RecipeOptions for Subtitles {
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {
         let Subtitles { mut transcribe, decode, subtitle, publish } = self;
+        transcribe.model.name = catalogue::canonical(&transcribe.model.name).to_owned();
         // The daemon has another current folder.
         if transcribe.model.name.contains('/') {
             let path =

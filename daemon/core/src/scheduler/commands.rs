@@ -1,8 +1,10 @@
 //! Commands: what clients ask for, checked whole before anything changes.
 
+use std::collections::BTreeSet;
+
 use spindle_shared::batch::{BatchSpec, BatchView, Counts, Priority};
 use spindle_shared::event::Fact;
-use spindle_shared::id::{BatchId, JobId, RunId, Target};
+use spindle_shared::id::{BatchId, ContentHash, JobId, RunId, Target};
 use spindle_shared::job::{JobSpec, JobState};
 use spindle_shared::lane::Lane;
 use spindle_shared::limits;
@@ -33,6 +35,7 @@ impl Scheduler {
             }
             Command::Retry(items) => self.retry(peer, items),
             Command::Remove(batches) => self.remove(peer, &batches),
+            Command::Purge(addresses) => Ok((self.purge(addresses), vec![])),
             Command::Explain(target) => self.explain(target).map(|frame| (vec![frame], vec![])),
             Command::Overlay { batches, jobs } => return self.overlay(client, batches.as_deref(), jobs),
             Command::House => Ok((vec![Response::House(self.house())], vec![])),
@@ -370,6 +373,22 @@ impl Scheduler {
         Ok((vec![Response::Acted(acted)], vec![]))
     }
 
+    fn purge(&mut self, addresses: Vec<ContentHash>) -> Vec<Response> {
+        let at_work = self.at_work.iter().filter_map(|id| self.batches.get(id));
+        let in_use: BTreeSet<ContentHash> = at_work
+            .flat_map(|batch| batch.active.iter().filter_map(|index| batch.job(*index)?.facts.as_ref()))
+            .flat_map(|facts| facts.addresses.iter().copied().flatten())
+            .collect();
+        for address in addresses {
+            if !in_use.contains(&address) {
+                self.changes.push(Change::ArtifactDropped(address));
+                self.effects.push(Effect::DropArtifact(address));
+                self.effects.push(Effect::DropCheckpoint(address));
+            }
+        }
+        vec![]
+    }
+
     /// Why an open thing is as it is; the store knows of closed ones.
     fn explain(&mut self, target: Target) -> Result<Response, Refusal> {
         let id = target.batch();
@@ -437,7 +456,12 @@ impl Scheduler {
                 };
                 match batch.job(job.index) {
                     Some(active) if active.state.run().is_some() => {
-                        (active.shown().name().to_owned(), "it runs".to_owned(), None)
+                        let stage = batch.stages_of(active).get(active.stage).map_or("", |stage| stage.name());
+                        let why = format!(
+                            "its stage {stage} runs; {:.0} % of the job are done",
+                            active.open.progress * 100.0
+                        );
+                        (active.shown().name().to_owned(), why, None)
                     }
                     Some(active) => {
                         let state = active.shown().name().to_owned();

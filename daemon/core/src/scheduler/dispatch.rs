@@ -27,12 +27,18 @@ impl Scheduler {
         if self.paused || self.draining || self.stopping {
             return;
         }
-        while let Some(id) = self.queue.first(Need::Admission) {
-            let Some(priority) = self.batches.get(&id).map(|batch| batch.priority) else { break };
-            if self.ahead_of(priority) >= self.ahead_max() {
-                break;
+        for lane in Lane::ALL {
+            while let Some(id) = self.queue.first(Need::Admission(lane)) {
+                let Some(priority) = self.batches.get(&id).map(|batch| batch.priority) else { break };
+                if self.ahead_of(lane, priority) >= self.ahead_max(lane) {
+                    break;
+                }
+                self.admit(id);
             }
-            self.admit(id);
+        }
+        if self.is_looking() {
+            // The answers come within the turn; whoever is more urgent, or had less, may be among them.
+            return;
         }
         for lane in Lane::ALL {
             while self.used_of(lane) < self.slots_of(lane) {
@@ -44,18 +50,23 @@ impl Scheduler {
         }
     }
 
-    /// Jobs at work that are at least as urgent; what is prepared ahead of the lanes is bounded house-wide.
-    fn ahead_of(&self, priority: Priority) -> u32 {
+    /// Whether the store is asked about any job.
+    pub(super) fn is_looking(&self) -> bool {
+        self.at_work.iter().filter_map(|id| self.batches.get(id)).any(|batch| batch.looking > 0)
+    }
+
+    /// Jobs at work for this lane that are at least as urgent; what is prepared ahead of a lane is bounded house-wide.
+    fn ahead_of(&self, lane: Lane, priority: Priority) -> u32 {
         self.at_work
             .iter()
             .filter_map(|id| self.batches.get(id))
-            .filter(|batch| batch.priority <= priority && !batch.is_halted())
+            .filter(|batch| batch.lane == lane && batch.priority <= priority && !batch.is_halted())
             .map(|batch| batch.at_work)
             .sum()
     }
 
-    fn ahead_max(&self) -> u32 {
-        2 * self.slots_of(Lane::Cpu) + self.slots_of(Lane::Io) + self.slots_of(Lane::Net)
+    fn ahead_max(&self, lane: Lane) -> u32 {
+        2 * self.slots_of(lane) + self.slots_of(Lane::Io)
     }
 
     /// Brings a batch's next waiting job to work: what is known of its input is looked up first.
@@ -65,6 +76,9 @@ impl Scheduler {
         if batch.job(index).is_none() {
             batch.activate(index, Job::new(OpenJob::default()));
         }
+        self.served += 1;
+        batch.admitted = self.served;
+        self.queue.serve(Need::Admission(batch.lane), batch.owner, self.served);
         self.look_up(JobId { batch: id, index });
     }
 
@@ -186,16 +200,21 @@ impl Scheduler {
             return;
         };
         let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
-        batch.change(id.index, |job| {
+        let passed = batch.change(id.index, |job| {
             // Tries are of one stage; those from before a restart count for the stage it goes on at.
+            let passed = job.stage_known && job.stage != stage && job.open.failure.take().is_some();
             if job.stage_known && job.stage != stage {
                 job.open.attempts = 0;
-                job.open.failure = None;
             }
             job.stage = stage;
             job.stage_known = true;
             job.place = if halted { Place::Waiting } else { Place::Ready(lane) };
+            passed
         });
+        if passed == Some(true) {
+            self.write_open(id);
+            self.dirty.insert(id.batch);
+        }
         self.note_progress(id, 0.0);
         self.touch(id.batch);
     }
@@ -243,11 +262,14 @@ impl Scheduler {
         if let Some(address) = address {
             self.making.insert(address, run);
         }
-        self.queue.owner_runs(batch.owner, 1);
+        self.queue.owner_running(batch.owner, 1);
+        self.served += 1;
+        batch.started = self.served;
+        self.queue.serve(Need::Slot(lane), batch.owner, self.served);
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
         }
-        // That it runs promises nothing: it is told, and written with the next commit.
+        // That it runs promises nothing: it is told at once, and written with what it leads to.
         self.effects.push(Effect::Start(Box::new(Start {
             run,
             job: id,
@@ -341,7 +363,7 @@ impl Scheduler {
             *used -= 1;
         }
         if let Some(batch) = self.batches.get(&ended.job.batch) {
-            self.queue.owner_runs(batch.owner, -1);
+            self.queue.owner_running(batch.owner, -1);
         }
         if let Some(address) = ended.address {
             self.making.remove(&address);

@@ -371,7 +371,7 @@ impl Scheduler {
         stopped
     }
 
-    fn write_open(&mut self, id: JobId) {
+    pub(super) fn write_open(&mut self, id: JobId) {
         if let Some(job) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) {
             self.changes.push(Change::JobOpen(id, Box::new(job.open.clone())));
         }

@@ -1,0 +1,10 @@
+//! spindlectl as people and scripts meet it: the real program against a scripted daemon.
+#![allow(clippy::unwrap_used, reason = "the whole program is a test")]
+
+mod actions;
+mod errors;
+mod following;
+mod listings;
+mod models;
+mod scripted;
+mod submitting;

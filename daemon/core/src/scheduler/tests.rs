@@ -1,0 +1,633 @@
+//! The scheduler's rules one by one, in a house whose store answers lookups within the turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spindle_shared::batch::{BatchSpec, BatchState, OnExisting, Priority};
+use spindle_shared::event::Fact;
+use spindle_shared::failure::{Failure, FailureKind};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
+use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, OutputPlan, PathBytes};
+use spindle_shared::lane::Lane;
+use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::pull::Pull;
+use spindle_shared::time::{MonoMs, Now, WallMs};
+use spindle_shared::wire::request::Selection;
+use spindle_shared::wire::response::{RefusalKind, Response};
+use spindle_shared::worker::{ArtifactFile, Done, Outcome};
+
+use super::{Config, Scheduler};
+use crate::change::{BatchStatus, Change, OpenJob, Recovered, RecoveredBatch, StoredArtifact};
+use crate::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
+
+const ADMIN: Peer = Peer { owner: Owner(0), admin: true };
+
+struct House {
+    scheduler: Scheduler,
+    now: Now,
+    artifacts: BTreeMap<ContentHash, StoredArtifact>,
+    /// Contents of jobs' inputs that are known already.
+    contents: BTreeMap<JobId, ContentHash>,
+    /// What runs, in the order of starts.
+    running: Vec<Start>,
+    ended: BTreeMap<JobId, (JobState, Option<FailureKind>)>,
+    batches: BTreeMap<BatchId, BatchState>,
+    answers: BTreeMap<u64, Vec<Response>>,
+    open: BTreeMap<JobId, OpenJob>,
+    stopped: Vec<RunId>,
+    asked: u64,
+}
+
+fn config(slots: u32) -> Config {
+    Config {
+        slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
+        version: "0".to_owned(),
+        pid: 1,
+        started_at: WallMs(0),
+        state_dir: PathBytes::default(),
+        model_dir: PathBytes::default(),
+    }
+}
+
+impl House {
+    fn new(slots: u32) -> Self {
+        House::recovered(slots, Recovered { boot: 1, next_batch: 1, ..Recovered::default() })
+    }
+
+    fn recovered(slots: u32, recovered: Recovered) -> Self {
+        let now = Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) };
+        let (scheduler, effects) = Scheduler::recover(config(slots), recovered, now);
+        let mut house = House {
+            scheduler,
+            now,
+            artifacts: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            running: Vec::new(),
+            ended: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            open: BTreeMap::new(),
+            stopped: Vec::new(),
+            asked: 0,
+        };
+        house.perform(effects);
+        house
+    }
+
+    fn tell(&mut self, input: Input) {
+        let effects = self.scheduler.step(self.now, input);
+        assert_eq!(self.scheduler.check(), Ok(()));
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut lookups = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Commit(changes) => changes.into_iter().for_each(|change| self.write(change)),
+                Effect::Answer { client, answer: Answer::Frames(frames) } => {
+                    assert!(self.answers.insert(client.0, frames).is_none(), "answered twice");
+                }
+                Effect::Publish(event) => {
+                    if let Fact::Batch(view) = event.fact {
+                        self.batches.insert(view.id, view.state);
+                    }
+                }
+                Effect::LookupInput { job, .. } => {
+                    let content = self.contents.get(&job).copied();
+                    let found = FoundInput { is_file: true, bytes: 1, content, stages: None };
+                    lookups.push(Input::InputFound { job, found });
+                }
+                Effect::LookupArtifacts { job, addresses } => {
+                    let found = addresses.iter().map(|address| self.artifacts.get(address).cloned()).collect();
+                    lookups.push(Input::ArtifactsFound { job, found });
+                }
+                Effect::Start(start) => self.running.push(*start),
+                Effect::Stop(run) => self.stopped.push(run),
+                _ => {}
+            }
+        }
+        lookups.into_iter().for_each(|lookup| self.tell(lookup));
+    }
+
+    fn write(&mut self, change: Change) {
+        match change {
+            Change::JobEnded(job, ended) => {
+                self.ended.insert(job, (ended.state, ended.failure.map(|failure| failure.kind)));
+            }
+            Change::JobOpen(job, open) => {
+                self.ended.remove(&job);
+                self.open.insert(job, *open);
+            }
+            Change::ArtifactStored(address, artifact) => drop(self.artifacts.insert(address, artifact)),
+            Change::ArtifactDropped(address) => drop(self.artifacts.remove(&address)),
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, peer: Peer, command: Command) -> u64 {
+        self.asked += 1;
+        self.tell(Input::Command { client: ClientId(self.asked), peer, command });
+        self.asked
+    }
+
+    fn submit(&mut self, owner: u32, priority: u8, parallel: u32, jobs: u32) -> BatchId {
+        self.submit_with(owner, pull(), priority, parallel, &vec![false; jobs as usize])
+    }
+
+    fn submit_with(&mut self, owner: u32, recipe: Recipe, priority: u8, parallel: u32, skipped: &[bool]) -> BatchId {
+        let spec = Box::new(spec(recipe, priority, parallel));
+        let jobs = skipped.iter().map(|skip| job_spec(*skip)).collect();
+        let peer = Peer { owner: Owner(owner), admin: false };
+        let asked = self.ask(peer, Command::Submit { spec, jobs, repeats: None });
+        match &self.answers[&asked][0] {
+            Response::Submitted(submitted) => submitted.batch.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(&self, asked: u64) -> Option<RefusalKind> {
+        match self.answers.get(&asked)?.last()? {
+            Response::Refused(refusal) => Some(refusal.kind),
+            _ => None,
+        }
+    }
+
+    /// Ends the oldest run of this job.
+    fn end(&mut self, job: JobId, outcome: Outcome) {
+        let run = self.take(job).run;
+        self.tell(Input::Ended { run, outcome });
+    }
+
+    fn take(&mut self, job: JobId) -> Start {
+        let at = self.running.iter().position(|start| start.job == job).expect("the job runs");
+        self.running.remove(at)
+    }
+
+    fn done(&mut self, job: JobId) {
+        let files = vec![ArtifactFile { name: "a".to_owned(), bytes: 1, content: ContentHash::of(b"a") }];
+        let content = self.contents.get(&job).copied();
+        self.end(job, Outcome::Done(Box::new(Done { files, content, ..Done::default() })));
+    }
+
+    fn fail(&mut self, job: JobId, kind: FailureKind) {
+        self.end(job, Outcome::Failed(Failure::new(kind, "as told")));
+    }
+
+    fn die(&mut self, job: JobId) {
+        let run = self.take(job).run;
+        let death = Death::Fault { kind: FailureKind::Crash, message: "signal 11".to_owned() };
+        self.tell(Input::Lost { runs: vec![run], cause: None, death });
+    }
+
+    fn jobs_running(&self) -> Vec<JobId> {
+        self.running.iter().map(|start| start.job).collect()
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now.mono = self.now.mono.plus(ms);
+        self.now.wall.0 += ms;
+        self.tell(Input::Tick);
+    }
+
+    /// Until the next thing is due.
+    fn wait_until_due(&mut self) {
+        let due = self.scheduler.next_wakeup().expect("something is due");
+        self.wait(due.since(self.now.mono));
+    }
+}
+
+fn pull() -> Recipe {
+    Recipe::pull(Pull {
+        name: "base".to_owned(),
+        url: "https://models.invalid/base".to_owned(),
+        file: "base.bin".to_owned(),
+        bytes: 1,
+        sha256: String::new(),
+    })
+}
+
+fn subtitles() -> Recipe {
+    Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default())
+}
+
+fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
+    BatchSpec {
+        recipe,
+        name: None,
+        tags: Vec::new(),
+        priority: Priority(priority),
+        parallel,
+        retries: None,
+        timeout_ms: None,
+        key: None,
+        on_existing: OnExisting::Refuse,
+    }
+}
+
+fn job_spec(skip: bool) -> JobSpec {
+    let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
+    JobSpec {
+        input: JobInput::File { path: PathBytes(b"/in/a".to_vec()), identity },
+        output: OutputPlan::default(),
+        stages: None,
+        skip: skip.then(|| "its outputs are there".to_owned()),
+        replace: Vec::new(),
+    }
+}
+
+fn job(batch: BatchId, index: u32) -> JobId {
+    JobId { batch, index }
+}
+
+fn one(batch: BatchId) -> Selection {
+    Selection::Targets(vec![Target::Batch(batch)])
+}
+
+#[test]
+fn priority_then_owner_then_batch_then_input_order() {
+    let mut house = House::new(1);
+    let running = house.submit(9, 100, 1, 1);
+    let low = house.submit(1, 75, 4, 1);
+    let first = house.submit(1, 50, 4, 3);
+    let second = house.submit(1, 50, 4, 1);
+    let other_owner = house.submit(2, 50, 4, 2);
+    let urgent = house.submit(1, 0, 4, 1);
+    let mut order = Vec::new();
+    while let Some(running) = house.jobs_running().first().copied() {
+        assert_eq!(house.running.len(), 1, "one slot, one run");
+        order.push(running);
+        house.done(running);
+    }
+    // Three jobs of `first` were prepared before the other owner came; from then on the owners take turns, and so do the batches of one.
+    let expected = [
+        job(running, 1),
+        job(urgent, 1),
+        job(first, 1),
+        job(other_owner, 1),
+        job(first, 2),
+        job(other_owner, 2),
+        job(second, 1),
+        job(first, 3),
+        job(low, 1),
+    ];
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn no_batch_has_more_jobs_at_work_than_it_may() {
+    let mut house = House::new(8);
+    let batch = house.submit(1, 50, 3, 10);
+    assert_eq!(house.jobs_running(), [job(batch, 1), job(batch, 2), job(batch, 3)]);
+    house.done(job(batch, 2));
+    assert_eq!(house.jobs_running(), [job(batch, 1), job(batch, 3), job(batch, 4)]);
+}
+
+#[test]
+fn a_small_batch_beside_a_large_one_starts_when_the_first_run_ends() {
+    let mut house = House::new(1);
+    let large = house.submit(1, 50, 64, 300);
+    let small = house.submit(1, 50, 3, 3);
+    let mut ends = 0;
+    while !house.jobs_running().iter().any(|running| running.batch == small) {
+        let oldest = house.jobs_running()[0];
+        assert_eq!(oldest.batch, large);
+        house.done(oldest);
+        ends += 1;
+    }
+    assert_eq!(ends, 1);
+}
+
+#[test]
+fn owners_share_what_is_prepared_ahead() {
+    let mut house = House::new(2);
+    house.ask(ADMIN, Command::Pause { what: Selection::House, now: false });
+    house.submit(1, 50, 64, 100);
+    house.submit(2, 50, 64, 100);
+    house.ask(ADMIN, Command::Resume(Selection::House));
+    let owners: BTreeSet<u64> = house.jobs_running().iter().map(|running| running.batch.0).collect();
+    assert_eq!(owners, BTreeSet::from([1, 2]));
+}
+
+#[test]
+fn downloads_do_not_keep_the_cores_idle() {
+    let mut house = House::new(1);
+    house.submit(1, 50, 64, 100);
+    let batch = house.submit_with(1, subtitles(), 50, 1, &[false]);
+    assert!(house.jobs_running().contains(&job(batch, 1)), "{:?}", house.jobs_running());
+}
+
+#[test]
+fn a_short_wait_keeps_the_place_and_a_long_one_gives_it_up() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 1, 2);
+    house.fail(job(batch, 1), FailureKind::Server);
+    assert_eq!(house.jobs_running(), [], "5.5–6.5 s: the place is kept");
+    house.wait_until_due();
+    assert_eq!(house.jobs_running(), [job(batch, 1)]);
+    house.fail(job(batch, 1), FailureKind::Server);
+    assert_eq!(house.jobs_running(), [job(batch, 2)], "11–13 s: another has it meanwhile");
+    house.wait_until_due();
+    assert_eq!(house.jobs_running(), [job(batch, 2)], "still one at a time");
+    house.done(job(batch, 2));
+    assert_eq!(house.jobs_running(), [job(batch, 1)]);
+}
+
+#[test]
+fn equal_work_is_done_once() {
+    let mut house = House::new(4);
+    let content = ContentHash::of(b"the same recording");
+    let batch = BatchId(1);
+    house.contents.extend([(job(batch, 1), content), (job(batch, 2), content)]);
+    house.submit_with(1, subtitles(), 50, 4, &[false, false]);
+    assert_eq!(house.jobs_running(), [job(batch, 1)], "the other waits for the artifact");
+    assert_eq!(house.running[0].stage.name(), "decode");
+    house.done(job(batch, 1));
+    assert_eq!(house.running.len(), 1);
+    assert_eq!(house.running[0].stage.name(), "transcribe");
+    let transcriber = house.running[0].job;
+    house.done(transcriber);
+    house.done(house.running[0].job);
+    // Publishing leaves no artifact: each does its own.
+    assert_eq!(house.running.iter().map(|start| start.stage.name()).collect::<Vec<_>>(), ["publish", "publish"]);
+    assert_eq!(house.artifacts.values().filter(|artifact| artifact.stage == "decode").count(), 1);
+    house.done(job(batch, 1));
+    assert_eq!(house.artifacts.values().filter(|artifact| artifact.stage == "decode").count(), 1, "one still wants it");
+    house.done(job(batch, 2));
+    assert_eq!(house.artifacts.values().filter(|artifact| artifact.stage == "decode").count(), 0);
+    assert_eq!(house.artifacts.len(), 2, "what is worth keeping is kept");
+}
+
+#[test]
+fn when_the_maker_fails_who_waited_for_it_makes_it() {
+    let mut house = House::new(4);
+    let content = ContentHash::of(b"the same recording");
+    let batch = BatchId(1);
+    house.contents.extend([(job(batch, 1), content), (job(batch, 2), content)]);
+    house.submit_with(1, subtitles(), 50, 4, &[false, false]);
+    house.fail(job(batch, 1), FailureKind::Permission);
+    assert_eq!(house.jobs_running(), [job(batch, 2)]);
+}
+
+#[test]
+fn an_identification_without_a_hash_is_the_workers_fault() {
+    let mut house = House::new(1);
+    let batch = house.submit_with(1, subtitles(), 50, 1, &[false]);
+    assert_eq!(house.running[0].stage.name(), "identify");
+    house.done(job(batch, 1));
+    assert_eq!(house.open[&job(batch, 1)].failure.as_ref().map(|failure| failure.kind), Some(FailureKind::Crash));
+}
+
+#[test]
+fn an_input_that_kills_its_own_worker_twice_is_poison() {
+    let mut house = House::new(1);
+    let batch = house.submit(1, 50, 1, 1);
+    house.die(job(batch, 1));
+    house.wait_until_due();
+    house.die(job(batch, 1));
+    assert_eq!(house.ended[&job(batch, 1)], (JobState::Failed, Some(FailureKind::Poison)));
+}
+
+#[test]
+fn a_shared_death_costs_nobody_a_try_and_each_then_runs_alone() {
+    let mut house = House::new(2);
+    let batch = house.submit(1, 50, 2, 2);
+    for _ in 0..5 {
+        let runs = house.running.drain(..).map(|start| start.run).collect();
+        let death = Death::Fault { kind: FailureKind::Crash, message: "signal 11".to_owned() };
+        house.tell(Input::Lost { runs, cause: None, death });
+        assert_eq!(house.running.len(), 2, "at once");
+        assert!(house.running.iter().all(|start| start.alone));
+    }
+    assert!(house.ended.is_empty());
+    house.die(job(batch, 1));
+    assert_eq!(house.open[&job(batch, 1)].deaths, 1);
+    assert_eq!(house.open[&job(batch, 2)].deaths, 0);
+}
+
+#[test]
+fn a_pause_lets_the_stage_end_and_starts_nothing_more() {
+    let mut house = House::new(4);
+    let batch = BatchId(1);
+    house.contents.insert(job(batch, 1), ContentHash::of(b"x"));
+    house.submit_with(1, subtitles(), 50, 4, &[false]);
+    let asked = house.ask(ADMIN, Command::Pause { what: one(batch), now: false });
+    assert!(house.answers.contains_key(&asked), "answered at once");
+    assert_eq!(house.stopped, []);
+    house.done(job(batch, 1));
+    assert_eq!(house.jobs_running(), []);
+    assert_eq!(house.batches[&batch], BatchState::Paused);
+    house.ask(ADMIN, Command::Resume(one(batch)));
+    assert_eq!(house.running[0].stage.name(), "transcribe");
+}
+
+#[test]
+fn a_pause_now_is_answered_when_nothing_runs_and_costs_no_try() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 2, 2);
+    let asked = house.ask(ADMIN, Command::Pause { what: one(batch), now: true });
+    assert_eq!(house.stopped.len(), 2);
+    house.end(job(batch, 1), Outcome::Stopped);
+    assert!(!house.answers.contains_key(&asked));
+    house.end(job(batch, 2), Outcome::Failed(Failure::new(FailureKind::Network, "the stop broke the download")));
+    assert!(house.answers.contains_key(&asked));
+    house.ask(ADMIN, Command::Resume(one(batch)));
+    assert_eq!(house.jobs_running(), [job(batch, 1), job(batch, 2)]);
+    // Five tries are still ahead.
+    for _ in 0..4 {
+        house.fail(job(batch, 1), FailureKind::Network);
+        house.wait_until_due();
+    }
+    house.fail(job(batch, 1), FailureKind::Network);
+    assert_eq!(house.ended[&job(batch, 1)], (JobState::Failed, Some(FailureKind::Network)));
+}
+
+#[test]
+fn a_stop_that_nobody_wished_is_a_timeout() {
+    for outcome in [Outcome::Stopped, Outcome::Failed(Failure::new(FailureKind::Cancelled, "stopped"))] {
+        let mut house = House::new(1);
+        let batch = house.submit(1, 50, 1, 1);
+        house.end(job(batch, 1), outcome);
+        let open = &house.open[&job(batch, 1)];
+        assert_eq!((open.attempts, open.failure.as_ref().map(|f| f.kind)), (1, Some(FailureKind::Timeout)));
+    }
+}
+
+fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
+    RecoveredBatch {
+        id: batch,
+        owner: Owner(1),
+        spec: spec(pull(), 50, 4),
+        created_at: WallMs(1),
+        status,
+        total,
+        open: Vec::new(),
+    }
+}
+
+fn status(counts: spindle_shared::batch::Counts) -> BatchStatus {
+    BatchStatus {
+        priority: Priority(50),
+        paused: false,
+        cancelling: false,
+        started_at: Some(WallMs(1)),
+        finished_at: Some(WallMs(2)),
+        counts,
+    }
+}
+
+fn counts(completed: u32, failed: u32, cancelled: u32) -> spindle_shared::batch::Counts {
+    spindle_shared::batch::Counts { completed, failed, cancelled, ..Default::default() }
+}
+
+#[test]
+fn a_retry_of_a_closed_batch_takes_what_failed_and_nothing_else() {
+    let mut house = House::recovered(4, Recovered { boot: 2, next_batch: 8, ..Recovered::default() });
+    let batch = BatchId(7);
+    let closed = stored(batch, 3, BatchStatus { cancelling: true, paused: true, ..status(counts(1, 1, 1)) });
+    let jobs = vec![(1, JobState::Completed), (2, JobState::Failed), (3, JobState::Cancelled)];
+    house.ask(ADMIN, Command::Retry(vec![RetryItem { batch: closed, jobs }]));
+    assert_eq!(house.jobs_running(), [job(batch, 2), job(batch, 3)]);
+    house.done(job(batch, 2));
+    house.done(job(batch, 3));
+    assert_eq!(house.batches[&batch], BatchState::Completed, "neither cancelled nor paused any more");
+}
+
+#[test]
+fn a_retry_that_finds_nothing_changes_nothing() {
+    let mut house = House::recovered(4, Recovered { boot: 2, next_batch: 8, ..Recovered::default() });
+    let closed = stored(BatchId(7), 1, BatchStatus { cancelling: true, ..status(counts(1, 0, 0)) });
+    let item = RetryItem { batch: closed, jobs: vec![(1, JobState::Completed)] };
+    house.ask(ADMIN, Command::Retry(vec![item]));
+    assert!(house.batches.is_empty() && house.running.is_empty());
+}
+
+#[test]
+fn what_was_read_of_a_batch_before_it_ended_brings_nothing_back() {
+    let mut house = House::recovered(4, Recovered { boot: 2, next_batch: 8, ..Recovered::default() });
+    let mut ending = stored(BatchId(7), 2, BatchStatus { finished_at: None, ..status(counts(0, 1, 0)) });
+    ending.open = vec![(2, None)];
+    let asked = house.ask(ADMIN, Command::Retry(vec![RetryItem { batch: ending, jobs: vec![(1, JobState::Failed)] }]));
+    assert_eq!(house.refused(asked), Some(RefusalKind::WrongState));
+    assert!(house.running.is_empty());
+}
+
+#[test]
+fn what_was_read_of_a_job_before_it_was_tried_again_is_not_believed() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 4, 2);
+    house.fail(job(batch, 1), FailureKind::Permission);
+    let item = || {
+        let mut open = stored(batch, 2, BatchStatus { finished_at: None, ..status(counts(0, 1, 0)) });
+        open.open = vec![(2, None)];
+        RetryItem { batch: open, jobs: vec![(1, JobState::Failed)] }
+    };
+    house.ask(ADMIN, Command::Retry(vec![item()]));
+    house.done(job(batch, 1));
+    assert_eq!(house.ended[&job(batch, 1)].0, JobState::Completed);
+    house.ask(ADMIN, Command::Retry(vec![item()]));
+    assert_eq!(house.jobs_running(), [job(batch, 2)]);
+}
+
+fn recovered_job(open: OpenJob) -> Recovered {
+    let counts = spindle_shared::batch::Counts { retrying: 1, ..Default::default() };
+    let mut batch = stored(BatchId(1), 1, BatchStatus { finished_at: None, ..status(counts) });
+    batch.open = vec![(1, Some(Box::new(open)))];
+    Recovered { boot: 2, next_batch: 2, paused: false, batches: vec![batch] }
+}
+
+#[test]
+fn after_a_restart_a_wait_goes_on_by_the_wall_clock_and_tries_count_on() {
+    let open = OpenJob {
+        attempts: 4,
+        ready_at: Some(WallMs(1_005_000)),
+        failure: Some(Failure::new(FailureKind::Network, "no route")),
+        ..OpenJob::default()
+    };
+    let mut house = House::recovered(1, recovered_job(open.clone()));
+    assert_eq!(house.jobs_running(), []);
+    assert_eq!(house.scheduler.next_wakeup(), Some(MonoMs(6_000)));
+    house.wait(5_000);
+    house.fail(job(BatchId(1), 1), FailureKind::Network);
+    assert_eq!(house.ended[&job(BatchId(1), 1)], (JobState::Failed, Some(FailureKind::Network)), "the fifth try");
+
+    let leapt = OpenJob { ready_at: Some(WallMs(u64::MAX)), ..open };
+    let mut house = House::recovered(1, recovered_job(leapt));
+    house.wait(3_600_000);
+    assert_eq!(house.jobs_running().len(), 1, "whatever the clock says, an hour is the longest");
+}
+
+/// F7, a row each: what the jobs come to, whether the batch itself is cancelled, and what the batch then is.
+#[test]
+fn how_a_batch_ends() {
+    use JobState::{Cancelled, Completed, Failed, Skipped};
+    for (ends, cancel, expected) in [
+        (&[Completed, Completed][..], false, BatchState::Completed),
+        (&[Completed, Skipped], false, BatchState::Completed),
+        (&[Skipped, Skipped], false, BatchState::Completed),
+        (&[Failed, Failed], false, BatchState::Failed),
+        (&[Cancelled, Cancelled], false, BatchState::Failed),
+        (&[Failed, Cancelled], false, BatchState::Failed),
+        (&[Completed, Failed], false, BatchState::Partial),
+        (&[Skipped, Failed], false, BatchState::Partial),
+        (&[Completed, Cancelled], false, BatchState::Partial),
+        (&[Completed, Cancelled], true, BatchState::Cancelled),
+        (&[Failed, Cancelled], true, BatchState::Cancelled),
+    ] {
+        let mut house = House::new(4);
+        let skipped: Vec<bool> = ends.iter().map(|end| *end == Skipped).collect();
+        let batch = house.submit_with(1, pull(), 50, 4, &skipped);
+        let mut cancelled = Vec::new();
+        for (index, end) in (1..).zip(ends) {
+            match end {
+                Completed => house.done(job(batch, index)),
+                Failed => house.fail(job(batch, index), FailureKind::Permission),
+                _ if *end == Cancelled => cancelled.push(job(batch, index)),
+                _ => {}
+            }
+        }
+        for job in cancelled {
+            let target = if cancel { Target::Batch(batch) } else { Target::Job(job) };
+            house.ask(ADMIN, Command::Cancel(Selection::Targets(vec![target])));
+            house.end(job, Outcome::Stopped);
+        }
+        assert_eq!(house.batches[&batch], expected, "{ends:?}, cancelled itself: {cancel}");
+        let asked = house.ask(ADMIN, Command::Cancel(one(batch)));
+        assert_eq!(house.refused(asked), Some(RefusalKind::WrongState), "a finished batch can't be cancelled");
+    }
+}
+
+#[test]
+fn a_cancel_is_answered_when_its_runs_are_over_and_keeps_what_was_finished() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 2, 4);
+    let asked = house.ask(ADMIN, Command::Cancel(one(batch)));
+    assert_eq!(house.ended.len(), 2, "those that wait end at once");
+    assert_eq!(house.batches[&batch], BatchState::Cancelling);
+    house.done(job(batch, 1));
+    assert!(!house.answers.contains_key(&asked));
+    let run = house.take(job(batch, 2)).run;
+    house.tell(Input::Lost { runs: vec![run], cause: Some(run), death: Death::Killed { timeout: false } });
+    assert!(house.answers.contains_key(&asked));
+    assert_eq!(house.ended[&job(batch, 1)].0, JobState::Completed);
+    assert_eq!(house.ended[&job(batch, 2)].0, JobState::Cancelled);
+}
+
+#[test]
+fn a_run_of_an_earlier_boot_is_ignored() {
+    let mut house = House::recovered(1, Recovered { boot: 2, next_batch: 1, ..Recovered::default() });
+    let batch = house.submit(1, 50, 1, 1);
+    let current = house.running[0].run;
+    let stale = RunId { boot: 1, ..current };
+    house.tell(Input::Ended { run: stale, outcome: Outcome::Done(Box::default()) });
+    assert!(house.ended.is_empty() && house.scheduler.is_current(current));
+    house.done(job(batch, 1));
+    assert_eq!(house.ended[&job(batch, 1)].0, JobState::Completed);
+}
+
+#[test]
+fn an_input_with_its_own_stages_is_checked_like_the_batch() {
+    let mut house = House::new(1);
+    let jobs = vec![JobSpec { stages: Some(Vec::new()), ..job_spec(false) }];
+    let asked = house.ask(ADMIN, Command::Submit { spec: Box::new(spec(pull(), 50, 1)), jobs, repeats: None });
+    assert_eq!(house.refused(asked), Some(RefusalKind::Usage));
+}
