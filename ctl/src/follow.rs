@@ -125,7 +125,16 @@ struct Following<'a> {
 
 impl Following<'_> {
     fn run(&mut self, displays: &mut [Box<dyn Display + '_>]) -> Result<Ending, Fault> {
-        let mut watch = self.begin(displays)?;
+        let mut watch = match self.begin(displays) {
+            // It was there, and went before it had answered.
+            Err(fault) if fault.kind == "broken" || fault.kind == RefusalKind::Stopping.name() => {
+                match self.again(displays)? {
+                    Some(watch) => watch,
+                    None => return Ok(Ending::TimedOut),
+                }
+            }
+            begun => begun?,
+        };
         loop {
             if let Some(ending) = self.ending() {
                 return Ok(ending);

@@ -123,6 +123,17 @@ fn a_daemon_that_restarts_is_waited_for() {
 }
 
 #[test]
+fn a_daemon_that_stops_before_its_first_answer_is_waited_for_too() {
+    let calls = AtomicU32::new(0);
+    let daemon = Daemon::start(move |call| match calls.fetch_add(1, Ordering::SeqCst) {
+        // Hangs up.
+        0 => {}
+        _ => call.send(snapshot(2, &[ended(1, 3, 0, 0)], &[])),
+    });
+    assert!(daemon.run(&["wait", "1"]).with(0).err.contains("waiting for it to come back"));
+}
+
+#[test]
 fn a_snapshot_may_come_in_parts() {
     let daemon = Daemon::start(|call| {
         call.send(snapshot(7, &[running(1)], &[]));

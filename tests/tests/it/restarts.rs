@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spindle_shared::batch::BatchState;
-use spindle_shared::id::JobId;
+use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_tests::harness::{Daemon, eventually};
 
@@ -74,17 +74,19 @@ fn a_graceful_stop_loses_nothing_and_who_waits_waits_on() {
     let mut daemon = Daemon::scripted().set("lanes.cpu", 2).start();
     daemon.script("slow-60000-once@transcribe");
     daemon.scripts(5, "ok");
-    let line = ["slow-60000-once@transcribe.wav", "ok001.wav", "ok002.wav", "ok003.wav", "ok004.wav", "ok005.wav"];
-    let id = daemon.submit(line);
+    let waiting = daemon.beside("submit subtitles --wait --progress-file progress -r .");
+    let progress = daemon.media().join("progress");
+    eventually("it waits", || progress.exists().then_some(()));
     daemon.begun("slow-60000-once@transcribe");
-    let waiting = daemon.beside("wait 1");
     let status = daemon.stop();
     assert!(status.success(), "{status}");
     assert!(!daemon.socket().exists());
     assert_eq!(daemon.files("state/scratch"), [""; 0]);
     daemon.start();
     waiting.join().unwrap().expect(0);
-    for job in daemon.jobs(id) {
+    let jobs = daemon.jobs(BatchId(1));
+    assert_eq!(jobs.len(), 6);
+    for job in jobs {
         assert_eq!((job.state, job.attempts), (JobState::Completed, 1), "{job:#?}");
     }
 }

@@ -1,5 +1,8 @@
 //! The JSON that scripts hold on to, and what the verbs print that need no work of their own.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 use spindle_tests::harness::Daemon;
 
@@ -126,10 +129,16 @@ fn a_watch_prints_a_snapshot_and_then_every_event() {
     daemon.script("slow-150@transcribe");
     daemon.say("pause").expect(0);
     let batch = daemon.submit(["slow-150@transcribe.wav"]);
-    let watch = daemon.beside("--json watch 1");
-    daemon.say("resume").expect(0);
-    let ran = watch.join().unwrap().expect(0);
-    let lines = ran.lines();
+    let mut command = daemon.command("spindlectl");
+    let mut watch = command.args(["--json", "watch", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(watch.stdout.take().unwrap()).lines() {
+        if lines.is_empty() {
+            daemon.say("resume").expect(0);
+        }
+        lines.push(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    }
+    assert!(watch.wait().unwrap().success());
     for line in &lines {
         has(line, &["seq", "time", "kind"]);
     }
