@@ -67,7 +67,7 @@ build() {
     if [ -x "$ctl" ]; then
         say "building what has changed"
     else
-        say "building; the first time takes about ten minutes, later ones seconds"
+        say "building; the first time takes some minutes, later ones seconds"
     fi
     local talk=(--quiet)
     [ ! -t 2 ] || talk=()
@@ -149,7 +149,7 @@ is_installed() {
     "$ctl" models list --installed | grep -c "^$1 " >/dev/null
 }
 
-# The 148 MB are begun only where the publisher, or the mirror, answers within ten seconds.
+# The 141 MiB are begun only where the publisher, or the mirror, answers within ten seconds.
 pull_base() {
     local base="${SPINDLE_MODELS__MIRROR:-https://huggingface.co/ggerganov/whisper.cpp/resolve/main}"
     say "looking for the model base at ${base%%/resolve*}"
@@ -157,7 +157,7 @@ pull_base() {
         say "it is out of reach"
         return 1
     fi
-    say "fetching the model base (148 MB)"
+    say "fetching the model base (141 MiB)"
     "$ctl" models pull base >&2 || return 1
     # Tells speech from silence; without it everything works, a little less exactly.
     "$ctl" models pull silero-v6.2.0 >&2 || true

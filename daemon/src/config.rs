@@ -119,6 +119,14 @@ impl Config {
         Ok(())
     }
 
+    pub fn io_slots(&self) -> u32 {
+        self.lanes.io.unwrap_or(4)
+    }
+
+    pub fn net_slots(&self) -> u32 {
+        self.lanes.net.unwrap_or(2)
+    }
+
     pub fn cpu_slots(&self) -> u32 {
         self.lanes.cpu.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32))
     }

@@ -166,11 +166,7 @@ fn core_config(
     state_dir: &Path,
     model_dir: &Path,
 ) -> spindle_core::scheduler::Config {
-    let slots = [
-        (Lane::Cpu, config.cpu_slots()),
-        (Lane::Io, config.lanes.io.unwrap_or(4)),
-        (Lane::Net, config.lanes.net.unwrap_or(2)),
-    ];
+    let slots = [(Lane::Cpu, config.cpu_slots()), (Lane::Io, config.io_slots()), (Lane::Net, config.net_slots())];
     spindle_core::scheduler::Config {
         slots: slots.into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -184,8 +180,8 @@ fn core_config(
 fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<workers::Settings> {
     let mut settings = workers::Settings::new(workers::worker_program()?, lock_file);
     let cpu = config.cpu_slots() as usize;
-    let net = config.lanes.net.unwrap_or(2) as usize;
-    let io = config.lanes.io.unwrap_or(4) as usize;
+    let net = config.net_slots() as usize;
+    let io = config.io_slots() as usize;
     settings.capacity = Box::new(move |role| match role {
         // One process, one model, a state and a thread per run.
         Role::Speech => cpu,

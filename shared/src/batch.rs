@@ -68,7 +68,7 @@ pub struct BatchSpec {
     pub on_existing: OnExisting,
 }
 
-/// How a batch stands (F7).
+/// How a batch stands, as shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum BatchState {
     Pending,
@@ -115,7 +115,7 @@ impl BatchState {
     }
 }
 
-/// The one rule for a batch's state (F7): all completed or skipped → completed, none → failed, else partial; only a batch that was
+/// The one rule for a batch's state: all completed or skipped → completed, none → failed, else partial; only a batch that was
 /// cancelled itself is `cancelled`.
 pub fn state_of(counts: &Counts, paused: bool, cancelling: bool) -> BatchState {
     let good = counts.completed + counts.skipped;

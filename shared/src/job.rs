@@ -136,7 +136,7 @@ pub struct JobSpec {
     pub replace: Vec<(PathBytes, crate::id::ContentHash)>,
 }
 
-/// How a job stands, as shown (F7).
+/// How a job stands, as shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum JobState {
     Pending,

@@ -1,4 +1,4 @@
-//! Where things are: socket, state, models, configuration (CONTRACT's table). Reads the environment, touches no file.
+//! Where things are: socket, state, models, configuration, of a user's daemon and of the system's. Reads the environment, touches no file.
 
 use std::env;
 use std::path::PathBuf;

@@ -92,7 +92,6 @@ impl Job {
         match (self.state, self.place) {
             (State::Running { .. } | State::Stopping { .. }, _) => JobState::Running,
             (State::Completed, _) => JobState::Completed,
-            (State::Skipped, _) => JobState::Skipped,
             (State::Failed, _) => JobState::Failed,
             (State::Cancelled, _) => JobState::Cancelled,
             (State::Pending, _) if self.open.failure.is_some() => JobState::Retrying,

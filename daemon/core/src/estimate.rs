@@ -1,4 +1,4 @@
-//! Estimates: what a batch will take, from a table where this machine has no history yet (F19).
+//! Estimates: what a batch will take, from a table where this machine has no history yet.
 
 use spindle_shared::stage::Stage;
 
@@ -10,7 +10,7 @@ pub fn job_seconds(stages: &[Stage]) -> Option<f64> {
     })
 }
 
-/// The sources' table, per audio file.
+/// Seconds per audio file: a guess of the right size, for want of this machine's own figures.
 fn whisper_seconds(model: &str) -> f64 {
     const TABLE: [(&str, f64); 6] =
         [("turbo", 150.0), ("tiny", 30.0), ("base", 60.0), ("small", 120.0), ("medium", 300.0), ("large", 600.0)];

@@ -30,7 +30,6 @@ pub enum State {
     Running { run: RunId },
     Stopping { run: RunId, why: Why },
     Completed,
-    Skipped,
     Failed,
     Cancelled,
 }
@@ -50,7 +49,6 @@ pub enum Step {
     Stop(Why),
     /// The stopped run is over.
     Stopped,
-    Skip,
     Cancel,
     Retry,
 }
@@ -71,7 +69,7 @@ impl State {
     }
 
     pub fn is_terminal(self) -> bool {
-        matches!(self, State::Completed | State::Skipped | State::Failed | State::Cancelled)
+        matches!(self, State::Completed | State::Failed | State::Cancelled)
     }
 
     /// The table. Anything not in it is an error that names both.
@@ -81,7 +79,6 @@ impl State {
             (State::Pending, Step::Start(run)) => State::Running { run },
             // Everything was there already.
             (State::Pending, Step::Finish) => State::Completed,
-            (State::Pending, Step::Skip) => State::Skipped,
             (State::Pending, Step::Fail) => State::Failed,
             (State::Pending, Step::Cancel) => State::Cancelled,
 
@@ -123,7 +120,6 @@ mod tests {
             State::Stopping { run: RUN, why: Why::Pause },
             State::Stopping { run: RUN, why: Why::Drain },
             State::Completed,
-            State::Skipped,
             State::Failed,
             State::Cancelled,
         ];
@@ -136,7 +132,6 @@ mod tests {
             Step::Stop(Why::Cancel),
             Step::Stop(Why::Pause),
             Step::Stopped,
-            Step::Skip,
             Step::Cancel,
             Step::Retry,
         ];
@@ -161,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_terminal_state_is_left_only_by_retry() {
-        for state in [State::Completed, State::Skipped, State::Failed, State::Cancelled] {
+        for state in [State::Completed, State::Failed, State::Cancelled] {
             for step in [
                 Step::Start(RUN),
                 Step::NextStage,

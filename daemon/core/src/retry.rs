@@ -1,4 +1,4 @@
-//! Retry: how often each kind of failure is tried again, and after how long (F27). Pure; jitter comes from the run's number.
+//! Retry: how often each kind of failure is tried again, and after how long. Pure; jitter comes from the run's number.
 
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{AddressHasher, RunId};

@@ -183,10 +183,6 @@ impl Scheduler {
         self.runs.contains_key(&run)
     }
 
-    pub fn runs_now(&self) -> usize {
-        self.runs.len()
-    }
-
     /// Every law that can be checked on the whole state; for tests and the simulator.
     pub fn check(&self) -> Result<(), String> {
         let mut used: BTreeMap<Lane, u32> = BTreeMap::new();

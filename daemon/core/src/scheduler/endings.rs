@@ -152,9 +152,8 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let retries = batch.spec.retries;
         let Some(job) = batch.job(id.index) else { return };
-        if let State::Stopping { why, .. } = job.state {
+        if matches!(job.state, State::Stopping { .. }) {
             // It was being stopped anyway; the failure is of the stopping, and costs nothing.
-            let _ = why;
             self.give_back(id, Step::Stopped, false);
             return;
         }
@@ -251,11 +250,7 @@ impl Scheduler {
             .and_then(|job| job.facts.as_ref()?.addresses.get(job.stage).copied().flatten());
         batch.change(id.index, |job| {
             job.state = state;
-            if failure.is_some() {
-                job.open.failure = failure;
-            } else {
-                job.open.failure = None;
-            }
+            job.open.failure = failure;
             if state == State::Completed {
                 job.open.progress = 1.0;
             }

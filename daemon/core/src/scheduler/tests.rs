@@ -556,7 +556,7 @@ fn after_a_restart_a_wait_goes_on_by_the_wall_clock_and_tries_count_on() {
     assert_eq!(house.jobs_running().len(), 1, "whatever the clock says, an hour is the longest");
 }
 
-/// F7, a row each: what the jobs come to, whether the batch itself is cancelled, and what the batch then is.
+/// A row each: what the jobs come to, whether the batch itself is cancelled, and what the batch then is.
 #[test]
 fn how_a_batch_ends() {
     use JobState::{Cancelled, Completed, Failed, Skipped};
