@@ -96,6 +96,8 @@ pub fn busy() -> Model {
         batches_open: 2,
         counts: Counts::default(),
         lanes: vec![("cpu".to_owned(), 2, 2), ("io".to_owned(), 0, 4), ("net".to_owned(), 0, 2)],
+        done: Default::default(),
+        eta: None,
         state_dir: PathBytes::default(),
         model_dir: PathBytes::default(),
     };

@@ -147,6 +147,8 @@ fn house() -> HouseView {
         batches_open: 1,
         counts: Default::default(),
         lanes: vec![("cpu".to_owned(), 1, 2)],
+        done: Default::default(),
+        eta: None,
         state_dir: std::path::Path::new("/s").into(),
         model_dir: std::path::Path::new("/m").into(),
     }

@@ -16,7 +16,7 @@ use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::wire::response::Response;
+use spindle_shared::wire::response::{Response, WorkDone};
 
 use crate::batch::{Batch, Cell, Place};
 use crate::change::{Change, Recovered};
@@ -46,6 +46,8 @@ struct Run {
     since: MonoMs,
     /// Of the artifact it makes.
     address: Option<ContentHash>,
+    /// Media-seconds of it that are counted as done.
+    credited: f64,
 }
 
 /// An artifact as the jobs see it that have it on their way.
@@ -94,6 +96,7 @@ pub struct Scheduler {
     wanted: HashMap<ContentHash, Wanted>,
     awaiting: Vec<Awaiting>,
     alerts: Vec<String>,
+    done: WorkDone,
     /// Of the step in progress.
     now: Now,
     changes: Vec<Change>,
@@ -128,6 +131,7 @@ impl Scheduler {
             wanted: HashMap::new(),
             awaiting: Vec::new(),
             alerts: Vec::new(),
+            done: WorkDone::default(),
             now,
             changes: Vec::new(),
             effects: Vec::new(),

@@ -184,6 +184,18 @@ pub struct HouseView {
     pub counts: crate::batch::Counts,
     /// Name, slots in use, slots.
     pub lanes: Vec<(String, u32, u32)>,
+    pub done: WorkDone,
+    /// Until all open batches are through; `None` = unknown, or nothing is open.
+    pub eta: Option<crate::batch::Eta>,
     pub state_dir: PathBytes,
     pub model_dir: PathBytes,
+}
+
+/// Work done since the daemon began. Only ever rises: the difference of two answers over the time between them is the throughput.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct WorkDone {
+    /// Jobs that came to an end.
+    pub jobs: u64,
+    /// Seconds of recordings worked through; a run counts as it goes, so that long ones show.
+    pub media_seconds: f64,
 }

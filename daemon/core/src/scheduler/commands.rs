@@ -551,6 +551,8 @@ impl Scheduler {
                 .into_iter()
                 .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
                 .collect(),
+            done: self.done,
+            eta: None,
             state_dir: self.config.state_dir.clone(),
             model_dir: self.config.model_dir.clone(),
         }

@@ -279,6 +279,7 @@ impl Scheduler {
             peak_memory_bytes: job.peak_memory_bytes,
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
+        self.done.jobs += 1;
         self.want_no_more(facts.unwrap_or_default());
         self.dirty.insert(id.batch);
         if let Some(view) = view {
