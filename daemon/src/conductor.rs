@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use spindle_core::change::Change;
 use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
 use spindle_core::scheduler::Scheduler;
+use spindle_core::turn;
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
@@ -118,7 +119,7 @@ impl Conductor {
     }
 
     fn turns(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
-        self.perform(effects)?;
+        turn::settle(self, effects)?;
         let mut messages = Vec::with_capacity(limits::TURN_INPUTS_MAX);
         while !self.exit {
             self.wait(&mut messages);
@@ -129,7 +130,7 @@ impl Conductor {
                 {
                     // What it was prepared from may be older than what this turn has decided.
                     let decided = std::mem::take(&mut effects);
-                    self.perform(decided)?;
+                    turn::settle(self, decided)?;
                     self.refresh(*peer, command);
                 }
                 if let Some(input) = self.input_of(message) {
@@ -137,7 +138,7 @@ impl Conductor {
                 }
             }
             effects.extend(self.scheduler.step(self.clock.now(), Input::Tick));
-            self.perform(effects)?;
+            turn::settle(self, effects)?;
         }
         Ok(())
     }
@@ -280,32 +281,6 @@ impl Conductor {
         self.artifacts.drop_scratch(run);
     }
 
-    /// **Invariant:** nothing is told to anybody before the change behind it is durable.
-    fn perform(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
-        let mut effects = effects;
-        while !effects.is_empty() {
-            let mut changes = Vec::new();
-            let mut rest = Vec::with_capacity(effects.len());
-            for effect in effects {
-                match effect {
-                    Effect::Commit(more) => changes.extend(more),
-                    other => rest.push(other),
-                }
-            }
-            if !changes.is_empty() {
-                self.complete(&mut changes);
-                self.store.commit(&changes).map_err(Fatal::Commit)?;
-            }
-            effects = Vec::new();
-            for effect in rest {
-                if let Some(input) = self.act(effect) {
-                    effects.extend(self.scheduler.step(self.clock.now(), input));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Adds what only the shell knows: which input a published file was made from.
     fn complete(&mut self, changes: &mut [Change]) {
         for change in changes {
@@ -314,52 +289,6 @@ impl Conductor {
                 && let Some(JobInput::File { identity, .. }) = self.spec(published.job).map(|spec| spec.input.clone())
             {
                 published.input = Some(identity);
-            }
-        }
-    }
-
-    /// Does one effect; a look-up gives its answer at once.
-    fn act(&mut self, effect: Effect) -> Option<Input> {
-        match effect {
-            Effect::Commit(_) => None,
-            Effect::Answer { client, answer } => {
-                if let Some(Client { reply, watcher }) = self.clients.remove(&client) {
-                    self.watchers.extend(watcher);
-                    // A client that has gone needs no answer.
-                    let _ = reply.send(answer);
-                }
-                None
-            }
-            Effect::Publish(event) => {
-                self.publish(event);
-                None
-            }
-            Effect::LookupInput { job, identity } => Some(self.look_up_input(job, identity)),
-            Effect::LookupArtifacts { job, addresses } => {
-                let found = addresses
-                    .iter()
-                    .map(|address| {
-                        self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found))
-                    })
-                    .collect();
-                Some(Input::ArtifactsFound { job, found })
-            }
-            Effect::Start(start) => self.start(*start),
-            Effect::Stop(run) => {
-                self.supervisor.stop(run);
-                None
-            }
-            Effect::DropCheckpoint(address) => {
-                self.artifacts.drop_checkpoint(&address);
-                None
-            }
-            Effect::DropArtifact(address) => {
-                self.artifacts.drop_artifact(&address);
-                None
-            }
-            Effect::Exit => {
-                self.exit = true;
-                None
             }
         }
     }
@@ -479,6 +408,65 @@ impl Conductor {
         let mut hasher = AddressHasher::default();
         hasher.part(&self.house.0).part(&job.batch.0.to_le_bytes()).part(&job.index.to_le_bytes());
         hasher.finish().to_string()[..8].to_owned()
+    }
+}
+
+/// The order in which these are called is [`turn::settle`]'s, which the simulator lives by too.
+impl turn::Shell for Conductor {
+    type Error = Fatal;
+
+    fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), Fatal> {
+        self.complete(&mut changes);
+        self.store.commit(&changes).map_err(Fatal::Commit)
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<Option<Input>, Fatal> {
+        Ok(match effect {
+            Effect::Commit(_) => None,
+            Effect::Answer { client, answer } => {
+                if let Some(Client { reply, watcher }) = self.clients.remove(&client) {
+                    self.watchers.extend(watcher);
+                    // A client that has gone needs no answer.
+                    let _ = reply.send(answer);
+                }
+                None
+            }
+            Effect::Publish(event) => {
+                self.publish(event);
+                None
+            }
+            Effect::LookupInput { job, identity } => Some(self.look_up_input(job, identity)),
+            Effect::LookupArtifacts { job, addresses } => {
+                let found = addresses
+                    .iter()
+                    .map(|address| {
+                        self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found))
+                    })
+                    .collect();
+                Some(Input::ArtifactsFound { job, found })
+            }
+            Effect::Start(start) => self.start(*start),
+            Effect::Stop(run) => {
+                self.supervisor.stop(run);
+                None
+            }
+            Effect::DropCheckpoint(address) => {
+                self.artifacts.drop_checkpoint(&address);
+                None
+            }
+            Effect::DropArtifact(address) => {
+                self.artifacts.drop_artifact(&address);
+                None
+            }
+            Effect::Exit => {
+                self.exit = true;
+                None
+            }
+        })
+    }
+
+    fn step(&mut self, input: Input) -> Result<Vec<Effect>, Fatal> {
+        Ok(self.scheduler.step(self.clock.now(), input))
     }
 }
 

@@ -9,3 +9,4 @@ pub mod job;
 pub mod queue;
 pub mod retry;
 pub mod scheduler;
+pub mod turn;
