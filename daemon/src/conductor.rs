@@ -3,26 +3,30 @@
 //! A turn takes what waits in the inbox, steps the scheduler through it, commits every change of the turn at once, and only then does the rest.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_core::change::Change;
-use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
+use spindle_core::effect::{
+    Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
+};
 use spindle_core::scheduler::Scheduler;
 use spindle_core::turn;
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
-use spindle_shared::job::{Input as JobInput, JobSpec, JobState, PathBytes};
-use spindle_shared::limits;
+use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::publish::Publish;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::worker::{Assignment, InputFile, Outcome};
+use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
+use spindle_shared::{limits, output};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::artifacts::Artifacts;
-use crate::inbox::Message;
+use crate::inbox::{Inbox, Message};
 use crate::server::watch::Watcher;
 use crate::store::{Reader, Store, StoreError};
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
@@ -59,6 +63,8 @@ pub struct Conductor {
     artifacts: Artifacts,
     clock: Clock,
     inbox: mpsc::Receiver<Message>,
+    /// For answers of its own threads, which look at disks that may be slow.
+    own_inbox: Inbox,
     runtime: Handle,
     clients: HashMap<ClientId, Client>,
     last_client: u64,
@@ -85,13 +91,14 @@ pub struct Parts {
     pub artifacts: Artifacts,
     pub clock: Clock,
     pub inbox: mpsc::Receiver<Message>,
+    pub own_inbox: Inbox,
     pub runtime: Handle,
     pub house: PathBytes,
 }
 
 impl Conductor {
     pub fn new(parts: Parts) -> Self {
-        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, runtime, house } = parts;
+        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house } = parts;
         Conductor {
             scheduler,
             reader: store.reader(),
@@ -100,6 +107,7 @@ impl Conductor {
             artifacts,
             clock,
             inbox,
+            own_inbox,
             runtime,
             clients: HashMap::new(),
             last_client: 0,
@@ -215,6 +223,7 @@ impl Conductor {
                 let peer = Peer { owner: Owner(0), admin: true };
                 Some(Input::Command { client, peer, command: Command::Shutdown })
             }
+            Message::OutputsFound { look, job, outputs } => Some(Input::OutputsFound { look, job, outputs }),
             Message::Note(note) => self.input_of_note(note),
         }
     }
@@ -341,6 +350,43 @@ impl Conductor {
         Input::InputFound { job, found }
     }
 
+    /// Whether a job's outputs are there as published. Where the records say no, that is the answer; else the files are looked at, in a
+    /// thread of its own: their folder may be anywhere.
+    fn look_for_outputs(&mut self, asked: LookupOutputs) -> Option<Input> {
+        let LookupOutputs { look, job, stage, language, files } = asked;
+        let Some(recorded) = self.recorded(job, &stage, language.as_deref(), &files) else {
+            return Some(Input::OutputsFound { look, job, outputs: None });
+        };
+        let inbox = self.own_inbox.clone();
+        self.runtime.spawn_blocking(move || {
+            let unchanged = recorded.iter().all(|published| is_still(&published.output.path, published.identity));
+            let outputs = unchanged.then_some(recorded);
+            // The conductor has ended when nobody takes this.
+            drop(inbox.send_blocking(Message::OutputsFound { look, job, outputs }));
+        });
+        None
+    }
+
+    /// What the records say of these files' final names; `None` where one of them has another content, or none that is known.
+    fn recorded(
+        &mut self,
+        job: JobId,
+        stage: &Publish,
+        language: Option<&str>,
+        files: &[ArtifactFile],
+    ) -> Option<Vec<Published>> {
+        let spec = self.spec(job)?;
+        let names = files.iter().map(|file| Path::new(&file.name));
+        let names = output::published_as(&spec.output, stage, language, names)?;
+        let recorded = names.into_iter().zip(files).map(|((path, kind), file)| {
+            let known = self.reader.published(&path).ok()??;
+            known.identity.filter(|_| known.content == file.content)?;
+            let output = Output { path, kind: kind.to_owned(), bytes: file.bytes };
+            Some(Published { output, content: file.content, identity: known.identity })
+        });
+        recorded.collect()
+    }
+
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
         let Start { run, job, stage, address, feed, identity, detail, alone, timeout_ms } = start;
@@ -445,6 +491,7 @@ impl turn::Shell for Conductor {
                     .collect();
                 Some(Input::ArtifactsFound { job, found })
             }
+            Effect::LookupOutputs(asked) => self.look_for_outputs(*asked),
             Effect::Start(start) => self.start(*start),
             Effect::Stop(run) => {
                 self.supervisor.stop(run);
@@ -468,6 +515,12 @@ impl turn::Shell for Conductor {
     fn step(&mut self, input: Input) -> Result<Vec<Effect>, Fatal> {
         Ok(self.scheduler.step(self.clock.now(), input))
     }
+}
+
+/// Whether the file that has this name, and not what a link leads to, is still this one.
+fn is_still(path: &PathBytes, identity: Option<FileIdentity>) -> bool {
+    let now = std::fs::symlink_metadata(path.as_path()).ok().filter(std::fs::Metadata::is_file);
+    now.is_some_and(|meta| Some(FileIdentity::of(&meta)) == identity)
 }
 
 fn reads_the_store(command: &Command) -> bool {

@@ -134,7 +134,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clients: AtomicUsize::new(0),
     });
     runtime.spawn(server::serve(listener, house));
-    runtime.spawn(signals(inbox));
+    runtime.spawn(signals(inbox.clone()));
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");
 
     let parts = Parts {
@@ -144,6 +144,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         artifacts,
         clock,
         inbox: receiver,
+        own_inbox: inbox,
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
     };

@@ -95,12 +95,21 @@ pub struct Done {
     /// The artifact's files, left in the run's scratch folder, flushed.
     pub files: Vec<ArtifactFile>,
     pub detail: Detail,
-    /// Files under their final names, with the hash of their content.
-    pub outputs: Vec<(Output, ContentHash)>,
+    /// Files under their final names.
+    pub outputs: Vec<Published>,
     /// Units of work done (media-seconds, bytes), for the rates.
     pub work: f64,
     /// Largest resident memory of the process so far, in bytes.
     pub peak_memory_bytes: u64,
+}
+
+/// One file under its final name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub output: Output,
+    pub content: ContentHash,
+    /// Of the file as it stood when its content was last known to be this; `None` = somebody was just at it.
+    pub identity: Option<FileIdentity>,
 }
 
 /// One file of an artifact.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority, state_of};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{FileIdentity, JobState, JobView, Output};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -30,6 +30,8 @@ pub enum Place {
     Waiting,
     /// For the store's answer, which comes within the turn.
     Looking,
+    /// For a word whether its outputs are there already; the number tells one look from another.
+    Checking(RunId),
     /// For a slot.
     Ready(Lane),
     /// For its time; `keeps`: it keeps its place among the batch's parallel jobs.
@@ -96,7 +98,9 @@ impl Job {
             (State::Cancelled, _) => JobState::Cancelled,
             (State::Pending, _) if self.open.failure.is_some() => JobState::Retrying,
             // Between two stages.
-            (State::Pending, Place::Looking | Place::Ready(_) | Place::Held(_)) if self.open.started_at.is_some() => {
+            (State::Pending, Place::Looking | Place::Checking(_) | Place::Ready(_) | Place::Held(_))
+                if self.open.started_at.is_some() =>
+            {
                 JobState::Running
             }
             (State::Pending, _) => JobState::Pending,

@@ -167,6 +167,7 @@ impl Scheduler {
             Input::Command { client, peer, command } => self.command(client, peer, command),
             Input::InputFound { job, found } => self.input_found(job, found),
             Input::ArtifactsFound { job, found } => self.artifacts_found(job, found),
+            Input::OutputsFound { look, job, outputs } => self.outputs_found(look, job, outputs),
             Input::Progress { run, worker, done } => self.progress(run, worker, done),
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),

@@ -32,7 +32,7 @@ use spindle_shared::stage::Stage;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
 use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
-use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Report, WORKER_PROTOCOL};
+use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Published, Report, WORKER_PROTOCOL};
 
 use channel::Channel;
 
@@ -243,7 +243,7 @@ fn artifact(assignment: &Assignment, name: &str, bytes: &[u8]) -> io::Result<Art
     Ok(ArtifactFile { name: name.to_owned(), bytes: bytes.len() as u64, content: ContentHash::of(bytes) })
 }
 
-fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Result<(Output, ContentHash)> {
+fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Result<Published> {
     let kind = name.as_path().extension().unwrap_or_default().to_string_lossy().into_owned();
     let stem = String::from_utf8_lossy(&assignment.output.stem.0).into_owned();
     fs::create_dir_all(assignment.output.directory.as_path())?;
@@ -253,5 +253,7 @@ fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Resul
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, &path)?;
-    Ok((Output { path: path.into(), kind, bytes: bytes.len() as u64 }, ContentHash::of(bytes)))
+    let identity = Some(FileIdentity::of(&file.metadata()?));
+    let output = Output { path: path.into(), kind, bytes: bytes.len() as u64 };
+    Ok(Published { output, content: ContentHash::of(bytes), identity })
 }

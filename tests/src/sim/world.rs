@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use spindle_core::change::Change;
-use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, Peer, RetryItem, Start};
+use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, LookupOutputs, Peer, RetryItem, Start};
 use spindle_core::scheduler::{Config, Scheduler};
 use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{ContentHash, JobId, Owner, RunId, Target, WorkerId};
-use spindle_shared::job::{Input as JobInput, JobState, PathBytes};
+use spindle_shared::job::{Input as JobInput, JobState, Output, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::Response;
-use spindle_shared::worker::Outcome;
+use spindle_shared::worker::{Outcome, Published};
 
 use super::clients::{Clients, File, Question, Request, identity};
 use super::disk::Disk;
@@ -536,10 +536,7 @@ impl World {
 
     fn result(&self, start: &Start) -> spindle_shared::worker::Done {
         let source = self.file_of(start.job).map(|file| (file.identity, file.content));
-        let batch = self.disk.batches.get(&start.job.batch);
-        let plan = batch.map(|batch| &batch.spec_of(start.job.index).output);
-        let at = plan.map(|plan| [plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()).unwrap_or_default();
-        result_of(start, source, &PathBytes(at))
+        result_of(start, source, &self.output_of(start.job).unwrap_or_default())
     }
 
     fn file_of(&self, job: JobId) -> Option<File> {
@@ -763,6 +760,24 @@ impl World {
         Ok(effects)
     }
 
+    /// The folder of the outputs is looked at; the answer comes when its disk likes.
+    fn look_for_outputs(&mut self, asked: &LookupOutputs) {
+        let LookupOutputs { look, job, .. } = asked;
+        let known = self.output_of(*job).and_then(|path| Some((self.disk.published.get(&path)?.clone(), path)));
+        // Somebody may have edited or removed it.
+        let outputs = known.filter(|_| !self.random.permille(300)).map(|(file, path)| {
+            let output = Output { path, kind: "srt".to_owned(), bytes: 100 };
+            vec![Published { output, content: file.content, identity: file.identity }]
+        });
+        let late = if self.random.permille(100) { self.random.below(5_000) } else { self.random.below(5) };
+        self.after(late, Event::Arrive(Box::new(Input::OutputsFound { look: *look, job: *job, outputs })));
+    }
+
+    fn output_of(&self, job: JobId) -> Option<PathBytes> {
+        let plan = &self.disk.batches.get(&job.batch)?.spec_of(job.index).output;
+        Some(PathBytes([plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()))
+    }
+
     /// Brings what a turn has decided to its end, by the very rule that the conductor follows.
     fn settle(&mut self, effects: Vec<Effect>) -> Result<Fate, String> {
         let settled = turn::settle(self, effects).and_then(|()| self.write_late());
@@ -905,6 +920,7 @@ impl turn::Shell for World {
         match effect {
             Effect::Commit(_) => return Err(Halt::Broken("a commit among the rest".to_owned())),
             Effect::LookupInput { .. } | Effect::LookupArtifacts { .. } => return Ok(self.look_up(effect)),
+            Effect::LookupOutputs(asked) => self.look_for_outputs(&asked),
             Effect::Answer { client, answer } => self.answered(client, &answer)?,
             Effect::Publish(event) => self.laws.event(&event, &self.disk)?,
             Effect::Start(start) => self.start(*start)?,

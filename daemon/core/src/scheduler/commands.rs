@@ -231,7 +231,7 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         for index in batch.active.clone() {
             batch.change(index, |job| {
-                if matches!(job.place, Place::Ready(_) | Place::Held(_)) {
+                if matches!(job.place, Place::Checking(_) | Place::Ready(_) | Place::Held(_)) {
                     job.place = Place::Waiting;
                 }
             });
@@ -477,6 +477,9 @@ impl Scheduler {
                             ),
                             (Place::Ready(lane), None, _) => {
                                 (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
+                            }
+                            (Place::Checking(_), None, _) => {
+                                ("its outputs' folder is looked at: whether they are there already".to_owned(), None)
                             }
                             (Place::Held(_), None, _) => {
                                 ("another job is just doing the same work; its result will serve both".to_owned(), None)

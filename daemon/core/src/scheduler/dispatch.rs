@@ -6,13 +6,13 @@ use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, JobId, RunId, WorkerId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
-use spindle_shared::worker::Outcome;
+use spindle_shared::worker::{Outcome, Published};
 
 use super::{Run, Scheduler};
 use crate::batch::{Facts, Job, Place};
 use crate::cache;
 use crate::change::{OpenJob, StoredArtifact};
-use crate::effect::{Effect, FoundInput, Start};
+use crate::effect::{Effect, FoundInput, LookupOutputs, Start};
 use crate::job::Step;
 use crate::queue::Need;
 
@@ -186,9 +186,54 @@ impl Scheduler {
             }
             next
         });
-        if let Some(next) = next {
+        if let Some(next) = next
+            && !self.look_at_outputs(id, next)
+        {
             self.make_ready(id, next);
         }
+    }
+
+    /// Everything but publishing is done already: perhaps that is, too. Gives whether it asks.
+    fn look_at_outputs(&mut self, id: JobId, next: usize) -> bool {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return false };
+        let Some(job) = batch.job(id.index) else { return false };
+        let stages = batch.stages_of(job);
+        let Some(Stage::Publish(stage)) = stages.get(next).filter(|_| next + 1 == stages.len()) else { return false };
+        let feed = job.facts.as_ref().and_then(|facts| facts.artifacts.get(next.checked_sub(1)?)?.clone());
+        let Some(files) = feed else { return false };
+        let look = RunId { boot: self.boot, counter: self.run_counter + 1 };
+        let asked =
+            LookupOutputs { look, job: id, stage: stage.clone(), language: job.open.detail.language.clone(), files };
+        batch.change(id.index, |job| job.place = Place::Checking(look));
+        self.run_counter += 1;
+        self.effects.push(Effect::LookupOutputs(Box::new(asked)));
+        self.touch(id.batch);
+        true
+    }
+
+    /// The outputs are there, and the job is done; or they are not, and publishing waits for its slot.
+    pub(super) fn outputs_found(&mut self, look: RunId, id: JobId, outputs: Option<Vec<Published>>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        if job.place != Place::Checking(look) {
+            return;
+        }
+        let last = batch.stages_of(job).len().saturating_sub(1);
+        let Some(outputs) = outputs else { return self.make_ready(id, last) };
+        let started_at = self.now.wall;
+        batch.change(id.index, |job| {
+            job.stage = last;
+            job.stage_known = true;
+            job.open.started_at = job.open.started_at.or(Some(started_at));
+            if let Some(note) = job.open.detail.notes.iter_mut().find(|note| note.starts_with(FROM_THE_CACHE)) {
+                note.push_str(", publish");
+            }
+        });
+        if batch.started_at.is_none() {
+            batch.started_at = Some(started_at);
+        }
+        self.record_outputs(id, outputs);
+        self.end_job(id, Step::Finish, None);
     }
 
     /// Waits for a slot of the stage's lane from here on.

@@ -6,7 +6,7 @@ use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::job::{Detail, FileIdentity, JobState, JobView};
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
-use spindle_shared::worker::Done;
+use spindle_shared::worker::{Done, Published};
 
 use super::{Scheduler, TOLD_AT_ONCE_MAX};
 use crate::batch::{Facts, Place};
@@ -53,13 +53,6 @@ impl Scheduler {
                 wanted.stored = true;
             }
         }
-        let parameters = cache::parameters(&stages);
-        let identity = job.identity;
-        for (output, content) in &done.outputs {
-            let published =
-                PublishedFile { content: *content, input: identity, parameters, job: id, published_at: wall };
-            self.changes.push(Change::Published(output.path.clone(), published));
-        }
         let last = at + 1 == stages.len();
         let name = stage.name().to_owned();
         // What the record says of failed tries is no longer so.
@@ -68,7 +61,6 @@ impl Scheduler {
             job.open.detail.absorb(done.detail);
             job.open.timings.retain(|(known, _)| *known != name);
             job.open.timings.push((name, seconds));
-            job.outputs.extend(done.outputs.into_iter().map(|(output, _)| output));
             job.peak_memory_bytes = job.peak_memory_bytes.max(done.peak_memory_bytes);
             if let Some(facts) = &mut job.facts
                 && let Some(slot) = facts.artifacts.get_mut(at)
@@ -86,6 +78,7 @@ impl Scheduler {
         if changed.is_none() {
             return;
         }
+        self.record_outputs(id, done.outputs);
         if last {
             self.end_job(id, Step::Finish, None);
             return;
@@ -100,6 +93,19 @@ impl Scheduler {
             Some(content) => self.identified(id, content),
             None => self.make_ready(id, at + 1),
         }
+    }
+
+    /// These are the job's outputs now, whoever gave them their names.
+    pub(super) fn record_outputs(&mut self, id: JobId, outputs: Vec<Published>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let (parameters, input) = (cache::parameters(batch.stages_of(job)), job.identity);
+        for Published { output, content, identity } in &outputs {
+            let (content, identity) = (*content, *identity);
+            let file = PublishedFile { content, identity, input, parameters, job: id, published_at: self.now.wall };
+            self.changes.push(Change::Published(output.path.clone(), file));
+        }
+        batch.change(id.index, |job| job.outputs.extend(outputs.into_iter().map(|published| published.output)));
     }
 
     /// A run is over and its job goes on, unless it was to be cancelled: then it ends here. Gives whether it goes on.

@@ -140,6 +140,7 @@ pub(super) fn artifact(number: u64) -> StoredArtifact {
 pub(super) fn published(job: JobId) -> PublishedFile {
     PublishedFile {
         content: ContentHash::of(b"1\n00:00:00,000"),
+        identity: Some(identity(2)),
         input: Some(identity(1)),
         parameters: ContentHash::of(b"subtitles"),
         job,

@@ -18,7 +18,7 @@ use spindle_shared::id::ContentHash;
 use spindle_shared::job::Output;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::text::escaped;
-use spindle_shared::worker::Done;
+use spindle_shared::worker::{Done, Published};
 
 use crate::context::{Context, Halt, disk_failure};
 use crate::remote::http::{self, Answer, Patience, Trouble};
@@ -141,7 +141,9 @@ impl Place {
 
     fn done(&self, stage: &Pull, content: ContentHash, fetched: u64) -> Done {
         let output = Output { path: self.target.clone().into(), kind: "model".to_owned(), bytes: stage.bytes };
-        Done { outputs: vec![(output, content)], work: fetched as f64, ..Done::default() }
+        // Models are found by their names and hashes; whether one is as published is never asked.
+        let outputs = vec![Published { output, content, identity: None }];
+        Done { outputs, work: fetched as f64, ..Done::default() }
     }
 }
 
@@ -671,7 +673,7 @@ mod tests {
         fn is_pulled(&self) {
             let done = self.run().unwrap();
             assert_eq!(std::fs::read(self.target()).unwrap(), body());
-            let (output, content) = &done.outputs[0];
+            let Published { output, content, .. } = &done.outputs[0];
             assert_eq!((output.path.as_path(), output.bytes), (self.target().as_path(), self.stage.bytes));
             assert_eq!(content.0, *blake3::hash(&body()).as_bytes());
             assert_eq!(self.files(), [FILE]);
