@@ -545,6 +545,9 @@ fn death_of(how: &workers::Death, stderr_tail: &str) -> Death {
     };
     match how {
         workers::Death::Killed(why) => Death::Killed { timeout: *why == workers::Why::Timeout },
+        workers::Death::Memory { .. } => {
+            Death::Fault { kind: FailureKind::OutOfMemory, message: message(format!("the worker {how}")) }
+        }
         workers::Death::Signal(9) => Death::Fault {
             kind: FailureKind::OutOfMemory,
             message: message("the worker was killed from outside, most often for want of memory".to_owned()),

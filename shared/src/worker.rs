@@ -14,6 +14,9 @@ use crate::stage::Stage;
 /// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
 pub const WORKER_PROTOCOL: u32 = 1;
 
+/// Exit code of a worker that was refused memory: it is at its limit.
+pub const EXIT_OUT_OF_MEMORY: i32 = 86;
+
 /// Number of the worker's end of the socketpair.
 pub const WORKER_FD: i32 = 3;
 

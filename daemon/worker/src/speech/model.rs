@@ -14,6 +14,8 @@ use std::time::Duration;
 use spindle_shared::job::FileIdentity;
 use whisper_rs::whisper_rs_sys as sys;
 
+use crate::memory;
+
 use super::header::{self, HeaderError, SpeechHeader};
 use super::voice::FRAME;
 
@@ -479,8 +481,17 @@ fn prepare_library() {
     ONCE.call_once(|| {
         // SAFETY: the callback is a plain function that lives as long as the process.
         unsafe { sys::whisper_log_set(Some(on_log), ptr::null_mut()) };
+        // SAFETY: the handler is a function for ever, and C++ lets any thread set it.
+        unsafe { set_new_handler(memory::out_of_memory) };
         large_buffers_apart();
     });
+}
+
+unsafe extern "C" {
+    /// `std::set_new_handler` of the C++ library that whisper.cpp brings along. C++ asks it before it throws, and a throw through C ends
+    /// as an abort.
+    #[link_name = "_ZSt15set_new_handlerPFvvE"]
+    fn set_new_handler(handler: extern "C" fn()) -> Option<extern "C" fn()>;
 }
 
 /// glibc raises the size from which a buffer is mapped on its own whenever one is freed; each window's buffers, of ever other sizes, then
