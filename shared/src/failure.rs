@@ -105,12 +105,18 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub advice: String,
+    /// Milliseconds that a service asks to be left alone, where it has said so.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Failure {
     /// A failure with its kind's own advice.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Failure { kind, message: clipped(message.into()), advice: kind.advice().to_owned() }
+        Failure { kind, message: clipped(message.into()), advice: kind.advice().to_owned(), retry_after_ms: None }
+    }
+
+    pub fn retry_after(self, ms: Option<u64>) -> Self {
+        Failure { retry_after_ms: ms, ..self }
     }
 
     pub fn advise(mut self, advice: impl Into<String>) -> Self {

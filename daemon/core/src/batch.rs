@@ -13,6 +13,7 @@ use spindle_shared::worker::ArtifactFile;
 use crate::change::{BatchStatus, OpenJob, RecoveredBatch};
 use crate::job::{State, Step};
 use crate::queue::Standing;
+use crate::retry::Budget;
 
 /// A job as a batch of a million holds it: sixteen bytes unless there is more to say.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub struct Job {
     pub outputs: Vec<Output>,
     pub peak_memory_bytes: u64,
     pub worker: Option<String>,
+    /// Times in a row that a service asked it to wait.
+    pub limited: u32,
 }
 
 /// What is known of a job's way once its input is identified.
@@ -86,6 +89,7 @@ impl Job {
             outputs: Vec::new(),
             peak_memory_bytes: 0,
             worker: None,
+            limited: 0,
         }
     }
 
@@ -156,6 +160,8 @@ pub struct Batch {
     parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
+    /// Tries that may still be repeated; begins anew with the daemon. `None` = no try has failed yet.
+    pub budget: Option<Budget>,
 }
 
 impl Batch {
@@ -191,6 +197,7 @@ impl Batch {
             changed: BTreeSet::new(),
             parts: 0,
             shown_progress: 0.0,
+            budget: None,
         }
     }
 

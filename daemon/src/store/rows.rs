@@ -327,7 +327,8 @@ struct FailureRowV1 {
 
 impl From<&Failure> for FailureRowV1 {
     fn from(failure: &Failure) -> Self {
-        let Failure { kind, message, advice } = failure;
+        // When it will be tried again is written with the job.
+        let Failure { kind, message, advice, retry_after_ms: _ } = failure;
         FailureRowV1 { kind: failure_code(*kind), message: message.clone(), advice: advice.clone() }
     }
 }
@@ -338,7 +339,7 @@ impl FailureRowV1 {
             .into_iter()
             .find(|kind| failure_code(*kind) == self.kind)
             .ok_or_else(|| unreadable(table, format!("no kind of failure has the number {}", self.kind)))?;
-        Ok(Failure { kind, message: self.message, advice: self.advice })
+        Ok(Failure { kind, message: self.message, advice: self.advice, retry_after_ms: None })
     }
 }
 

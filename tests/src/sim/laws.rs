@@ -178,7 +178,8 @@ impl Laws {
     }
 
     fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool) {
-        if !current.stopping {
+        // Waiting until a service allows more is no try.
+        if !current.stopping && kind != FailureKind::RateLimited {
             let Current { job, stage, .. } = current;
             self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker });
         }

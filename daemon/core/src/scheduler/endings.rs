@@ -14,7 +14,7 @@ use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
 use crate::effect::{Death, Effect};
 use crate::job::{State, Step, Why};
-use crate::retry::Policy;
+use crate::retry::{Budget, Policy, asked_wait_ms};
 
 /// A job that waits longer than this gives its place among the batch's parallel jobs up.
 const KEEPS_PLACE_MS_MAX: u64 = 10_000;
@@ -71,6 +71,7 @@ impl Scheduler {
                 job.open.attempts = 0;
             }
             job.open.failure = None;
+            job.limited = 0;
             job.open.alone = false;
             job.open.ready_at = None;
             job.worker = None;
@@ -163,11 +164,29 @@ impl Scheduler {
             self.give_back(id, Step::Stopped, false);
             return;
         }
-        let wait = Policy::of(failure.kind).with_retries(retries).wait_ms(job.open.attempts, run);
+        // A service that asks to wait takes no try away.
+        let limited = failure.kind == FailureKind::RateLimited;
+        let tried = if limited { job.limited + 1 } else { job.open.attempts };
+        let wait = match failure.retry_after_ms.filter(|_| limited) {
+            Some(asked) => Some(asked_wait_ms(asked, run)),
+            None => Policy::of(failure.kind).with_retries(retries).wait_ms(tried, run),
+        };
         let Some(wait) = wait else {
             self.end_job(id, Step::Fail, Some(failure));
             return;
         };
+        let now = self.now.mono;
+        if !limited && !batch.budget.get_or_insert_with(|| Budget::new(now)).take(now) {
+            let advice = format!(
+                "{} tries of this batch were repeated within an hour, and no more are: mend what makes them fail, then \
+                 `spindlectl retry {}`",
+                Budget::PER_HOUR,
+                id.batch
+            );
+            self.end_job(id, Step::Fail, Some(failure.advise(advice)));
+            return;
+        }
+        let Some(job) = batch.job(id.index) else { return };
         let Ok(state) = job.state.after(Step::TryAgain) else { return };
         let until = self.now.mono.plus(wait);
         let ready_at = WallMs(self.now.wall.0.saturating_add(wait));
@@ -175,6 +194,8 @@ impl Scheduler {
             job.state = state;
             job.place = Place::Delayed { until, keeps: wait <= KEEPS_PLACE_MS_MAX };
             job.open.failure = Some(failure);
+            job.open.attempts -= u32::from(limited && job.open.attempts > 0);
+            job.limited = if limited { job.limited + 1 } else { 0 };
             job.open.ready_at = Some(ready_at);
             job.worker = None;
         });

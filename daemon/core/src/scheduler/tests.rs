@@ -443,6 +443,40 @@ fn when_the_maker_fails_who_waited_for_it_makes_it() {
 }
 
 #[test]
+fn a_service_that_asks_to_wait_takes_no_try() {
+    let mut house = House::new(1);
+    let batch = house.submit(1, 50, 1, 1);
+    for _ in 0..9 {
+        let failure = Failure::new(FailureKind::RateLimited, "429").retry_after(Some(5_000));
+        house.end(job(batch, 1), Outcome::Failed(failure));
+        house.wait(4_999);
+        assert!(house.running.is_empty(), "it waits as long as it was asked to");
+        house.wait(1_001);
+        assert_eq!(house.jobs_running(), [job(batch, 1)]);
+    }
+    assert_eq!(house.open[&job(batch, 1)].attempts, 0);
+    house.done(job(batch, 1));
+    assert_eq!(house.batches[&batch], BatchState::Completed);
+}
+
+#[test]
+fn a_batch_whose_tries_all_fail_stops_trying_soon() {
+    let mut house = House::new(64);
+    let batch = house.submit(1, 50, 64, 110);
+    while !house.running.is_empty() {
+        for start in std::mem::take(&mut house.running) {
+            let failure = Failure::new(FailureKind::Network, "the cable is cut");
+            house.tell(Input::Ended { run: start.run, outcome: Outcome::Failed(failure) });
+        }
+        house.wait(60_000);
+    }
+    assert_eq!(house.batches[&batch], BatchState::Failed);
+    let runs = house.scheduler.run_counter;
+    // 110 first tries, a hundred more at once, and those that come back while it lasts.
+    assert!((210..220).contains(&runs), "{runs} runs");
+}
+
+#[test]
 fn an_identification_without_a_hash_is_the_workers_fault() {
     let mut house = House::new(1);
     let batch = house.submit_with(1, subtitles(), 50, 1, &[false]);

@@ -397,7 +397,10 @@ fn refused(stage: &Pull, status: u16, retry_after: Option<&str>) -> Failure {
         Some(after) if kind == FailureKind::RateLimited => format!(", to be asked again after {} s", escaped(after)),
         _ => String::new(),
     };
-    let failure = unusable(stage, kind, &format!("the server answered {status}{after}"));
+    // Given as a date it is only told.
+    let seconds = retry_after.and_then(|after| after.trim().parse::<u64>().ok());
+    let failure = unusable(stage, kind, &format!("the server answered {status}{after}"))
+        .retry_after(seconds.map(|seconds| seconds.saturating_mul(1_000)));
     match kind {
         FailureKind::Auth => failure.advise("this address wants a login, which models never need: check the mirror"),
         FailureKind::Input => failure.advise("the file is not at this address: check the mirror"),
@@ -830,6 +833,7 @@ mod tests {
             assert_eq!(failure.kind, kind, "{line}: {failure}");
             assert!(failure.message.contains(&line[..3]), "{failure}");
             assert_eq!(failure.message.contains("7 s"), kind == FailureKind::RateLimited, "{failure}");
+            assert_eq!(failure.retry_after_ms, Some(7_000));
             assert!(scene.files().is_empty());
         }
     }
