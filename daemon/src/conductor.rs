@@ -389,7 +389,7 @@ impl Conductor {
 
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
-        let Start { run, job, stage, address, feed, identity, detail, alone, timeout_ms } = start;
+        let Start { run, job, stage, address, feed, identity, detail, alone, slots, timeout_ms } = start;
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -427,7 +427,7 @@ impl Conductor {
             part_tag: self.part_tag(job),
             detail,
             replaceable: spec.replace.clone(),
-            threads: 1,
+            threads: slots,
             stage,
         };
         self.runs.insert(run, address);

@@ -49,7 +49,7 @@ pub struct Assignment {
     pub detail: Detail,
     /// Files that may be replaced because they are still as Spindle published them: path and the content's hash.
     pub replaceable: Vec<(PathBytes, ContentHash)>,
-    /// Threads this run may use.
+    /// Threads this run may use: the slots it holds.
     pub threads: u32,
 }
 

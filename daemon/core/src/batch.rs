@@ -151,7 +151,8 @@ pub struct Batch {
     pub looking: u32,
     /// Of these, how many the queue counts for the owner already.
     pub at_work_counted: u32,
-    /// Where most of a job's work is done.
+    /// Index of the stage that is most of a job's work, and where it is done.
+    heaviest: usize,
     pub lane: Lane,
     pub running: BTreeSet<u32>,
     /// Jobs that look otherwise than told; told at the end of the step.
@@ -170,11 +171,13 @@ impl Batch {
         let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
-        let heaviest = spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
+        let stages = spec.recipe.map.iter().map(Stage::facts).enumerate();
+        let heaviest = stages.max_by_key(|(_, facts)| facts.weight);
         Batch {
             id,
             owner,
-            lane: heaviest.map_or(Lane::Io, |facts| facts.lane),
+            heaviest: heaviest.map_or(0, |(at, _)| at),
+            lane: heaviest.map_or(Lane::Io, |(_, facts)| facts.lane),
             at_work_counted: 0,
             looking: 0,
             admitted: 0,
@@ -418,6 +421,19 @@ impl Batch {
             busy: self.running.len() as u32,
             served: self.started,
         })
+    }
+
+    /// Jobs at work that are going to need slots of this lane for most of their work, or need one now, with the runs they have on their way.
+    pub fn coming(&self, lane: Lane) -> impl Iterator<Item = Option<RunId>> + '_ {
+        let most_is_here = self.lane == lane;
+        let ahead = move |index: &&u32| most_is_here && self.job(**index).is_some_and(|job| job.stage < self.heaviest);
+        let running = self.running.iter().filter(ahead).filter_map(|index| match self.job(*index)?.state {
+            State::Running { run } => Some(Some(run)),
+            _ => None,
+        });
+        let ready = self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |index| (*needed, index)));
+        let ready = ready.filter(move |(needed, index)| *needed == lane || ahead(index)).map(|_| None);
+        running.chain(ready)
     }
 
     pub fn status(&self) -> BatchStatus {

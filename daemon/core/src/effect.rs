@@ -212,5 +212,7 @@ pub struct Start {
     pub detail: Detail,
     /// Alone in its worker.
     pub alone: bool,
+    /// Of its lane; held until its end.
+    pub slots: u32,
     pub timeout_ms: u64,
 }

@@ -38,11 +38,12 @@ pub struct Config {
     pub model_dir: PathBytes,
 }
 
-/// A run that holds its lane slot.
+/// A run that holds its lane slots.
 #[derive(Debug)]
 struct Run {
     job: JobId,
     lane: Lane,
+    slots: u32,
     since: MonoMs,
     /// Of the artifact it makes.
     address: Option<ContentHash>,
@@ -160,7 +161,7 @@ impl Scheduler {
 
     /// Decides what follows from one input. Reads no clock, no randomness, no environment.
     ///
-    /// **Invariant:** a run's lane slot is held from Start until its process has ended or reported.
+    /// **Invariant:** a run's lane slots are held from Start until its process has ended or reported.
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
         self.now = now;
         match input {
@@ -192,15 +193,15 @@ impl Scheduler {
     pub fn check(&self) -> Result<(), String> {
         let mut used: BTreeMap<Lane, u32> = BTreeMap::new();
         for run in self.runs.values() {
-            *used.entry(run.lane).or_default() += 1;
+            *used.entry(run.lane).or_default() += run.slots;
         }
         for lane in Lane::ALL {
             let (counted, kept) = (used.get(&lane).copied().unwrap_or(0), self.used_of(lane));
             if counted != kept {
-                return Err(format!("lane {} has {counted} runs and counts {kept}", lane.name()));
+                return Err(format!("lane {}: runs hold {counted} slots, and {kept} are counted", lane.name()));
             }
             if counted > self.slots_of(lane) {
-                return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
+                return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
             }
         }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();

@@ -97,8 +97,9 @@ impl Workers {
         process.runs.into_iter().collect()
     }
 
-    pub fn in_lane(&self, lane: Lane) -> u32 {
-        self.runs.values().filter(|live| live.start.stage.facts().lane == lane).count() as u32
+    pub fn slots_held(&self, lane: Lane) -> u32 {
+        let here = self.runs.values().filter(|live| live.start.stage.facts().lane == lane);
+        here.map(|live| live.start.slots).sum()
     }
 }
 

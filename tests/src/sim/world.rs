@@ -442,7 +442,7 @@ impl World {
     fn start(&mut self, start: Start) -> Result<(), String> {
         let Start { run, job, .. } = start;
         let lane = start.stage.facts().lane;
-        if self.workers.in_lane(lane) >= self.config.slots[&lane] {
+        if self.workers.slots_held(lane) + start.slots > self.config.slots[&lane] {
             return Err(format!("run {run} starts where the lane {} is full of living runs", lane.name()));
         }
         if let Some(other) = self.workers.runs.values().find(|live| live.start.job == job) {

@@ -302,17 +302,19 @@ impl Scheduler {
         let Some((detail, alone, identity)) = started else { return };
         self.run_counter += 1;
         let lane = stage.facts().lane;
-        *self.used.entry(lane).or_default() += 1;
-        self.runs.insert(run, Run { job: id, lane, since: self.now.mono, address, credited: 0.0 });
-        if let Some(address) = address {
-            self.making.insert(address, run);
-        }
         self.queue.owner_running(batch.owner, 1);
         self.served += 1;
         batch.started = self.served;
         self.queue.serve(Need::Slot(lane), batch.owner, self.served);
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
+        }
+        self.touch(id.batch);
+        let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
+        *self.used.entry(lane).or_default() += slots;
+        self.runs.insert(run, Run { job: id, lane, slots, since: self.now.mono, address, credited: 0.0 });
+        if let Some(address) = address {
+            self.making.insert(address, run);
         }
         // That it runs promises nothing: it is told at once, and written with what it leads to.
         self.effects.push(Effect::Start(Box::new(Start {
@@ -324,9 +326,9 @@ impl Scheduler {
             identity,
             detail,
             alone,
+            slots,
             timeout_ms,
         })));
-        self.touch(id.batch);
     }
 
     pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32) {
@@ -355,6 +357,24 @@ impl Scheduler {
         let behind = seconds * f64::from(done.clamp(0.0, 1.0));
         self.done.media_seconds += (behind - run.credited).max(0.0);
         run.credited = run.credited.max(behind);
+    }
+
+    /// Slots for a run that can use any number of them and starts now in this lane, which has at least one free: all that are free where nobody
+    /// else is going to need one, and an even share where there are others.
+    fn share_of(&self, lane: Lane) -> u32 {
+        let free = self.slots_of(lane).saturating_sub(self.used_of(lane)).max(1);
+        if self.queue.first(Need::Admission(lane)).is_some() {
+            // More jobs than are prepared at once.
+            return 1;
+        }
+        let (mut others, mut theirs) = (0, 0);
+        let open = self.at_work.iter().filter_map(|id| self.batches.get(id)).filter(|batch| !batch.is_halted());
+        for run in open.flat_map(|batch| batch.coming(lane)) {
+            others += 1;
+            // What it holds on its way it will have to spend there.
+            theirs += run.and_then(|run| self.runs.get(&run)).filter(|run| run.lane == lane).map_or(0, |run| run.slots);
+        }
+        ((free + theirs) / (1 + others)).clamp(1, free)
     }
 
     /// The first that is heard of a run tells who has it; short ones are over before.
@@ -415,13 +435,13 @@ impl Scheduler {
         }
     }
 
-    /// Ends a run's hold on its slot and its address. Gives what it was; `None` = it is not current.
+    /// Ends a run's hold on its slots and its address. Gives what it was; `None` = it is not current.
     ///
     /// **Invariant:** a report whose RunId is not current is ignored.
     pub(super) fn release(&mut self, run: RunId) -> Option<(JobId, f64)> {
         let ended = self.runs.remove(&run)?;
         if let Some(used) = self.used.get_mut(&ended.lane) {
-            *used -= 1;
+            *used -= ended.slots;
         }
         if let Some(batch) = self.batches.get(&ended.job.batch) {
             self.queue.owner_running(batch.owner, -1);

@@ -9,6 +9,7 @@ use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
 use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::Selection;
@@ -336,6 +337,59 @@ fn downloads_do_not_keep_the_cores_idle() {
     house.submit(1, 50, 64, 100);
     let batch = house.submit_with(1, subtitles(), 50, 1, &[false]);
     assert!(house.jobs_running().contains(&job(batch, 1)), "{:?}", house.jobs_running());
+}
+
+/// Ends runs, the oldest first, until only transcriptions run; gives the slots that each got, by job.
+fn slots_to_transcribe(house: &mut House) -> Vec<(JobId, u32)> {
+    while let Some(at) = house.running.iter().position(|start| !matches!(start.stage, Stage::Transcribe(_))) {
+        house.done(house.running[at].job);
+    }
+    house.running.iter().map(|start| (start.job, start.slots)).collect()
+}
+
+/// A batch of recordings with known contents, each another.
+fn recordings(house: &mut House, parallel: u32, count: u32) -> BatchId {
+    let batch = BatchId(house.batches.keys().last().map_or(1, |last| last.0 + 1));
+    for index in 1..=count {
+        house.contents.insert(job(batch, index), ContentHash::of(&[batch.0 as u8, index as u8]));
+    }
+    assert_eq!(house.submit_with(1, subtitles(), 50, parallel, &vec![false; count as usize]), batch);
+    batch
+}
+
+#[test]
+fn a_recording_that_is_alone_takes_every_slot_and_keeps_them_to_its_end() {
+    let mut house = House::new(4);
+    let alone = recordings(&mut house, 4, 1);
+    assert_eq!(slots_to_transcribe(&mut house), [(job(alone, 1), 4)]);
+    let late = recordings(&mut house, 4, 1);
+    assert_eq!(slots_to_transcribe(&mut house), [(job(alone, 1), 4)], "what comes later waits");
+    house.done(job(alone, 1));
+    assert_eq!(slots_to_transcribe(&mut house), [(job(late, 1), 4)]);
+}
+
+#[test]
+fn recordings_that_come_together_share_the_slots() {
+    for (slots, count, expected) in [(2, 2, vec![1, 1]), (7, 3, vec![2, 2, 3]), (2, 5, vec![1, 1])] {
+        let mut house = House::new(slots);
+        let batch = recordings(&mut house, 64, count);
+        let got: Vec<u32> = slots_to_transcribe(&mut house).into_iter().map(|(_, slots)| slots).collect();
+        assert_eq!(got, expected, "{count} in {slots} slots of batch {batch}");
+    }
+}
+
+#[test]
+fn jobs_that_may_not_run_yet_are_no_reason_to_leave_slots_free() {
+    let mut house = House::new(4);
+    let one_by_one = recordings(&mut house, 1, 3);
+    assert_eq!(slots_to_transcribe(&mut house), [(job(one_by_one, 1), 4)], "its `parallel` is one");
+    let mut house = House::new(4);
+    let paused = recordings(&mut house, 4, 2);
+    house.ask(ADMIN, Command::Pause { what: one(paused), now: false });
+    let other = recordings(&mut house, 4, 1);
+    house.done(job(paused, 1));
+    house.done(job(paused, 2));
+    assert_eq!(slots_to_transcribe(&mut house), [(job(other, 1), 4)]);
 }
 
 #[test]
