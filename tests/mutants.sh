@@ -19,7 +19,7 @@ simulate() {
     if "$CARGO_TARGET_DIR/release/simulate" --seeds "$seeds" >"$log" 2>&1; then
         return 1
     fi
-    grep -m 1 '^seed ' "$log" || tail -n 1 "$log"
+    { grep -m 1 '^seed ' "$log" || tail -n 1 "$log"; } | cut -c1-140
 }
 
 # mutant NAME FILE PERL: the change must change something.
@@ -54,7 +54,7 @@ mutant 'fencing: any report is of some run' $dispatch \
 mutant 'told and done before it is durable' daemon/core/src/turn.rs \
     's/(        if !changes\.is_empty\(\) \{\n            shell\.commit\(changes\)\?;\n        \}\n)(.*?\n        \}\n)(    \})/$2$1$3/s'
 mutant 'a slot that is never given back' $dispatch \
-    's/            \*used -= 1;/            let _ = used;/'
+    's/            \*used -= ended\.slots;/            let _ = used;/'
 mutant 'a slot that is given back at the wish to stop' daemon/core/src/scheduler/endings.rs \
     's/            self\.effects\.push\(Effect::Stop\(run\)\);/            self.effects.push(Effect::Stop(run));\n            self.release(run);/'
 mutant 'a look at outputs that comes too late counts' $dispatch \
