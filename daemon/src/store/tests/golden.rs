@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use spindle_core::change::Change;
+use spindle_core::rates::RateKey;
 use spindle_shared::id::{BatchId, ContentHash, JobId};
 use spindle_shared::job::{Input, JobSpec, JobState};
 use spindle_shared::stage::Stage;
@@ -61,21 +62,51 @@ fn turns_v1() -> Vec<Vec<Change>> {
     ]
 }
 
+/// As before the sizes of inputs and rates were kept.
+fn turns_v1_first() -> Vec<Vec<Change>> {
+    let mut turns = turns_v1();
+    for change in turns.iter_mut().flatten() {
+        if let Change::BatchAdded(batch) = change {
+            batch.sizes.clear();
+        }
+    }
+    turns
+}
+
+fn turns_v1_rates() -> Vec<Vec<Change>> {
+    let (forgotten, rate) = samples::rate(1);
+    let (known, other) = samples::rate(2);
+    let learned = |key: &RateKey, rate| Change::RateLearned(key.clone(), rate);
+    let mut turns = turns_v1();
+    turns.push(vec![learned(&forgotten, Some(rate)), learned(&known, Some(rate)), learned(&known, Some(other))]);
+    turns.push(vec![learned(&forgotten, None)]);
+    turns
+}
+
 #[test]
 fn the_queue_of_schema_1_opens() {
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/store/golden/v1.redb");
+    opens("v1.redb", turns_v1_first());
+}
+
+#[test]
+fn the_queue_with_sizes_and_rates_opens() {
+    opens("v1-rates.redb", turns_v1_rates());
+}
+
+fn opens(name: &str, turns: Vec<Vec<Change>>) {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/store/golden").join(name);
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("queue.redb");
     let mut model = Model::new();
     model.recover();
-    for turn in turns_v1() {
-        model.commit(&turn).unwrap();
+    for turn in &turns {
+        model.commit(turn).unwrap();
     }
     if !golden.exists() {
         let mut store = Store::open(folder.path()).unwrap();
         store.load().unwrap();
-        for turn in turns_v1() {
-            store.commit(&turn).unwrap();
+        for turn in &turns {
+            store.commit(turn).unwrap();
         }
         drop(store);
         fs::copy(&copy, &golden).unwrap();
