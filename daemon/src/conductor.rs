@@ -237,7 +237,7 @@ impl Conductor {
 
     fn input_of_note(&mut self, note: Note) -> Option<Input> {
         match note {
-            Note::Progress { run, worker, done } => Some(Input::Progress { run, worker, done }),
+            Note::Progress { run, worker, done, begun } => Some(Input::Progress { run, worker, done, begun }),
             Note::Ended { run, outcome, .. } => {
                 let outcome = self.keep_files(run, outcome);
                 Some(Input::Ended { run, outcome })

@@ -1,8 +1,10 @@
 //! Configuration: one TOML file and the environment, defaults for everything. Errors point at the line and the key.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use spindle_shared::lane::Lane;
 use spindle_shared::paths::{self, Service};
 
 /// Everything that can be set. Each key may also come from the environment as `SPINDLE_<SECTION>__<KEY>`.
@@ -120,6 +122,11 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Slots of each lane.
+    pub fn slots(&self) -> BTreeMap<Lane, u32> {
+        [(Lane::Cpu, self.cpu_slots()), (Lane::Io, self.io_slots()), (Lane::Net, self.net_slots())].into()
     }
 
     pub fn io_slots(&self) -> u32 {

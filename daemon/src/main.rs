@@ -21,7 +21,7 @@ use clap::Parser;
 use spindle_core::scheduler::Scheduler;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::exit;
-use spindle_shared::lane::{Lane, Role};
+use spindle_shared::lane::Role;
 use spindle_shared::paths::{self, Service};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -168,9 +168,8 @@ fn core_config(
     state_dir: &Path,
     model_dir: &Path,
 ) -> spindle_core::scheduler::Config {
-    let slots = [(Lane::Cpu, config.cpu_slots()), (Lane::Io, config.io_slots()), (Lane::Net, config.net_slots())];
     spindle_core::scheduler::Config {
-        slots: slots.into(),
+        slots: config.slots(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started_at,

@@ -44,6 +44,8 @@ pub const TRANSCRIPT_BYTES_MAX: u64 = 256 << 20;
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 /// A client that takes none of our bytes for this long is gone.
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
+/// Kinds of work (stage and model) whose pace is remembered; beyond it the one learned longest ago is forgotten.
+pub const RATES_MAX: usize = 500;
 /// Stages of one recipe.
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.

@@ -68,10 +68,12 @@ pub enum Report {
         protocol: u32,
         role: Role,
     },
-    /// Share of the run that is done, 0–1; at most 4 a second.
+    /// Share of the stage that is done, 0–1; at most 4 a second.
     Progress {
         run: RunId,
         done: f32,
+        /// Share that was done before this run began, by one whose checkpoint it goes on from.
+        begun: f32,
     },
     Ended {
         run: RunId,
@@ -100,7 +102,7 @@ pub struct Done {
     pub detail: Detail,
     /// Files under their final names.
     pub outputs: Vec<Published>,
-    /// Units of work done (media-seconds, bytes), for the rates.
+    /// Work that this very run has done, in the stage's unit; what an earlier run's checkpoint saved it is not counted.
     pub work: f64,
     /// Largest resident memory of the process so far, in bytes.
     pub peak_memory_bytes: u64,

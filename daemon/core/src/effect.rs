@@ -53,7 +53,10 @@ pub enum Input {
         run: RunId,
         /// Who has it.
         worker: WorkerId,
+        /// Share of the stage that is done.
         done: f32,
+        /// Share that was done when this run began.
+        begun: f32,
     },
     Ended {
         run: RunId,

@@ -7,6 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_core::rates::Rate;
 use spindle_shared::batch::{BatchSpec, Counts, Priority};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
@@ -475,7 +476,46 @@ pub(super) fn read_published(bytes: &[u8]) -> Result<PublishedFile, StoreError> 
     })
 }
 
-fn versioned<R: Serialize>(version: u8, row: &R) -> Vec<u8> {
+#[derive(Serialize, Deserialize)]
+struct SizesRowV1(Vec<u32>);
+
+pub(super) fn write_sizes(sizes: &[u32]) -> Vec<u8> {
+    versioned(1, sizes)
+}
+
+pub(super) fn read_sizes(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
+    read_v1("sizes", bytes).map(|SizesRowV1(sizes)| sizes)
+}
+
+#[derive(Serialize, Deserialize)]
+struct RateRowV1 {
+    count: u64,
+    runs: f64,
+    x: f64,
+    y: f64,
+    w: f64,
+    wx: f64,
+    wy: f64,
+    wxx: f64,
+    wxy: f64,
+    judged: f64,
+    scatter: f64,
+    learned_at: u64,
+}
+
+pub(super) fn write_rate(rate: &Rate) -> Vec<u8> {
+    let Rate { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at } = *rate;
+    let learned_at = learned_at.0;
+    versioned(1, &RateRowV1 { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at })
+}
+
+pub(super) fn read_rate(bytes: &[u8]) -> Result<Rate, StoreError> {
+    let row: RateRowV1 = read_v1("rates", bytes)?;
+    let RateRowV1 { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at } = row;
+    Ok(Rate { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at: WallMs(learned_at) })
+}
+
+fn versioned<R: Serialize + ?Sized>(version: u8, row: &R) -> Vec<u8> {
     let mut bytes = codec::encode(row);
     bytes.insert(0, version);
     bytes

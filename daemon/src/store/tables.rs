@@ -43,3 +43,7 @@ pub(super) const INPUTS: TableDefinition<'_, (u64, u64), Row> = TableDefinition:
 pub(super) const OUTPUTS: TableDefinition<'_, &[u8], Row> = TableDefinition::new("outputs");
 /// Address to what lies in the artifact folder.
 pub(super) const ARTIFACTS: TableDefinition<'_, &[u8; 32], Row> = TableDefinition::new("artifacts");
+/// Batch to the KiB of each of its inputs; apart from its submission because lists don't read it.
+pub(super) const SIZES: TableDefinition<'_, BatchKey, Row> = TableDefinition::new("sizes");
+/// Kind of work and model to how fast it goes.
+pub(super) const RATES: TableDefinition<'_, (&str, &str), Row> = TableDefinition::new("rates");

@@ -10,8 +10,8 @@ use spindle_shared::worker::Outcome;
 /// To the conductor; called from the supervisor's threads, which wait while the call does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
-    /// Share done, 0–1.
-    Progress { run: RunId, worker: WorkerId, done: f32 },
+    /// Share of the stage done, and done before this run began, 0–1.
+    Progress { run: RunId, worker: WorkerId, done: f32, begun: f32 },
     /// The run is over and its process lives on, or it never reached one (`worker` is then `None`).
     Ended { run: RunId, outcome: Outcome, worker: Option<WorkerId> },
     /// The input is not the file that was submitted, but this one; the run did not start.

@@ -131,13 +131,13 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
                     return Outcome::Stopped;
                 }
                 let done = 1.0 - (until - Instant::now()).as_secs_f32() / whole.as_secs_f32();
-                tell(channel, &Report::Progress { run: assignment.run, done });
+                tell(channel, &Report::Progress { run: assignment.run, done, begun: 0.0 });
                 // A run that takes time is what this mode is for.
                 thread::sleep(Duration::from_millis(20));
             }
         }
         "hang" => {
-            tell(channel, &Report::Progress { run: assignment.run, done: 0.5 });
+            tell(channel, &Report::Progress { run: assignment.run, done: 0.5, begun: 0.0 });
             wait_for_ever();
         }
         "segfault" => {
@@ -181,7 +181,7 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
         "child" => {
             let mut child = process::Command::new("sleep").arg("600").spawn().expect("sleep is there");
             mark(&format!("{stem}.child"));
-            tell(channel, &Report::Progress { run: assignment.run, done: 0.5 });
+            tell(channel, &Report::Progress { run: assignment.run, done: 0.5, begun: 0.0 });
             let _ = child.wait();
         }
         _ => {}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spindle_core::change::{BatchStatus, Change, OpenJob};
 use spindle_core::effect::{Command, Death, Effect, Input, Start};
 use spindle_core::retry::Policy;
-use spindle_shared::batch::{BatchSpec, BatchView};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Eta};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
@@ -462,6 +462,13 @@ impl Laws {
         if view.counts.total() != stored.new.jobs.len() as u32 {
             return Err(format!("batch {id} is told with {:?} of {} jobs", view.counts, stored.new.jobs.len()));
         }
+        if let Some(eta) = view.eta {
+            // As the event itself says: what came later in its turn may be on disk already.
+            if view.state.is_terminal() || matches!(view.state, BatchState::Paused | BatchState::Cancelling) {
+                return Err(format!("batch {id} is {:?} and told to end in {eta:?}", view.state));
+            }
+            sound(eta)?;
+        }
         let result = self.batch_shows(id, view.progress);
         if view.state.is_terminal() {
             // A retry begins anew.
@@ -521,6 +528,15 @@ impl Laws {
             Some(ghost) => Err(format!("a watcher sees job {} running; the house does not", ghost.id)),
             None => Ok(()),
         }
+    }
+}
+
+/// An estimate is a number of seconds within its own range.
+pub fn sound(eta: Eta) -> Result<(), String> {
+    let Eta { seconds, low, high } = eta;
+    match high.is_finite() && 0.0 <= low && low <= seconds && seconds <= high {
+        true => Ok(()),
+        false => Err(format!("the estimate {eta:?} is none")),
     }
 }
 

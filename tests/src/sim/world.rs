@@ -13,7 +13,7 @@ use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::{Scope, Selection};
-use spindle_shared::wire::response::Response;
+use spindle_shared::wire::response::{Response, Submitted};
 use spindle_shared::worker::{Outcome, Published};
 
 use super::clients::{Clients, File, Question, Request, identity};
@@ -313,13 +313,15 @@ impl World {
             Event::Ask => self.ask(),
             Event::Progress(run) => {
                 if self.workers.runs.contains_key(&run) {
-                    let done = match self.random.below(12) {
+                    let mut share = || match self.random.below(12) {
                         0 => f32::NAN,
                         1 => -3.0,
                         2 => 1e30,
                         _ => self.random.below(1_000) as f32 / 1_000.0,
                     };
-                    self.report(Input::Progress { run, worker: WorkerId(1), done });
+                    let (done, begun) = (share(), share());
+                    let begun = if self.random.permille(100) { begun } else { 0.0 };
+                    self.report(Input::Progress { run, worker: WorkerId(1), done, begun });
                     let again = self.random.between(50, 2_000);
                     self.after(again, Event::Progress(run));
                 }
@@ -849,6 +851,12 @@ impl World {
         }
         for frame in frames {
             match frame {
+                Response::House(house) => house.eta.map_or(Ok(()), super::laws::sound)?,
+                Response::Submitted(Submitted { estimated_seconds: Some(seconds), .. })
+                    if !(seconds.is_finite() && *seconds >= 0.0) =>
+                {
+                    return Err(format!("a batch is said to take {seconds} s"));
+                }
                 Response::Submitted(submitted) if !self.disk.batches.contains_key(&submitted.batch.id) => {
                     return Err(format!("batch {} is promised and not on disk", submitted.batch.id));
                 }

@@ -102,6 +102,9 @@ impl Scheduler {
         }
         let is_file = found.is_file;
         let content = found.content;
+        if is_file {
+            batch.resize(id.index, found.bytes);
+        }
         let facts = Facts { stages: found.stages, ..Facts::default() };
         let before = batch.change(id.index, |job| job.facts.replace(facts)).flatten();
         match content {
@@ -312,7 +315,8 @@ impl Scheduler {
         self.touch(id.batch);
         let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
         *self.used.entry(lane).or_default() += slots;
-        self.runs.insert(run, Run { job: id, lane, slots, since: self.now.mono, address, credited: 0.0 });
+        let since = self.now.mono;
+        self.runs.insert(run, Run { job: id, lane, slots, since, address, credited: 0.0, begun: 0.0, heard: None });
         if let Some(address) = address {
             self.making.insert(address, run);
         }
@@ -331,10 +335,11 @@ impl Scheduler {
         })));
     }
 
-    pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32) {
+    pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32, begun: f32) {
         let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
         self.note_worker(id, worker);
-        self.credit(id, run, done);
+        self.hear(run, done, begun);
+        self.credit_progress(id, run);
         let Some(before) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) else { return };
         let before = before.open.progress;
         let Some(share) = self.note_progress(id, done).filter(|share| *share > before) else { return };
@@ -342,21 +347,6 @@ impl Scheduler {
         let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
         let batch_done = batch.progress();
         self.publish(Fact::Progress { job: id, stage, done: share, batch_done });
-    }
-
-    /// Counts the media behind a run of the stage that is most of its recipe's work.
-    pub(super) fn credit(&mut self, id: JobId, run: RunId, done: f32) {
-        let Some(batch) = self.batches.get(&id.batch) else { return };
-        let Some(job) = batch.job(id.index) else { return };
-        let stages = batch.stages_of(job);
-        let heaviest = stages.iter().max_by_key(|stage| stage.facts().weight).map(Stage::name);
-        if heaviest != stages.get(job.stage).map(Stage::name) || !done.is_finite() {
-            return;
-        }
-        let (Some(seconds), Some(run)) = (job.open.detail.media_seconds, self.runs.get_mut(&run)) else { return };
-        let behind = seconds * f64::from(done.clamp(0.0, 1.0));
-        self.done.media_seconds += (behind - run.credited).max(0.0);
-        run.credited = run.credited.max(behind);
     }
 
     /// Slots for a run that can use any number of them and starts now in this lane, which has at least one free: all that are free where nobody
@@ -472,8 +462,9 @@ impl Scheduler {
 
     pub(super) fn ended(&mut self, run: RunId, outcome: Outcome) {
         let address = self.address_of(run);
-        if let (Some(of), Outcome::Done(_)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
-            self.credit(of, run, 1.0);
+        if let (Some(of), Outcome::Done(done)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
+            self.learn(run, done);
+            self.credit(of, run, done.work);
         }
         let Some((id, seconds)) = self.release(run) else { return };
         match outcome {

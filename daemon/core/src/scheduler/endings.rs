@@ -199,6 +199,7 @@ impl Scheduler {
             job.open.ready_at = Some(ready_at);
             job.worker = None;
         });
+        batch.course.delayed_until = batch.course.delayed_until.max(until);
         self.delayed.insert((until, id));
         self.dirty.insert(id.batch);
         self.write_open(id);
@@ -305,6 +306,9 @@ impl Scheduler {
             detail: job.open.detail,
             peak_memory_bytes: job.peak_memory_bytes,
         };
+        if state != State::Cancelled {
+            self.note_end(id.batch, &ended);
+        }
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
         self.done.jobs += 1;
         self.want_no_more(facts.unwrap_or_default());

@@ -209,9 +209,10 @@ impl House {
         self.tell(Input::Tick);
     }
 
-    /// Until the next thing is due.
+    /// Until the next job may go on.
     fn wait_until_due(&mut self) {
-        let due = self.scheduler.next_wakeup().expect("something is due");
+        let (due, _) = *self.scheduler.delayed.first().expect("something is due");
+        assert!(self.scheduler.next_wakeup() <= Some(due));
         self.wait(due.since(self.now.mono));
     }
 }
@@ -623,6 +624,7 @@ fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
         status,
         total,
         open: Vec::new(),
+        sizes: Vec::new(),
     }
 }
 
@@ -694,7 +696,7 @@ fn recovered_job(open: OpenJob) -> Recovered {
     let counts = spindle_shared::batch::Counts { retrying: 1, ..Default::default() };
     let mut batch = stored(BatchId(1), 1, BatchStatus { finished_at: None, ..status(counts) });
     batch.open = vec![(1, Some(Box::new(open)))];
-    Recovered { boot: 2, next_batch: 2, paused: false, batches: vec![batch] }
+    Recovered { boot: 2, next_batch: 2, paused: false, batches: vec![batch], ..Recovered::default() }
 }
 
 #[test]

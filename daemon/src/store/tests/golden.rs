@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use spindle_core::change::{Change, PublishedFile};
+use spindle_core::rates::RateKey;
 use spindle_shared::id::{BatchId, ContentHash, JobId};
 use spindle_shared::job::{Input, JobSpec, JobState};
 use spindle_shared::stage::Stage;
@@ -13,6 +14,8 @@ use spindle_shared::time::WallMs;
 use super::model::Model;
 use super::samples;
 use crate::store::Store;
+
+const PUBLISHER: JobId = JobId { batch: BatchId(1), index: 4 };
 
 /// Every table, every kind of row, every optional field once set and once not. `published`: as far as the schema knows it.
 fn turns(published: PublishedFile) -> Vec<Vec<Change>> {
@@ -61,31 +64,50 @@ fn turns(published: PublishedFile) -> Vec<Vec<Change>> {
     ]
 }
 
+/// Before what was published was looked at, and before the sizes of inputs and rates were kept.
+fn turns_v1() -> Vec<Vec<Change>> {
+    let mut turns = turns(PublishedFile { identity: None, ..samples::published(PUBLISHER) });
+    for change in turns.iter_mut().flatten() {
+        if let Change::BatchAdded(batch) = change {
+            batch.sizes.clear();
+        }
+    }
+    turns
+}
+
+fn turns_v2() -> Vec<Vec<Change>> {
+    let (forgotten, rate) = samples::rate(1);
+    let (known, other) = samples::rate(2);
+    let learned = |key: &RateKey, rate| Change::RateLearned(key.clone(), rate);
+    let mut turns = turns(samples::published(PUBLISHER));
+    turns.push(vec![learned(&forgotten, Some(rate)), learned(&known, Some(rate)), learned(&known, Some(other))]);
+    turns.push(vec![learned(&forgotten, None)]);
+    turns
+}
+
 #[test]
 fn the_queue_of_schema_1_opens() {
-    // What it published was not looked at afterwards.
-    let published = PublishedFile { identity: None, ..samples::published(JobId { batch: BatchId(1), index: 4 }) };
-    opens("v1.redb", &turns(published));
+    opens("v1.redb", turns_v1());
 }
 
 #[test]
 fn the_queue_of_schema_2_opens() {
-    opens("v2.redb", &turns(samples::published(JobId { batch: BatchId(1), index: 4 })));
+    opens("v2.redb", turns_v2());
 }
 
-fn opens(name: &str, turns: &[Vec<Change>]) {
+fn opens(name: &str, turns: Vec<Vec<Change>>) {
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/store/golden").join(name);
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("queue.redb");
     let mut model = Model::new();
     model.recover();
-    for turn in turns {
+    for turn in &turns {
         model.commit(turn).unwrap();
     }
     if !golden.exists() {
         let mut store = Store::open(folder.path()).unwrap();
         store.load().unwrap();
-        for turn in turns {
+        for turn in &turns {
             store.commit(turn).unwrap();
         }
         drop(store);

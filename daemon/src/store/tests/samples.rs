@@ -1,6 +1,7 @@
 //! Batches and jobs for tests. Fixed values, no randomness.
 
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_core::rates::{Rate, RateKey, Scale};
 use spindle_shared::batch::{BatchSpec, Counts, OnExisting, Priority};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
@@ -76,6 +77,7 @@ pub(super) fn batch(id: u64, key: Option<&str>, jobs: Vec<JobSpec>) -> NewBatch 
         spec: spec(key),
         created_at: WallMs(1_000 * id),
         status: fresh_status(&jobs),
+        sizes: jobs.iter().map(|job| (job.input.bytes() / 1_024) as u32).collect(),
         jobs,
     }
 }
@@ -146,4 +148,13 @@ pub(super) fn published(job: JobId) -> PublishedFile {
         job,
         published_at: WallMs(60_000),
     }
+}
+
+pub(super) fn rate(number: u64) -> (RateKey, Rate) {
+    let key = RateKey { kind: "transcribe".to_owned(), model: format!("model {number}") };
+    let mut rate = Rate::default();
+    for x in [10.0, 60.0, 300.0] {
+        rate.learn(Scale::MediaSeconds, x, 0.5 + x * number as f64, WallMs(55_000));
+    }
+    (key, rate)
 }

@@ -62,6 +62,9 @@ fn complete(context: &Context, stage: &Pull, part: &mut Part, pace: &Pace) -> Re
     part.has_room(stage)?;
     part.take_over(context, stage)?;
     let resumed = part.bytes() > 0;
+    if resumed {
+        context.goes_on_from(share(part.bytes(), stage.bytes));
+    }
     let mut fetched = fetch(context, stage, part, pace)?;
     if resumed && part.digest.sha256() != stage.sha256 {
         // What an earlier run left may have been torn by a power cut; once more, all of it.

@@ -36,6 +36,10 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     let recording = Recording::open(audio).map_err(audio_failure)?;
     let fingerprint = fingerprint(stage, audio)?;
     let mut ledger = Ledger::open(context.checkpoint()?, fingerprint);
+    let begun = ledger.begun(&recording);
+    if begun > 0.0 {
+        context.goes_on_from(begun as f32);
+    }
 
     let lease = Lease::take(stage.model.path.as_path(), &context.cancel_flag()).map_err(|e| model_halt(e, stage))?;
     check_language(lease.model(), stage)?;
@@ -96,7 +100,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
             notes,
             ..Detail::default()
         },
-        work: recording.seconds(),
+        work: recording.seconds() * (1.0 - begun),
         peak_memory_bytes: peak_memory_bytes(),
         ..Done::default()
     })
@@ -127,12 +131,16 @@ fn listen(
                 ledger.append(&piece)?;
                 let Piece::Window { segments: heard, .. } = piece else { unreachable!("made just above") };
                 segments.extend(heard);
+                context.progress(share_at(window, recording) as f32);
             }
         }
-        let done = seconds(window.end) / recording.seconds();
-        context.progress((SURVEY_SHARE + (1.0 - SURVEY_SHARE) * done) as f32);
     }
     Ok(segments)
+}
+
+/// Share of the stage that is done when this window is.
+fn share_at(window: &Window, recording: &Recording<'_>) -> f64 {
+    SURVEY_SHARE + (1.0 - SURVEY_SHARE) * (seconds(window.end) / recording.seconds()).min(1.0)
 }
 
 /// Finds the speech and cuts it into windows.
@@ -315,6 +323,15 @@ impl Ledger {
         }
         ledger.checkpoint = checkpoint;
         ledger
+    }
+
+    /// Share of the stage that earlier runs have done.
+    fn begun(&self, recording: &Recording<'_>) -> f64 {
+        match (&self.plan, self.finished.len()) {
+            (None, _) => 0.0,
+            (Some(_), 0) => SURVEY_SHARE,
+            (Some(plan), finished) => plan.windows.get(finished - 1).map_or(1.0, |last| share_at(last, recording)),
+        }
     }
 
     fn append(&mut self, piece: &Piece) -> Result<(), Failure> {
