@@ -13,9 +13,10 @@ use spindle_core::effect::{
 };
 use spindle_core::scheduler::Scheduler;
 use spindle_core::turn;
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
+use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
@@ -173,11 +174,7 @@ impl Conductor {
     /// Reads again what a command says of the store; the session read it some turns ago.
     fn refresh(&self, peer: Peer, command: &mut Command) {
         let refreshed = match command {
-            Command::Submit { spec, repeats, .. } => spec.key.as_deref().map_or(Ok(()), |key| {
-                let known = self.reader.batch_of_key(peer.owner, key)?;
-                *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
-                Ok(())
-            }),
+            Command::Submit { spec, repeats, after, .. } => self.refresh_submit(peer, spec, repeats, after),
             Command::Retry(items) => self.refresh_retry(items),
             Command::Remove(batches) => batches.iter_mut().try_for_each(|(id, owner)| {
                 *owner = self.reader.batch(*id)?.map(|view| view.owner);
@@ -188,6 +185,23 @@ impl Conductor {
         if let Err::<(), StoreError>(error) = refreshed {
             tracing::error!("failed to read the queue: {error}");
         }
+    }
+
+    fn refresh_submit(
+        &self,
+        peer: Peer,
+        spec: &BatchSpec,
+        repeats: &mut Option<BatchView>,
+        after: &mut Vec<(BatchId, BatchState)>,
+    ) -> Result<(), StoreError> {
+        if let Some(key) = &spec.key {
+            let known = self.reader.batch_of_key(peer.owner, key)?;
+            *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
+        }
+        for awaited in &spec.terms.after {
+            after.extend(self.reader.batch(awaited.batch)?.map(|view| (view.id, view.state)));
+        }
+        Ok(())
     }
 
     fn refresh_retry(&self, items: &mut Vec<RetryItem>) -> Result<(), StoreError> {
@@ -525,7 +539,7 @@ fn is_still(path: &PathBytes, identity: Option<FileIdentity>) -> bool {
 
 fn reads_the_store(command: &Command) -> bool {
     match command {
-        Command::Submit { spec, .. } => spec.key.is_some(),
+        Command::Submit { spec, .. } => spec.key.is_some() || !spec.terms.after.is_empty(),
         Command::Retry(_) | Command::Remove(_) => true,
         _ => false,
     }

@@ -101,6 +101,17 @@ impl FromStr for Target {
     }
 }
 
+impl FromStr for BatchId {
+    type Err = BadTarget;
+
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
+        match text.parse()? {
+            Target::Batch(id) => Ok(id),
+            Target::Job(_) => Err(BadTarget(text.to_owned())),
+        }
+    }
+}
+
 /// A BLAKE3 hash: of a file's bytes (an input) or of what an artifact was made from (its address).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentHash(pub [u8; 32]);

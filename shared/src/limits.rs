@@ -46,6 +46,8 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
 /// Kinds of work (stage and model) whose pace is remembered; beyond it the one learned longest ago is forgotten.
 pub const RATES_MAX: usize = 500;
+/// Batches that one batch waits for.
+pub const AFTER_MAX: usize = 100;
 /// Stages of one recipe.
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
+use spindle_shared::batch::{After, BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{FileIdentity, JobState, JobView, Output};
 use spindle_shared::lane::Lane;
@@ -174,6 +174,11 @@ pub struct Batch {
     parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
+    /// Batches that it still waits for, and the time before which it doesn't begin.
+    pub awaited: Vec<After>,
+    pub not_before: Option<WallMs>,
+    /// Its terms have ended it: so much of it has failed.
+    pub given_up: bool,
     /// Tries that may still be repeated; begins anew with the daemon. `None` = no try has failed yet.
     pub budget: Option<Budget>,
 }
@@ -240,13 +245,16 @@ impl Batch {
             changed: BTreeSet::new(),
             parts: 0,
             shown_progress: 0.0,
+            awaited: Vec::new(),
+            not_before: None,
+            given_up: false,
             budget: None,
         }
     }
 
     /// As it was when the last daemon ended; what ran then waits now.
     pub fn recovered(stored: RecoveredBatch) -> Self {
-        let RecoveredBatch { id, owner, spec, created_at, status, total, open, sizes } = stored;
+        let RecoveredBatch { id, owner, spec, created_at, status, total, open, sizes, after: _ } = stored;
         let mut batch = Batch::new(id, owner, spec, created_at, &[], sizes);
         batch.cells.resize_with(total as usize, || Cell::Ended(None));
         batch.priority = status.priority;
@@ -449,14 +457,14 @@ impl Batch {
     }
 
     /// Ends a job that never started.
-    pub fn cancel_fresh(&mut self, index: u32) -> bool {
+    pub fn end_fresh(&mut self, index: u32, state: JobState) -> bool {
         match self.cell(index) {
-            Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(JobState::Cancelled)),
+            Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(state)),
             _ => return false,
         }
         self.waiting_kib -= u64::from(self.kib(index));
         self.counts.pending -= 1;
-        self.counts.cancelled += 1;
+        *self.counts.slot(state) += 1;
         true
     }
 
@@ -485,6 +493,7 @@ impl Batch {
         self.finished_at = None;
         self.cancelling = false;
         self.paused = false;
+        self.given_up = false;
     }
 
     /// The next job to bring to work: one that came back, else the next fresh one, in input order.
@@ -507,7 +516,7 @@ impl Batch {
     }
 
     pub fn is_halted(&self) -> bool {
-        self.paused || self.cancelling
+        self.paused || self.cancelling || !self.awaited.is_empty() || self.not_before.is_some()
     }
 
     /// Where it stands among those that want to bring a job to work.

@@ -1,6 +1,6 @@
 //! Changes: what must be durable before anybody is told. The store applies them; recovery reads back what they left.
 
-use spindle_shared::batch::{BatchSpec, Counts, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, Counts, Priority};
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, Output, PathBytes};
@@ -142,6 +142,8 @@ pub struct RecoveredBatch {
     pub total: u32,
     /// Indexes of its unfinished jobs in input order, with what they have behind them (`None` = never started).
     pub open: Vec<(u32, Option<Box<OpenJob>>)>,
+    /// How the batches ended that it waits for; `None` = open still, or gone.
+    pub after: Vec<(BatchId, Option<BatchState>)>,
     /// As in [`NewBatch`]; empty where an earlier Spindle kept none.
     pub sizes: Vec<u32>,
 }

@@ -1,6 +1,6 @@
 //! What can wake the scheduler, and what it wants done. Two closed enums: nothing else goes in or out.
 
-use spindle_shared::batch::{BatchSpec, BatchView, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Priority};
 use spindle_shared::event::Event;
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
@@ -90,11 +90,12 @@ pub enum Death {
 /// is committed; otherwise two submissions with one key in one turn are two batches, and a job that has just ended comes back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// `repeats`: the batch that this owner's key stands for already.
+    /// `repeats`: the batch that this owner's key stands for already; `after`: how the batches ended that it waits for, of those that have.
     Submit {
         spec: Box<BatchSpec>,
         jobs: Vec<JobSpec>,
         repeats: Option<BatchView>,
+        after: Vec<(BatchId, BatchState)>,
     },
     Cancel(Selection),
     Pause {

@@ -177,6 +177,7 @@ mod tests {
             timeout_ms: None,
             key: None,
             on_existing: OnExisting::Refuse,
+            terms: Default::default(),
         }
     }
 

@@ -7,6 +7,7 @@ mod commands;
 mod dispatch;
 mod endings;
 mod estimates;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,9 @@ use crate::rates::Rates;
 
 /// Jobs that never started are told of one by one up to here, when many of them change at once; of the rest the counts tell.
 const TOLD_AT_ONCE_MAX: usize = spindle_shared::limits::ROWS_PER_FRAME_MAX;
+
+/// The last alerts are told to whoever comes later.
+const ALERTS_MAX: usize = spindle_shared::snapshot::ALERTS_MAX;
 
 /// What the scheduler is told of its house, once.
 #[derive(Debug, Clone)]
@@ -116,6 +120,9 @@ pub struct Scheduler {
     /// Artifacts that jobs on their way may make or read.
     wanted: HashMap<ContentHash, Wanted>,
     awaiting: Vec<Awaiting>,
+    /// Batches by the one they wait for, and those that wait for a time of the wall clock.
+    awaited: BTreeMap<BatchId, BTreeSet<BatchId>>,
+    timed: BTreeSet<(WallMs, BatchId)>,
     alerts: Vec<String>,
     done: WorkDone,
     rates: Rates,
@@ -159,6 +166,8 @@ impl Scheduler {
             held: HashMap::new(),
             wanted: HashMap::new(),
             awaiting: Vec::new(),
+            awaited: BTreeMap::new(),
+            timed: BTreeSet::new(),
             alerts: Vec::new(),
             done: WorkDone::default(),
             rates: Rates::new(recovered.rates),
@@ -172,8 +181,10 @@ impl Scheduler {
             dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
         };
-        for stored in recovered.batches {
+        let mut gates = Vec::new();
+        for mut stored in recovered.batches {
             scheduler.next_batch = scheduler.next_batch.max(stored.id.0 + 1);
+            gates.push((stored.id, std::mem::take(&mut stored.after)));
             let batch = Batch::recovered(stored);
             let id = batch.id;
             let (cancelling, ended) = (batch.cancelling, batch.counts.all_ended());
@@ -187,6 +198,9 @@ impl Scheduler {
                 scheduler.dirty.insert(id);
             }
             scheduler.touch(id);
+        }
+        for (id, after) in gates {
+            scheduler.resume_gate(id, &after);
         }
         let effects = scheduler.finish_step();
         (scheduler, effects)
@@ -209,12 +223,14 @@ impl Scheduler {
             Input::Tick => {}
         }
         self.wake_delayed();
+        self.pass_timed();
         self.finish_step()
     }
 
     /// When something will be due by itself.
     pub fn next_wakeup(&self) -> Option<MonoMs> {
-        self.delayed.first().map(|(at, _)| *at).into_iter().chain(self.forecast_at).min()
+        let delayed = self.delayed.first().map(|(at, _)| *at);
+        delayed.into_iter().chain(self.forecast_at).chain(self.next_timed()).min()
     }
 
     /// Whether a run is still the current one of its job; anything else of it is stale.
@@ -342,6 +358,14 @@ impl Scheduler {
         self.effects.push(Effect::Publish(Event { seq: self.seq, time: self.now.wall, fact }));
     }
 
+    /// Something a person should look at.
+    fn alert(&mut self, text: String) {
+        self.alerts.push(text.clone());
+        let surplus = self.alerts.len().saturating_sub(ALERTS_MAX);
+        self.alerts.drain(..surplus);
+        self.publish(Fact::Alert(text));
+    }
+
     fn answer(&mut self, client: ClientId, frames: Vec<Response>) {
         self.effects.push(Effect::Answer { client, answer: Answer::Frames(frames) });
     }
@@ -350,6 +374,23 @@ impl Scheduler {
     fn finish_step(&mut self) -> Vec<Effect> {
         self.dispatch();
         self.look_ahead();
+        while self.tell_batches() {
+            // Others waited for those that have ended.
+            self.dispatch();
+        }
+        self.settle_awaiting();
+        self.write_rates();
+        let mut effects = Vec::with_capacity(self.effects.len() + 1);
+        if !self.changes.is_empty() {
+            effects.push(Effect::Commit(std::mem::take(&mut self.changes)));
+        }
+        effects.append(&mut self.effects);
+        effects
+    }
+
+    /// Tells of every batch that has changed, and closes those that are through; gives whether any other waited for one of these.
+    fn tell_batches(&mut self) -> bool {
+        let mut closed = Vec::new();
         let dirty = std::mem::take(&mut self.dirty);
         let mut changed = std::mem::take(&mut self.changed);
         changed.extend(&dirty);
@@ -372,18 +413,18 @@ impl Scheduler {
             self.publish(Fact::Batch(Box::new(view)));
             if ended {
                 self.touch(id);
-                self.batches.remove(&id);
+                if let Some(batch) = self.batches.remove(&id) {
+                    self.timed.retain(|(_, of)| *of != id);
+                    closed.push((id, batch.state()));
+                }
                 self.at_work.remove(&id);
             }
         }
-        self.settle_awaiting();
-        self.write_rates();
-        let mut effects = Vec::with_capacity(self.effects.len() + 1);
-        if !self.changes.is_empty() {
-            effects.push(Effect::Commit(std::mem::take(&mut self.changes)));
+        let waited_for = closed.iter().any(|(id, _)| self.awaited.contains_key(id));
+        for (id, end) in closed {
+            self.pass_gates(id, end);
         }
-        effects.append(&mut self.effects);
-        effects
+        waited_for
     }
 
     /// Answers those whose runs are all over.

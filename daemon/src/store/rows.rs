@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
 use spindle_core::rates::Rate;
-use spindle_shared::batch::{BatchSpec, Counts, Priority};
+use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
@@ -35,17 +36,75 @@ struct BatchRowV1 {
     owner: u32,
     created_at: u64,
     total: u32,
-    spec: BatchSpec,
+    recipe: Recipe,
+    name: Option<String>,
+    tags: Vec<(String, String)>,
+    priority: Priority,
+    parallel: u32,
+    retries: Option<u32>,
+    timeout_ms: Option<u64>,
+    key: Option<String>,
+    on_existing: OnExisting,
+}
+
+/// As version 1, and the terms.
+#[derive(Serialize, Deserialize)]
+struct BatchRowV2 {
+    first: BatchRowV1,
+    /// Number, and whether any end does.
+    after: Vec<(u64, bool)>,
+    at: Option<u64>,
+    /// Whether now, jobs, percent.
+    halt: Option<(bool, Option<u32>, Option<u8>)>,
 }
 
 pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
-    let row = BatchRowV1 { owner: batch.owner.0, created_at: batch.created_at.0, total, spec: batch.spec.clone() };
-    versioned(1, &row)
+    let BatchSpec { recipe, name, tags, priority, parallel, retries, timeout_ms, key, on_existing, terms } =
+        batch.spec.clone();
+    let (owner, created_at) = (batch.owner.0, batch.created_at.0);
+    let first = BatchRowV1 {
+        owner,
+        created_at,
+        total,
+        recipe,
+        name,
+        tags,
+        priority,
+        parallel,
+        retries,
+        timeout_ms,
+        key,
+        on_existing,
+    };
+    if terms == Terms::default() {
+        return versioned(1, &first);
+    }
+    let halt = terms.halt.map(|Halt { now, failed }| match failed {
+        HaltAt::Jobs(jobs) => (now, Some(jobs), None),
+        HaltAt::Percent(percent) => (now, None, Some(percent)),
+    });
+    let after = terms.after.iter().map(|after| (after.batch.0, after.any_end)).collect();
+    versioned(2, &BatchRowV2 { first, after, at: terms.at.map(|at| at.0), halt })
 }
 
 pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
-    let row: BatchRowV1 = read_v1("batches", bytes)?;
-    Ok(StoredBatch { owner: Owner(row.owner), created_at: WallMs(row.created_at), total: row.total, spec: row.spec })
+    let (first, terms) = match bytes.split_first() {
+        Some((2, row)) => {
+            let BatchRowV2 { first, after, at, halt } =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("batches", error.to_string()))?;
+            let halt = halt.and_then(|(now, jobs, percent)| {
+                let failed = jobs.map(HaltAt::Jobs).or(percent.map(HaltAt::Percent))?;
+                Some(Halt { now, failed })
+            });
+            let after = after.into_iter().map(|(batch, any_end)| After { batch: BatchId(batch), any_end }).collect();
+            (first, Terms { after, at: at.map(WallMs), halt })
+        }
+        _ => (read_v1("batches", bytes)?, Terms::default()),
+    };
+    let BatchRowV1 { owner, created_at, total, recipe, name, tags, priority, parallel, .. } = first;
+    let BatchRowV1 { retries, timeout_ms, key, on_existing, .. } = first;
+    let spec = BatchSpec { recipe, name, tags, priority, parallel, retries, timeout_ms, key, on_existing, terms };
+    Ok(StoredBatch { owner: Owner(owner), created_at: WallMs(created_at), total, spec })
 }
 
 #[derive(Serialize, Deserialize)]

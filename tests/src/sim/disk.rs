@@ -7,9 +7,10 @@ use spindle_core::change::{
 };
 use spindle_core::effect::{FoundInput, RetryItem};
 use spindle_core::rates::{Rate, RateKey};
-use spindle_shared::batch::{BatchView, Counts, state_of};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, state_of};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, PathBytes};
+use spindle_shared::time::WallMs;
 
 /// All that is durable.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +69,7 @@ impl DiskBatch {
             total: self.new.jobs.len() as u32,
             open: self.open.iter().map(|(index, behind)| (*index, behind.clone())).collect(),
             sizes: self.new.sizes.clone(),
+            after: Vec::new(),
         }
     }
 }
@@ -172,9 +174,33 @@ impl Disk {
             boot: self.boot,
             next_batch: self.next_batch,
             paused: self.paused,
-            batches: open.map(DiskBatch::recovered).collect(),
+            batches: open
+                .map(|batch| RecoveredBatch { after: self.ends_of(&batch.new.spec), ..batch.recovered() })
+                .collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
         }
+    }
+
+    fn ends_of(&self, spec: &BatchSpec) -> Vec<(BatchId, Option<BatchState>)> {
+        let end = |id| self.view(id).map(|view| view.state).filter(|state| state.is_terminal());
+        spec.terms.after.iter().map(|after| (after.batch, end(after.batch))).collect()
+    }
+
+    /// Why a batch that has done nothing yet may not begin.
+    pub fn kept_back(&self, id: BatchId, wall: WallMs) -> Option<String> {
+        let batch = self.batches.get(&id)?;
+        let terms = &batch.new.spec.terms;
+        if batch.status.started_at.is_some() || !batch.ended.values().all(|ended| ended.state == JobState::Skipped) {
+            return None;
+        }
+        let unmet = terms.after.iter().find(|after| {
+            let end = self.view(after.batch).map(|view| view.state);
+            end.is_some_and(|end| !end.is_terminal() || !after.is_met_by(end))
+        });
+        let early = terms.at.filter(|at| *at > wall);
+        unmet
+            .map(|after| format!("batch {} has not ended as it should", after.batch))
+            .or(early.map(|at| format!("it is not {} yet", at.0)))
     }
 
     pub fn is_open(&self, id: JobId) -> bool {

@@ -83,6 +83,14 @@ pub struct Laws {
     pub lost_sight: bool,
 }
 
+impl Known {
+    /// Since when a batch with terms could have had a slot, the ledger doesn't know: it is left out.
+    fn is_halted(&self) -> bool {
+        let terms = !self.spec.terms.after.is_empty() || self.spec.terms.at.is_some();
+        terms || self.status.paused || self.status.cancelling || self.status.finished_at.is_some()
+    }
+}
+
 impl Laws {
     pub fn new(slots: BTreeMap<Lane, u32>) -> Self {
         Laws { slots, ..Laws::default() }
@@ -274,7 +282,7 @@ impl Laws {
     fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
         for (id, other) in &self.boot.known {
-            let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
+            let halted = other.is_halted();
             if other.status.priority >= own.status.priority || halted || other.free_since >= self.boot.turn {
                 continue;
             }
@@ -305,7 +313,7 @@ impl Laws {
     /// this boot, as above.
     fn leaves_nobody_waiting(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let waits = |id: &BatchId, other: &Known| {
-            let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
+            let halted = other.is_halted();
             let heaviest = other.spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
             !halted
                 && other.free_since < self.boot.turn
@@ -362,7 +370,11 @@ impl Laws {
                     if failure.kind == FailureKind::Poison && killed < 2 {
                         return Err(format!("job {job} is poison after {killed} deaths of its own"));
                     }
-                    if failure.kind != FailureKind::Poison && charged < needed {
+                    // What it waited for came to the wrong end: it never began.
+                    let kept_back = ended.started_at.is_none() && failure.kind == FailureKind::Cancelled;
+                    let kept_back = kept_back
+                        && disk.batches.get(&job.batch).is_some_and(|batch| !batch.new.spec.terms.after.is_empty());
+                    if failure.kind != FailureKind::Poison && charged < needed && !kept_back {
                         return Err(format!("job {job} failed ({failure}) after {charged} tries of {needed}"));
                     }
                 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
+use spindle_shared::batch::{After, BatchSpec, Halt, OnExisting, Priority, Terms};
 use spindle_shared::exit;
-use spindle_shared::id::Target;
+use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
 use spindle_shared::job::{Input, OutputPlan};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
 use spindle_shared::output::{self, Candidates, Placed};
 use spindle_shared::stage::Stage;
+use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Submission;
 use spindle_shared::wire::response::{PlannedJob, Response, Submitted};
 
@@ -84,9 +85,31 @@ pub struct Common {
     /// twice a second and at the end, always whole
     #[arg(long, value_name = "FILE")]
     progress_file: Option<PathBuf>,
+    /// Begin when these batches have completed; if one of them ends otherwise, this one fails
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    after: Vec<BatchId>,
+    /// Begin when these batches have ended, however
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    after_any: Vec<BatchId>,
+    /// Begin at this time: `23:30`, `+2h`, `2026-12-24T18:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = named::moment, allow_hyphen_values = true)]
+    at: Option<WallMs>,
+    /// Give the rest up when so many jobs have failed: `soon,fail=3` lets what runs end, `now,fail=10%` stops it too
+    #[arg(long, value_name = "WHEN")]
+    halt: Option<Halt>,
     /// The same key gives the same batch: a submission repeated by mistake is taken once
     #[arg(long, value_parser = named::name)]
     key: Option<String>,
+}
+
+impl Common {
+    fn terms(&self) -> Terms {
+        let after = |batches: &[BatchId], any_end: bool| -> Vec<After> {
+            batches.iter().map(|batch| After { batch: *batch, any_end }).collect()
+        };
+        let after = [after(&self.after, false), after(&self.after_any, true)].concat();
+        Terms { after, at: self.at, halt: self.halt }
+    }
 }
 
 /// Finds the inputs, plans the outputs, submits, and stays if it was asked to.
@@ -116,6 +139,7 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
             (false, true) => OnExisting::Force,
             (false, false) => OnExisting::Refuse,
         },
+        terms: common.terms(),
     };
     if common.dry_run {
         return dry_run(context, spec, &inputs);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spindle_shared::batch::{BatchSpec, BatchView, Counts, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority};
 use spindle_shared::event::Fact;
 use spindle_shared::id::{BatchId, ContentHash, JobId, RunId, Target};
 use spindle_shared::job::{JobSpec, JobState};
@@ -22,8 +22,8 @@ use crate::job::{State, Step, Why};
 impl Scheduler {
     pub(super) fn command(&mut self, client: ClientId, peer: Peer, command: Command) {
         let result = match command {
-            Command::Submit { spec, jobs, repeats } => {
-                self.submit(peer, *spec, jobs, repeats).map(|frame| (vec![frame], vec![]))
+            Command::Submit { spec, jobs, repeats, after } => {
+                self.submit(peer, *spec, jobs, repeats, &after).map(|frame| (vec![frame], vec![]))
             }
             Command::Cancel(what) => self.each(peer, &what, Self::cancel),
             Command::Pause { what: Selection::House, now } => self.pause_house(peer, now),
@@ -62,6 +62,7 @@ impl Scheduler {
         spec: BatchSpec,
         jobs: Vec<JobSpec>,
         repeats: Option<BatchView>,
+        after: &[(BatchId, BatchState)],
     ) -> Result<Response, Refusal> {
         if let Some(view) = repeats {
             let batch = self.batches.get_mut(&view.id).map_or(view, Batch::view);
@@ -71,6 +72,8 @@ impl Scheduler {
             return Err(Refusal::new(RefusalKind::Stopping, "the daemon is stopping and takes nothing new"));
         }
         check_spec(&spec, &jobs)?;
+        let awaited = self.still_awaited(&spec.terms.after, after)?;
+        let at = spec.terms.at;
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         let wall = self.now.wall;
@@ -88,6 +91,9 @@ impl Scheduler {
         self.changes.push(Change::BatchAdded(Box::new(new)));
         let view = batch.view();
         self.batches.insert(id, batch);
+        if work > 0 {
+            self.gate(id, awaited, at);
+        }
         self.look_ahead_soon();
         self.dirty.insert(id);
         self.touch(id);
@@ -180,7 +186,7 @@ impl Scheduler {
                 let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
                 match batch.cell(job.index) {
                     Some(Cell::Fresh) => {
-                        self.cancel_fresh(job, true);
+                        self.end_fresh(job, None, true);
                         vec![]
                     }
                     Some(Cell::Active(active)) if active.state == State::Pending => {
@@ -199,7 +205,7 @@ impl Scheduler {
         Ok(("cancelled".to_owned(), runs))
     }
 
-    fn active_of(&self, id: BatchId) -> Vec<JobId> {
+    pub(super) fn active_of(&self, id: BatchId) -> Vec<JobId> {
         let active = self.batches.get(&id).into_iter().flat_map(|batch| &batch.active);
         active.map(|index| JobId { batch: id, index: *index }).collect()
     }
@@ -408,7 +414,7 @@ impl Scheduler {
             .collect();
         let full =
             if lanes.is_empty() { "no lane is full".to_owned() } else { format!("full lanes: {}", lanes.join(", ")) };
-        let mono = self.now.mono;
+        let (mono, wall) = (self.now.mono, self.now.wall);
         let before = self
             .batches
             .values()
@@ -419,6 +425,15 @@ impl Scheduler {
         };
         let halted = if batch.cancelling {
             Some(("it is being cancelled".to_owned(), None))
+        } else if let Some(after) = batch.awaited.first() {
+            let how = if after.any_end { "end" } else { "success" };
+            Some((
+                format!("it waits for the {how} of batch {}", after.batch),
+                Some(format!("`spindlectl status {}` tells how that one stands", after.batch)),
+            ))
+        } else if let Some(at) = batch.not_before {
+            let left = at.0.saturating_sub(wall.0) as f64 / 60_000.0;
+            Some((format!("it was submitted to begin in {left:.0} min (--at)"), None))
         } else if batch.paused {
             Some(("the batch is paused".to_owned(), Some(format!("`spindlectl resume {id}`"))))
         } else if paused {
@@ -634,6 +649,9 @@ fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {
     }
     if !(1..=limits::PARALLEL_MAX).contains(&spec.parallel) {
         return usage(format!("--parallel {} is outside 1–{}", spec.parallel, limits::PARALLEL_MAX));
+    }
+    if spec.terms.after.len() > limits::AFTER_MAX {
+        return usage(format!("{} batches to wait for are more than {}", spec.terms.after.len(), limits::AFTER_MAX));
     }
     if spec.priority.0 > 100 {
         return usage(format!("priority {} is outside 0–100", spec.priority));

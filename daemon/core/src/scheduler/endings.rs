@@ -9,7 +9,7 @@ use spindle_shared::time::WallMs;
 use spindle_shared::worker::{Done, Published};
 
 use super::{Scheduler, TOLD_AT_ONCE_MAX};
-use crate::batch::{Facts, Place};
+use crate::batch::{Batch, Facts, Place};
 use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
 use crate::effect::{Death, Effect};
@@ -320,6 +320,9 @@ impl Scheduler {
             self.effects.push(Effect::DropCheckpoint(address));
         }
         self.touch(id.batch);
+        if state == State::Failed {
+            self.halt_if_due(id.batch);
+        }
     }
 
     /// A job has these on its way no more. What is transient goes with the last that wanted it.
@@ -342,11 +345,8 @@ impl Scheduler {
     /// Ends at once all jobs of a batch that nothing runs for.
     pub(super) fn cancel_waiting(&mut self, id: BatchId) {
         let Some(batch) = self.batches.get(&id) else { return };
-        let fresh: Vec<u32> = batch.fresh().collect();
         let active: Vec<u32> = batch.active.iter().copied().collect();
-        for (nth, index) in fresh.into_iter().enumerate() {
-            self.cancel_fresh(JobId { batch: id, index }, nth < TOLD_AT_ONCE_MAX);
-        }
+        self.end_fresh_jobs(id, None);
         for index in active {
             if self.batches.get(&id).and_then(|batch| batch.job(index)).is_some_and(|job| job.state == State::Pending) {
                 self.end_job(JobId { batch: id, index }, Step::Cancel, None);
@@ -354,24 +354,46 @@ impl Scheduler {
         }
     }
 
+    /// Ends all jobs of a batch that never started, as failed where there is a failure, else as cancelled.
+    pub(super) fn end_fresh_jobs(&mut self, id: BatchId, failure: Option<&Failure>) {
+        let fresh: Vec<u32> = self.batches.get(&id).into_iter().flat_map(Batch::fresh).collect();
+        for (nth, index) in fresh.into_iter().enumerate() {
+            self.end_fresh(JobId { batch: id, index }, failure, nth < TOLD_AT_ONCE_MAX);
+        }
+    }
+
+    /// Cancels jobs that wait to come to work again, such as those that wait for their next try.
+    pub(super) fn cancel_back(&mut self, id: BatchId) {
+        let active: Vec<u32> =
+            self.batches.get(&id).into_iter().flat_map(|batch| batch.active.iter().copied()).collect();
+        for index in active {
+            let job = self.batches.get(&id).and_then(|batch| batch.job(index));
+            if job.is_some_and(|job| job.state == State::Pending && !job.is_at_work()) {
+                self.end_job(JobId { batch: id, index }, Step::Cancel, None);
+            }
+        }
+    }
+
     /// Ends a job that never started; `tell`: with an event.
-    pub(super) fn cancel_fresh(&mut self, id: JobId, tell: bool) {
+    pub(super) fn end_fresh(&mut self, id: JobId, failure: Option<&Failure>, tell: bool) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let stage = batch.spec.recipe.map.first().map_or("", |stage| stage.name()).to_owned();
-        if !batch.cancel_fresh(id.index) {
+        let state = if failure.is_some() { JobState::Failed } else { JobState::Cancelled };
+        if !batch.end_fresh(id.index, state) {
             return;
         }
-        let view = JobView { finished_at: Some(wall), ..batch.plain_view(id.index, JobState::Cancelled) };
+        let failure = failure.cloned();
+        let view = JobView { finished_at: Some(wall), failure: failure.clone(), ..batch.plain_view(id.index, state) };
         let ended = EndedJob {
-            state: JobState::Cancelled,
+            state,
             stage,
             attempts: 0,
             progress: 0.0,
             started_at: None,
             finished_at: wall,
             timings: Vec::new(),
-            failure: None,
+            failure,
             skipped_reason: None,
             outputs: Vec::new(),
             detail: Detail::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spindle_shared::batch::{BatchSpec, BatchState, OnExisting, Priority};
+use spindle_shared::batch::{After, BatchSpec, BatchState, Halt, HaltAt, OnExisting, Priority, Terms};
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
@@ -158,7 +158,7 @@ impl House {
         let spec = Box::new(spec(recipe, priority, parallel));
         let jobs = skipped.iter().map(|skip| job_spec(*skip)).collect();
         let peer = Peer { owner: Owner(owner), admin: false };
-        let asked = self.ask(peer, Command::Submit { spec, jobs, repeats: None });
+        let asked = self.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
         match &self.answers[&asked][0] {
             Response::Submitted(submitted) => submitted.batch.id,
             other => panic!("{other:?}"),
@@ -242,6 +242,7 @@ fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
         timeout_ms: None,
         key: None,
         on_existing: OnExisting::Refuse,
+        terms: Default::default(),
     }
 }
 
@@ -432,6 +433,77 @@ fn equal_work_is_done_once() {
     house.done(job(batch, 2));
     assert_eq!(house.artifacts.values().filter(|artifact| artifact.stage == "decode").count(), 0);
     assert_eq!(house.artifacts.len(), 2, "what is worth keeping is kept");
+}
+
+fn with_terms(house: &mut House, terms: Terms, jobs: usize) -> Result<BatchId, RefusalKind> {
+    let spec = Box::new(BatchSpec { terms, ..spec(pull(), 50, 3) });
+    let jobs = (0..jobs).map(|_| job_spec(false)).collect();
+    let peer = Peer { owner: Owner(1), admin: false };
+    let asked = house.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
+    match &house.answers[&asked][0] {
+        Response::Submitted(submitted) => Ok(submitted.batch.id),
+        Response::Refused(refusal) => Err(refusal.kind),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn after(batch: BatchId, any_end: bool) -> Terms {
+    Terms { after: vec![After { batch, any_end }], ..Terms::default() }
+}
+
+#[test]
+fn a_batch_waits_for_the_success_of_another() {
+    let mut house = House::new(4);
+    let first = house.submit(1, 50, 1, 1);
+    let second = with_terms(&mut house, after(first, false), 1).unwrap();
+    let third = with_terms(&mut house, after(second, false), 2).unwrap();
+    assert_eq!(house.jobs_running(), [job(first, 1)]);
+    house.done(job(first, 1));
+    assert_eq!(house.jobs_running(), [job(second, 1)]);
+    house.fail(job(second, 1), FailureKind::Auth);
+    assert_eq!(house.batches[&third], BatchState::Failed, "what it waited for will not come");
+    assert_eq!(house.ended[&job(third, 2)], (JobState::Failed, Some(FailureKind::Cancelled)));
+    assert_eq!(with_terms(&mut house, after(BatchId(99), true), 1), Err(RefusalKind::NotFound));
+}
+
+#[test]
+fn a_batch_that_waits_for_any_end_begins_after_a_failure() {
+    let mut house = House::new(4);
+    let first = house.submit(1, 50, 1, 1);
+    let second = with_terms(&mut house, after(first, true), 1).unwrap();
+    house.fail(job(first, 1), FailureKind::Auth);
+    assert_eq!(house.jobs_running(), [job(second, 1)]);
+}
+
+#[test]
+fn a_batch_begins_at_its_time_and_not_before() {
+    let mut house = House::new(4);
+    let at = WallMs(house.now.wall.0 + 100_000);
+    let batch = with_terms(&mut house, Terms { at: Some(at), ..Terms::default() }, 1).unwrap();
+    house.wait(99_999);
+    assert!(house.running.is_empty());
+    house.wait(1);
+    assert_eq!(house.jobs_running(), [job(batch, 1)]);
+}
+
+#[test]
+fn a_batch_is_given_up_when_enough_of_it_has_failed() {
+    for now in [false, true] {
+        let mut house = House::new(4);
+        let halt = Some(Halt { now, failed: HaltAt::Percent(40) });
+        let batch = with_terms(&mut house, Terms { halt, ..Terms::default() }, 5).unwrap();
+        house.fail(job(batch, 1), FailureKind::Auth);
+        assert_eq!(house.running.len(), 3, "one of five is not enough");
+        house.fail(job(batch, 2), FailureKind::Auth);
+        // The fifth had not begun; the others run.
+        assert_eq!(house.ended[&job(batch, 5)].0, JobState::Cancelled);
+        assert_eq!(house.stopped.len(), if now { 2 } else { 0 });
+        for index in [3, 4] {
+            let outcome = if now { Outcome::Stopped } else { Outcome::Done(Box::default()) };
+            house.end(job(batch, index), outcome);
+        }
+        assert_eq!(house.batches[&batch], if now { BatchState::Failed } else { BatchState::Partial });
+    }
 }
 
 fn output(path: &str) -> Published {
@@ -625,6 +697,7 @@ fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
         total,
         open: Vec::new(),
         sizes: Vec::new(),
+        after: Vec::new(),
     }
 }
 
@@ -792,6 +865,7 @@ fn a_run_of_an_earlier_boot_is_ignored() {
 fn an_input_with_its_own_stages_is_checked_like_the_batch() {
     let mut house = House::new(1);
     let jobs = vec![JobSpec { stages: Some(Vec::new()), ..job_spec(false) }];
-    let asked = house.ask(ADMIN, Command::Submit { spec: Box::new(spec(pull(), 50, 1)), jobs, repeats: None });
+    let asked = house
+        .ask(ADMIN, Command::Submit { spec: Box::new(spec(pull(), 50, 1)), jobs, repeats: None, after: Vec::new() });
     assert_eq!(house.refused(asked), Some(RefusalKind::Usage));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use spindle_core::change::{Change, PublishedFile};
 use spindle_core::rates::RateKey;
+use spindle_shared::batch::{After, Halt, HaltAt, Terms};
 use spindle_shared::id::{BatchId, ContentHash, JobId};
 use spindle_shared::job::{Input, JobSpec, JobState};
 use spindle_shared::stage::Stage;
@@ -80,6 +81,17 @@ fn turns_v2() -> Vec<Vec<Change>> {
     let (known, other) = samples::rate(2);
     let learned = |key: &RateKey, rate| Change::RateLearned(key.clone(), rate);
     let mut turns = turns(samples::published(PUBLISHER));
+    for change in turns.iter_mut().flatten() {
+        if let Change::BatchAdded(batch) = change
+            && batch.id == BatchId(2)
+        {
+            batch.spec.terms = Terms {
+                after: vec![After { batch: BatchId(1), any_end: true }],
+                at: Some(WallMs(70_000)),
+                halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
+            };
+        }
+    }
     turns.push(vec![learned(&forgotten, Some(rate)), learned(&known, Some(rate)), learned(&known, Some(other))]);
     turns.push(vec![learned(&forgotten, None)]);
     turns

@@ -208,6 +208,8 @@ impl ModelBatch {
             total: self.added.jobs.len() as u32,
             open: open.collect(),
             sizes: self.added.sizes.clone(),
+            // The samples wait for batch 1 only, which is never at its end.
+            after: self.added.spec.terms.after.iter().map(|after| (after.batch, None)).collect(),
         }
     }
 

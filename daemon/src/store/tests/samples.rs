@@ -53,6 +53,7 @@ pub(super) fn spec(key: Option<&str>) -> BatchSpec {
         timeout_ms: None,
         key: key.map(str::to_owned),
         on_existing: OnExisting::Skip,
+        terms: Default::default(),
     }
 }
 
