@@ -331,7 +331,10 @@ mod tests {
 
     fn near(ends: &[f64], expected: &[f64]) {
         assert_eq!(ends.len(), expected.len());
-        assert!(ends.iter().zip(expected).all(|(end, expected)| (end - expected).abs() < 1e-6), "{ends:?}, not {expected:?}");
+        assert!(
+            ends.iter().zip(expected).all(|(end, expected)| (end - expected).abs() < 1e-6),
+            "{ends:?}, not {expected:?}"
+        );
     }
 
     #[test]

@@ -118,12 +118,9 @@ impl Ear {
             Report::Progress { done, begun, .. } if !done.is_finite() || !begun.is_finite() => {
                 return Err(format!("it reported a progress of {done} from {begun} on"));
             }
-            Report::Progress { run, done, begun } => Some(Note::Progress {
-                run,
-                worker: self.id,
-                done: done.clamp(0.0, 1.0),
-                begun: begun.clamp(0.0, 1.0),
-            }),
+            Report::Progress { run, done, begun } => {
+                Some(Note::Progress { run, worker: self.id, done: done.clamp(0.0, 1.0), begun: begun.clamp(0.0, 1.0) })
+            }
             Report::Ended { run, outcome } => {
                 let settings = &self.shared.settings;
                 worker.note_age(resident, settings.runs_before_recycle, settings.memory_growth_bytes);

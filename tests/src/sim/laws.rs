@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spindle_core::change::{BatchStatus, Change, OpenJob};
 use spindle_core::effect::{Command, Death, Effect, Input, Start};
 use spindle_core::retry::Policy;
-use spindle_shared::batch::{BatchSpec, BatchView, Eta};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Eta};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
@@ -431,8 +431,8 @@ impl Laws {
             return Err(format!("batch {id} is told with {:?} of {} jobs", view.counts, stored.new.jobs.len()));
         }
         if let Some(eta) = view.eta {
-            let halted = stored.status.paused || stored.status.cancelling || view.state.is_terminal();
-            if halted || self.boot.house_paused || self.boot.draining || self.boot.stopping {
+            let halted = matches!(view.state, BatchState::Paused | BatchState::Cancelling);
+            if halted || view.state.is_terminal() {
                 return Err(format!("batch {id} is {:?} and told to end in {eta:?}", view.state));
             }
             sound(eta)?;
@@ -465,6 +465,10 @@ impl Laws {
 
     /// A watcher's fold of the events and the scheduler's own view are the same.
     pub fn same_view(&mut self, seq: u64, paused: bool, batches: &[BatchView], jobs: &[JobView]) -> Result<(), String> {
+        let halted = paused || self.boot.draining || self.boot.stopping;
+        if let Some(view) = batches.iter().find(|view| halted && view.eta.is_some()) {
+            return Err(format!("the house is halted and batch {} is told to end in {:?}", view.id, view.eta));
+        }
         let Some(watcher) = &self.boot.watcher else {
             let batches = batches.iter().map(|view| (view.id, view.clone())).collect();
             let jobs = jobs.iter().map(|view| (view.id, view.clone())).collect();

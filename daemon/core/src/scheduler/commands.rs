@@ -76,10 +76,8 @@ impl Scheduler {
         let wall = self.now.wall;
         let skipped: Vec<bool> = jobs.iter().map(|job| job.skip.is_some()).collect();
         let work = skipped.iter().filter(|skip| !**skip).count() as u32;
-        let sizes: Vec<u32> = jobs
-            .iter()
-            .map(|job| estimate::size_of(job, job.stages.as_ref().unwrap_or(&spec.recipe.map)))
-            .collect();
+        let sizes: Vec<u32> =
+            jobs.iter().map(|job| estimate::size_of(job, job.stages.as_ref().unwrap_or(&spec.recipe.map))).collect();
         let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped, sizes.clone());
         let estimated_seconds = estimate::batch(&spec, &jobs, self.slots_of(batch.lane), &self.rates);
         if work == 0 {
