@@ -237,6 +237,9 @@ impl Scheduler {
                 return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
             }
         }
+        if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
+            return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
+        }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();
         for lane in Lane::ALL.into_iter().filter(|lane| !halted && self.used_of(*lane) < self.slots_of(*lane)) {
             if let Some(id) = self.queue.first(Need::Slot(lane)) {

@@ -497,6 +497,10 @@ impl Laws {
 
     /// A watcher's fold of the events and the scheduler's own view are the same.
     pub fn same_view(&mut self, seq: u64, paused: bool, batches: &[BatchView], jobs: &[JobView]) -> Result<(), String> {
+        let halted = paused || self.boot.draining || self.boot.stopping;
+        if let Some(view) = batches.iter().find(|view| halted && view.eta.is_some()) {
+            return Err(format!("the house is halted and batch {} is told to end in {:?}", view.id, view.eta));
+        }
         let Some(watcher) = &self.boot.watcher else {
             let batches = batches.iter().map(|view| (view.id, view.clone())).collect();
             let jobs = jobs.iter().map(|view| (view.id, view.clone())).collect();

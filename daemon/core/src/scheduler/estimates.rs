@@ -15,7 +15,7 @@ use crate::batch::{Batch, Job, Place};
 use crate::change::{Change, EndedJob};
 use crate::estimate::WEIGHTY;
 use crate::forecast::{self, Load};
-use crate::rates::{Rate, RateKey, Rates, Scale};
+use crate::rates::{PACE_PRIOR_RUNS, Rate, RateKey, Rates, Scale};
 
 /// Between two forecasts, and between two records of what was learned.
 const FORECAST_EVERY_MS: u64 = 1_000;
@@ -30,15 +30,15 @@ const SAME_SHARE: f64 = 0.02;
 /// Jobs of a batch that are weighed one by one.
 const WEIGHED_MAX: usize = 100;
 /// How much a running stage is believed to go like its batch, against how it has gone itself; counted in stages.
-const OWN_PRIOR: f64 = 0.5;
+const OWN_PRIOR: f64 = 0.3;
 /// What a run that is over its time still takes, as a share of what it is over.
 const OVERDUE_SHARE: f64 = 0.1;
 /// Jobs that are believed to need a stage before any has shown whether it does.
 const NEED_PRIOR: f64 = 2.0;
 /// An estimate's error for reasons that no run tells of beforehand, as a standard deviation of logarithms; and of a batch that has not shown
 /// anything of itself.
-const ERROR_ALWAYS: f64 = 0.07;
-const ERROR_UNSEEN: f64 = 0.3;
+const ERROR_ALWAYS: f64 = 0.12;
+const ERROR_UNSEEN: f64 = 0.25;
 /// Standard deviations to each side of the range.
 const RANGE: f64 = 1.5;
 
@@ -254,7 +254,11 @@ impl Scheduler {
     /// second, whatever the number of events.
     pub(super) fn look_ahead(&mut self) {
         let due = self.forecast_at.map_or(!self.runs.is_empty(), |at| at <= self.now.mono);
-        if !due || self.is_house_halted() {
+        if self.is_house_halted() {
+            self.forecast_at = None;
+            return;
+        }
+        if !due {
             return;
         }
         self.tell_etas();
@@ -587,7 +591,7 @@ fn error_of(batch: &Batch, whole: &Load, costs: &[Cost], length: &Length, guesse
     ERROR_ALWAYS.powi(2)
         + unseen * unseen
         + needs
-        + spread * spread * (1.0 / (1.0 + runs) + few)
+        + spread * spread * (1.0 / (PACE_PRIOR_RUNS + runs) + few)
         + (lengths * guessed / sum).powi(2) * (1.0 / (1.0 + seen) + few)
 }
 
