@@ -262,7 +262,8 @@ impl Scheduler {
         let lane = stage.facts().lane;
         *self.used.entry(lane).or_default() += 1;
         let since = self.now.mono;
-        self.runs.insert(run, Run { job: id, lane, since, address, credited: 0.0, begun: 0.0, heard: None });
+        let (begun, first_heard, heard) = (0.0, None, None);
+        self.runs.insert(run, Run { job: id, lane, since, address, credited: 0.0, begun, first_heard, heard });
         if let Some(address) = address {
             self.making.insert(address, run);
         }
@@ -355,6 +356,7 @@ impl Scheduler {
             if left > 0 {
                 let until = self.now.mono.plus(left);
                 batch.change(index, |job| job.place = Place::Delayed { until, keeps: false });
+                batch.course.delayed_until = batch.course.delayed_until.max(until);
                 self.delayed.insert((until, JobId { batch: id, index }));
             }
         }
