@@ -52,8 +52,10 @@ struct Run {
     address: Option<ContentHash>,
     /// Media-seconds of it that are counted as done.
     credited: f64,
-    /// Share of the stage that was done before it, and what it has told of its own progress last.
+    /// Share of the stage that was done before it.
     begun: f64,
+    /// What it has told of its progress, first and last.
+    first_heard: Option<Heard>,
     heard: Option<Heard>,
 }
 
@@ -68,6 +70,18 @@ impl Run {
     /// Slots of its lane that it holds.
     fn slots(&self) -> f64 {
         f64::from(self.slots)
+    }
+
+    /// Slot-seconds between two times; the one place where seconds meet slots.
+    fn slot_seconds(&self, from: MonoMs, until: MonoMs) -> f64 {
+        until.since(from) as f64 / 1_000.0 * self.slots()
+    }
+
+    /// The share of its stage that it has done between its first word and its last, and the slot-seconds that took. What comes before the first
+    /// word, a model to load or a recording to survey, tells nothing of the pace.
+    fn stretch(&self) -> Option<(f64, f64)> {
+        let (first, last) = (self.first_heard?, self.heard?);
+        Some((last.done - first.done, self.slot_seconds(first.at, last.at))).filter(|(share, _)| *share > 0.0)
     }
 }
 

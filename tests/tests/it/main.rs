@@ -5,6 +5,7 @@
 mod cache;
 mod clients;
 mod crashes;
+mod estimates;
 mod existing;
 mod failures;
 mod main_path;

@@ -29,6 +29,8 @@ struct Bench {
     stage: Transcribe,
     cancel: Arc<AtomicBool>,
     progress: Arc<Mutex<Vec<f32>>>,
+    /// What was done before the last run, as it told.
+    begun: Arc<Mutex<f32>>,
 }
 
 impl Bench {
@@ -41,7 +43,7 @@ impl Bench {
         }
         let model = ModelRef { name: "test".into(), path: path.into(), hash: None, english_only: false };
         let stage = Transcribe { model, ..Transcribe::default() };
-        Bench { dir, stage, cancel: Arc::default(), progress: Arc::default() }
+        Bench { dir, stage, cancel: Arc::default(), progress: Arc::default(), begun: Arc::default() }
     }
 
     fn run(&self, audio: &File) -> Result<(Transcript, Done), Halt> {
@@ -59,10 +61,11 @@ impl Bench {
             replaceable: Vec::new(),
             threads: 1,
         };
-        let progress = Arc::clone(&self.progress);
+        let (progress, told) = (Arc::clone(&self.progress), Arc::clone(&self.begun));
         let reporter = Arc::new(move |report| {
-            if let Report::Progress { done, .. } = report {
+            if let Report::Progress { done, begun, .. } = report {
                 progress.lock().unwrap().push(done);
+                *told.lock().unwrap() = begun;
             }
         });
         let descriptor = OwnedFd::from(audio.try_clone().unwrap());
@@ -246,7 +249,8 @@ fn a_run_goes_on_at_its_first_unfinished_window() {
     let audio = samples_of(&wavs, 2);
     let bench = Bench::new(&model, None);
     let path = bench.dir.path().join("checkpoint");
-    let whole = bench.run(&audio).unwrap().0;
+    let (whole, done) = bench.run(&audio).unwrap();
+    assert_eq!((done.work, *bench.begun.lock().unwrap()), (whole.duration, 0.0), "all of it is its own work");
     let progress = std::mem::take(&mut *bench.progress.lock().unwrap());
     assert!(progress.windows(2).all(|pair| pair[0] <= pair[1]), "{progress:?}");
     let pieces = Checkpoint::open(&path).unwrap().pieces().to_vec();
@@ -262,7 +266,12 @@ fn a_run_goes_on_at_its_first_unfinished_window() {
     for piece in [&pieces[0], &serde_json::to_vec(&first).unwrap(), &pieces[2]] {
         checkpoint.append(piece).unwrap();
     }
-    let mut resumed = bench.run(&audio).unwrap().0;
+    let (mut resumed, done) = bench.run(&audio).unwrap();
+    // The work of a run that goes on is what was left, and its progress begins there.
+    let begun = f64::from(*bench.begun.lock().unwrap());
+    assert!((0.2..0.8).contains(&begun), "{begun}");
+    assert!((done.work - whole.duration * (1.0 - begun)).abs() < 0.01, "{} of {}", done.work, whole.duration);
+    assert!(bench.progress.lock().unwrap().iter().all(|done| f64::from(*done) >= begun - 1e-6));
     assert_eq!(std::mem::replace(&mut resumed.segments[0].text, whole.segments[0].text.clone()), "once");
     same(&resumed, &whole);
     assert_eq!(Checkpoint::open(&path).unwrap().pieces().len(), pieces.len());
