@@ -1,7 +1,8 @@
 //! The scheduler: one step per input, pure. Decides what runs, what waits and what is told; does none of it.
 //!
-//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order, bounded
-//! by lanes and by each batch's `parallel`, which counts jobs from their first start to their end.
+//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order (those
+//! that wait for a core: the longest first), bounded by lanes and by each batch's `parallel`, which counts jobs from their first start to
+//! their end.
 
 mod commands;
 mod dispatch;

@@ -43,8 +43,7 @@ impl Scheduler {
         for lane in Lane::ALL {
             while self.used_of(lane) < self.slots_of(lane) {
                 let Some(id) = self.queue.first(Need::Slot(lane)) else { break };
-                let ready = self.batches.get(&id).and_then(|batch| batch.ready.get(&lane)?.first().copied());
-                let Some(index) = ready else { break };
+                let Some(index) = self.batches.get(&id).and_then(|batch| batch.next_ready(lane)) else { break };
                 self.start(JobId { batch: id, index });
             }
         }
