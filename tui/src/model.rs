@@ -107,6 +107,7 @@ pub struct Model {
     pub ending: Option<Result<(), String>>,
     /// What the clock said last.
     pub wall: WallMs,
+    now: Option<Instant>,
     /// Since when nothing has been heard, in whole seconds.
     pub silent_for: u64,
     heard_at: Option<Instant>,
@@ -142,6 +143,7 @@ impl Model {
             changed: true,
             ending: None,
             wall: WallMs(0),
+            now: None,
             silent_for: 0,
             heard_at: None,
             under_way: 0,
@@ -161,7 +163,7 @@ impl Model {
                 (self.socket, self.build, self.link) = (Some(socket), build, Link::Live);
                 // Its jobs are as old as the house was.
                 self.outdated = true;
-                self.heard(at);
+                self.heard(Some(at));
                 None
             }
             Message::Batches(batches) => {
@@ -170,6 +172,7 @@ impl Model {
             }
             Message::Event(event) => {
                 self.event(&event);
+                self.heard(self.now);
                 None
             }
             Message::Lost(why) => {
@@ -185,10 +188,7 @@ impl Model {
             Message::House(house, at) => {
                 self.pace.note(&house, at);
                 self.house = Some(*house);
-                self.heard(at);
-                if self.link == Link::Silent {
-                    self.link = Link::Live;
-                }
+                self.heard(Some(at));
                 None
             }
             Message::Answered(request, result) => {
@@ -286,12 +286,16 @@ impl Model {
         }
     }
 
-    fn heard(&mut self, at: Instant) {
-        self.heard_at = Some(at);
+    fn heard(&mut self, at: Option<Instant>) {
+        self.heard_at = at;
         self.silent_for = 0;
+        if self.link == Link::Silent {
+            self.link = Link::Live;
+        }
     }
 
     fn tick(&mut self, at: Instant, wall: WallMs) {
+        self.now = Some(at);
         if !self.is_stale() {
             // Nobody knows what still goes on behind what is stale.
             self.wall = wall;

@@ -313,6 +313,9 @@ fn a_daemon_that_goes_is_noticed_and_what_is_known_stays() {
     model.update(Message::Tick(heard + Duration::from_secs(7), WallMs(1_000_000)));
     assert_eq!(model.wall, wall, "no time goes on over what is stale");
     assert_eq!((model.silent_for, model.changed), (7, true), "how old it is can be seen");
+    model.update(Message::Event(told_of(11, Fact::Paused(true))));
+    assert!(!model.is_stale(), "whoever tells is there");
+    model.update(Message::Tick(heard + Duration::from_secs(10), wall));
     model.update(Message::Lost("gone".to_owned()));
     assert!(model.is_stale());
     assert_eq!((model.batches().len(), model.jobs().len()), (5, 6));

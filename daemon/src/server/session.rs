@@ -150,6 +150,12 @@ async fn watch(
     scope: Scope,
     jobs: u32,
 ) -> Result<(), Broken> {
+    if let Scope::Window { len, .. } = scope
+        && len > limits::WINDOW_JOBS_MAX
+    {
+        let message = format!("a window of {len} jobs is longer than {}", limits::WINDOW_JOBS_MAX);
+        return send_all(connection, vec![Response::Refused(Refusal::new(RefusalKind::Limit, message))]).await;
+    }
     let named = match &scope {
         Scope::House | Scope::Overview => Vec::new(),
         Scope::Batches(ids) => ids.clone(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use spindle_shared::batch::BatchState;
-use spindle_shared::client::Heard;
+use spindle_shared::client::{ClientError, Heard};
 use spindle_shared::event::Fact;
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::JobState;
@@ -138,6 +138,8 @@ fn a_window_keeps_what_is_elsewhere_to_itself() {
     }
     assert!(seen.jobs.values().all(|job| job.state == JobState::Completed), "nothing is left as running");
     assert_eq!(seen.jobs.keys().filter(|id| in_window(**id)).count(), 5);
-    let gone = Scope::Window { batch: BatchId(99), from: 1, len: 5 };
-    assert!(daemon.client().watch(gone, 0).unwrap().hear(None).is_err());
+    for (batch, len) in [(BatchId(99), 5), (id, u32::MAX)] {
+        let refused = daemon.client().watch(Scope::Window { batch, from: 1, len }, 0).unwrap().hear(None);
+        assert!(matches!(refused, Err(ClientError::Refused(_))), "{batch} {len}: {refused:?}");
+    }
 }
