@@ -413,8 +413,8 @@ fn lost() -> ListenError {
 fn fitting_frames(length: i64) -> Option<c_int> {
     /// Of 30 s.
     const FRAMES_ALL: u64 = 1_500;
-    /// Silence behind the sound, by which the model knows that it is over: a second.
-    const FRAMES_BEHIND: u64 = 50;
+    /// Silence behind the sound, by which the model knows that it is over: three seconds.
+    const FRAMES_BEHIND: u64 = 150;
     /// What the fast products of matrices take.
     const MULTIPLE: u64 = 32;
     let frames = (length.max(0).unsigned_abs().div_ceil(2) + FRAMES_BEHIND).div_ceil(MULTIPLE) * MULTIPLE;

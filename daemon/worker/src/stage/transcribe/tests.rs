@@ -164,9 +164,9 @@ fn dev_wavs(assets: &Path) -> Vec<PathBuf> {
     wavs
 }
 
-/// Errors in per cent that whisper-cli made on the same recordings, and two more.
-const GROUPS: [(&str, f64); 5] =
-    [("seen", 5.9), ("unseenespeak", 8.7), ("unseenrms", 23.7), ("long5min", 9.1), ("fsdd", 33.0)];
+/// Words that whisper-cli got wrong in the same recordings.
+const GROUPS: [(&str, usize); 5] =
+    [("seen", 4), ("unseenespeak", 3), ("unseenrms", 10), ("long5min", 32), ("fsdd", 15)];
 
 fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
     let model = assets.join("speech-models/ggml-mini-tts.en.bin");
@@ -208,11 +208,15 @@ fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
 }
 
 fn check_scores(scores: &BTreeMap<&str, Score>) {
-    for (group, most) in GROUPS {
+    for (group, theirs) in GROUPS {
         let score = &scores[group];
-        let rate = 100.0 * score.errors as f64 / score.words as f64;
-        assert!(rate <= most, "{group}: {rate:.1} % of the words are wrong, more than {most}");
+        // Two points more, and in the small groups, where a word is more than that, two words.
+        let most = theirs + (score.words / 50).max(2);
+        assert!(score.errors <= most, "{group}: {} words are wrong, more than {most}", score.errors);
     }
+    let (ours, theirs) =
+        (scores.values().map(|score| score.errors).sum::<usize>(), GROUPS.iter().map(|(_, errors)| errors).sum());
+    assert!(ours <= theirs, "{ours} words are wrong in all, and {theirs} by whisper's own program");
 }
 
 #[test]
