@@ -1,8 +1,10 @@
 //! Configuration: one TOML file and the environment, defaults for everything. Errors point at the line and the key.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use spindle_shared::lane::Lane;
 use spindle_shared::paths::{self, Service};
 
 /// Everything that can be set. Each key may also come from the environment as `SPINDLE_<SECTION>__<KEY>`.
@@ -36,11 +38,13 @@ pub struct Workers {
     pub recycle_after: u32,
     /// …or after its memory has grown by this much.
     pub memory_growth_mib: u64,
+    /// Memory that one worker may take; default: three quarters of the machine's. 32–16777216.
+    pub memory_limit_mib: Option<u64>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024 }
+        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024, memory_limit_mib: None }
     }
 }
 
@@ -109,6 +113,7 @@ impl Config {
             ("workers.idle_seconds", Some(self.workers.idle_seconds), 1..=86_400, "1–86400"),
             ("workers.recycle_after", Some(u64::from(self.workers.recycle_after)), 1..=1_000_000, "1–1000000"),
             ("workers.memory_growth_mib", Some(self.workers.memory_growth_mib), 16..=1_048_576, "16–1048576"),
+            ("workers.memory_limit_mib", self.workers.memory_limit_mib, 32..=16_777_216, "32–16777216"),
             ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
         ];
         for (key, value, valid, range) in cases {
@@ -117,6 +122,11 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Slots of each lane.
+    pub fn slots(&self) -> BTreeMap<Lane, u32> {
+        [(Lane::Cpu, self.cpu_slots()), (Lane::Io, self.io_slots()), (Lane::Net, self.net_slots())].into()
     }
 
     pub fn io_slots(&self) -> u32 {

@@ -5,6 +5,7 @@ mod conductor;
 mod config;
 mod inbox;
 mod lock;
+mod machine;
 mod models;
 mod server;
 mod store;
@@ -20,7 +21,7 @@ use clap::Parser;
 use spindle_core::scheduler::Scheduler;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::exit;
-use spindle_shared::lane::{Lane, Role};
+use spindle_shared::lane::Role;
 use spindle_shared::paths::{self, Service};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -134,7 +135,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clients: AtomicUsize::new(0),
     });
     runtime.spawn(server::serve(listener, house));
-    runtime.spawn(signals(inbox));
+    runtime.spawn(signals(inbox.clone()));
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");
 
     let parts = Parts {
@@ -144,6 +145,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         artifacts,
         clock,
         inbox: receiver,
+        own_inbox: inbox,
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
     };
@@ -166,9 +168,8 @@ fn core_config(
     state_dir: &Path,
     model_dir: &Path,
 ) -> spindle_core::scheduler::Config {
-    let slots = [(Lane::Cpu, config.cpu_slots()), (Lane::Io, config.io_slots()), (Lane::Net, config.net_slots())];
     spindle_core::scheduler::Config {
-        slots: slots.into(),
+        slots: config.slots(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started_at,
@@ -193,6 +194,8 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
     settings.idle_ms = config.workers.idle_seconds * 1_000;
     settings.runs_before_recycle = config.workers.recycle_after;
     settings.memory_growth_bytes = config.workers.memory_growth_mib << 20;
+    settings.memory_limit_bytes =
+        config.workers.memory_limit_mib.map_or_else(|| machine::memory_bytes() / 4 * 3, |mib| mib << 20);
     Ok(settings)
 }
 

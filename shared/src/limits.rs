@@ -34,6 +34,10 @@ pub const TURN_INPUTS_MAX: usize = 512;
 pub const CLIENTS_MAX: usize = 1_000;
 /// Events waiting for one watcher before it is cut with `lagged`.
 pub const WATCHER_EVENTS_MAX: usize = 10_000;
+/// Jobs in one window of a batch.
+pub const WINDOW_JOBS_MAX: u32 = 10_000;
+/// A screen's watcher is told no more often than this; what comes meanwhile goes together.
+pub const SCREEN_PACE_MS: u64 = 50;
 /// Ids named in one request.
 pub const TARGETS_MAX: usize = 10_000;
 /// A prompt for a model of speech.
@@ -44,6 +48,8 @@ pub const TRANSCRIPT_BYTES_MAX: u64 = 256 << 20;
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 /// A client that takes none of our bytes for this long is gone.
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
+/// Kinds of work (stage and model) whose pace is remembered; beyond it the one learned longest ago is forgotten.
+pub const RATES_MAX: usize = 500;
 /// Stages of one recipe.
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lane::Lane;
 use crate::stage::Stage;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
@@ -44,6 +45,12 @@ impl Recipe {
 
     pub fn pull(pull: Pull) -> Self {
         Recipe { name: PULL.to_owned(), map: vec![Stage::Pull(pull)] }
+    }
+
+    /// Where most of a job's work is done.
+    pub fn lane(&self) -> Lane {
+        let heaviest = self.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
+        heaviest.map_or(Lane::Io, |facts| facts.lane)
     }
 
     /// Every stage's parameters in range; the message names the parameter.

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use spindle_shared::batch::{BatchState, BatchView};
+use spindle_shared::batch::{BatchState, BatchView, Eta};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::time::WallMs;
 
@@ -109,13 +109,30 @@ pub fn elapsed_seconds(started: Option<WallMs>, finished: Option<WallMs>, now: W
 }
 
 /// `2 min 10 s (1–4 min)`, or that it isn't known.
-pub fn eta(view: &BatchView) -> String {
-    match &view.eta {
-        Some(eta) if !view.state.is_terminal() => {
-            format!("{} ({} to {})", seconds(eta.seconds), seconds(eta.low), seconds(eta.high))
-        }
-        _ => UNKNOWN.to_owned(),
+pub fn eta(eta: Option<Eta>) -> String {
+    eta.map_or(UNKNOWN.to_owned(), |eta| format!("{} ({})", seconds(eta.seconds), range(eta)))
+}
+
+/// `12–20 s`, `2–4 min`, `1.5–2.2 h`: between which times it will likely be over.
+pub fn range(eta: Eta) -> String {
+    let Eta { low, high, .. } = eta;
+    if !low.is_finite() || !high.is_finite() || low < 0.0 || high < low {
+        return UNKNOWN.to_owned();
     }
+    let (unit, name, steps) = match high {
+        high if high < 90.0 => (1.0, "s", 1.0),
+        high if high < 5_400.0 => (60.0, "min", 1.0),
+        high if high < 129_600.0 => (3_600.0, "h", 10.0),
+        _ => (86_400.0, "d", 10.0),
+    };
+    let low = (low / unit * steps).floor() / steps;
+    let high = (high / unit * steps).ceil() / steps;
+    if low == high { format!("{low} {name}") } else { format!("{low}–{high} {name}") }
+}
+
+/// Of a batch: nothing is left once it has ended.
+pub fn batch_eta(view: &BatchView) -> Option<Eta> {
+    view.eta.filter(|_| !view.state.is_terminal())
 }
 
 /// `list` and `status` of several.
@@ -142,11 +159,7 @@ pub fn batch_table(batches: &[BatchView], now: WallMs, colour: bool) -> String {
             batch.counts.failed.to_string().into(),
             escaped(&batch.recipe).into(),
             batch.priority.to_string().into(),
-            batch
-                .eta
-                .filter(|_| !batch.state.is_terminal())
-                .map_or(UNKNOWN.to_owned(), |eta| seconds(eta.seconds))
-                .into(),
+            batch_eta(batch).map_or(UNKNOWN.to_owned(), range).into(),
             ago(batch.created_at, now).into(),
             batch.name.as_deref().map(escaped).unwrap_or_default().into(),
         ]);
@@ -192,7 +205,7 @@ pub fn batch_rows(view: &BatchView, now: WallMs) -> Vec<(&'static str, String)> 
         ("started", view.started_at.map(time).unwrap_or_default()),
         ("finished", view.finished_at.map(time).unwrap_or_default()),
         ("elapsed", elapsed.map(seconds).unwrap_or_default()),
-        ("left", if view.state.is_terminal() { String::new() } else { eta(view) }),
+        ("left", if view.state.is_terminal() { String::new() } else { eta(view.eta) }),
         ("tags", tags),
     ];
     rows.retain(|(_, value)| !value.is_empty());
@@ -304,6 +317,22 @@ mod tests {
             (f64::NAN, UNKNOWN),
         ] {
             assert_eq!(seconds(value), text);
+        }
+    }
+
+    #[test]
+    fn ranges_read_well() {
+        for (low, high, text) in [
+            (12.4, 19.2, "12–20 s"),
+            (0.0, 0.4, "0–1 s"),
+            (100.0, 200.0, "1–4 min"),
+            (180.0, 180.0, "3 min"),
+            (5_400.0, 7_900.0, "1.5–2.2 h"),
+            (86_400.0, 200_000.0, "1–2.4 d"),
+            (5.0, 4.0, UNKNOWN),
+            (0.0, f64::INFINITY, UNKNOWN),
+        ] {
+            assert_eq!(range(Eta { seconds: low, low, high }), text);
         }
     }
 

@@ -378,6 +378,8 @@ pub struct PlannedJson {
     pub outputs: Vec<String>,
     pub skipped_reason: Option<String>,
     pub estimated_seconds: Option<f64>,
+    /// Of Spindle's own disk, while the job is at work.
+    pub estimated_bytes: Option<u64>,
 }
 
 impl From<&PlannedJob> for PlannedJson {
@@ -390,6 +392,7 @@ impl From<&PlannedJob> for PlannedJson {
             outputs: planned.outputs.iter().map(|path| path_text(path).0).collect(),
             skipped_reason: planned.skipped_reason.clone(),
             estimated_seconds: planned.estimated_seconds,
+            estimated_bytes: planned.estimated_bytes.map(|bytes| bytes as u64),
         }
     }
 }
@@ -401,6 +404,8 @@ pub struct PlanJson {
     pub total: usize,
     pub skipped: usize,
     pub estimated_seconds: Option<f64>,
+    /// The most of Spindle's own disk at one time.
+    pub estimated_bytes: Option<u64>,
     pub jobs: Vec<PlannedJson>,
 }
 
@@ -518,6 +523,13 @@ pub struct HouseJson {
     pub batches_open: u32,
     pub jobs: CountsJson,
     pub lanes: Vec<LaneJson>,
+    /// Since the daemon began; only ever rises.
+    pub jobs_done: u64,
+    pub media_seconds_done: f64,
+    /// Until all open batches are through.
+    pub eta_seconds: Option<f64>,
+    pub eta_low_seconds: Option<f64>,
+    pub eta_high_seconds: Option<f64>,
     pub state_dir: String,
     pub model_dir: String,
 }
@@ -536,6 +548,11 @@ impl HouseJson {
             batches_open: house.batches_open,
             jobs: CountsJson { pending, running, retrying, completed, skipped, failed, cancelled },
             lanes: lanes(house),
+            jobs_done: house.done.jobs,
+            media_seconds_done: house.done.media_seconds,
+            eta_seconds: house.eta.map(|eta| eta.seconds),
+            eta_low_seconds: house.eta.map(|eta| eta.low),
+            eta_high_seconds: house.eta.map(|eta| eta.high),
             state_dir: path_text(&house.state_dir).0,
             model_dir: path_text(&house.model_dir).0,
         }

@@ -1,7 +1,6 @@
 //! Progress as it happens: bars on a terminal, lines elsewhere, JSON events for scripts, and a file for monitors.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,8 @@ use crate::follow::Display;
 use crate::output::human;
 use crate::output::json::{BatchJson, EventJson};
 
-/// Progress files and bars change no more often than this.
-const PACE: Duration = Duration::from_millis(250);
+/// A progress file changes no more often than this.
+const PACE: Duration = Duration::from_millis(500);
 
 /// Every event as a JSON object on its own line.
 #[derive(Debug)]
@@ -103,10 +102,7 @@ impl Display for Lines {
 fn batch_line(view: &BatchView) -> String {
     let counts = &view.counts;
     let failed = if counts.failed > 0 { format!(", {} failed", counts.failed) } else { String::new() };
-    let left = match view.eta {
-        Some(eta) if !view.state.is_terminal() => format!(", {} left", human::seconds(eta.seconds)),
-        _ => String::new(),
-    };
+    let left = human::batch_eta(view).map(|eta| format!(", {} left", human::range(eta))).unwrap_or_default();
     format!(
         "batch {}: {}, {}, {} of {} ended{failed}{left}",
         view.id,
@@ -172,9 +168,7 @@ fn bar_message(view: &BatchView) -> String {
     }
     let elapsed = human::elapsed_seconds(view.started_at, view.finished_at, human::now());
     parts.extend(elapsed.map(human::seconds));
-    if let Some(eta) = view.eta.filter(|_| !view.state.is_terminal()) {
-        parts.push(format!("{} left", human::seconds(eta.seconds)));
-    }
+    parts.extend(human::batch_eta(view).map(|eta| format!("{} left", human::range(eta))));
     parts.join(" · ")
 }
 
@@ -226,58 +220,72 @@ impl Display for Bars {
     }
 }
 
-/// The batch as JSON in a file that is always whole: a new one takes the old one's place.
+/// The batch as JSON in a file that is always whole: a new one takes the old one's place. The work doesn't depend on it: what can't be written
+/// is told once and tried again at the next change.
 #[derive(Debug)]
 pub struct ProgressFile {
+    console: Console,
     path: PathBuf,
     batch: BatchId,
     written: Option<Instant>,
     pending: bool,
+    failed: bool,
 }
 
 impl ProgressFile {
-    pub fn new(path: &Path, batch: BatchId) -> Self {
-        ProgressFile { path: path.to_owned(), batch, written: None, pending: false }
+    pub fn new(console: Console, path: &Path, batch: BatchId) -> Self {
+        ProgressFile { console, path: path.to_owned(), batch, written: None, pending: false, failed: false }
     }
 
-    fn changed(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+    fn changed(&mut self, snapshot: &Snapshot) {
         self.pending = true;
-        match self.due() {
-            Some(due) if due > Instant::now() => Ok(()),
-            _ => self.write(snapshot),
+        if self.due().is_none_or(|due| due <= Instant::now()) {
+            self.write_or_tell(snapshot);
+        }
+    }
+
+    fn write_or_tell(&mut self, snapshot: &Snapshot) {
+        match self.write(snapshot) {
+            Ok(()) => self.failed = false,
+            Err(fault) if !self.failed => {
+                self.failed = true;
+                self.console.talk(format_args!("{}; the work does not depend on it", fault.message));
+            }
+            Err(_) => {}
         }
     }
 
     fn write(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
         let Some(view) = snapshot.batches.get(&self.batch) else { return Ok(()) };
-        self.pending = false;
         self.written = Some(Instant::now());
-        let told = |error: std::io::Error| {
-            Fault::error(format!(
-                "failed to write the progress file {}: {error}",
-                human::escaped(&self.path.to_string_lossy())
-            ))
-        };
         let mut text = serde_json::to_vec(&BatchJson::new(view, human::now()))
             .map_err(|error| Fault::error(format!("failed to write JSON: {error}")))?;
         text.push(b'\n');
         let mut beside = self.path.clone().into_os_string();
         beside.push(format!(".{}.part", std::process::id()));
-        let mut file = std::fs::File::create(&beside).map_err(told)?;
-        file.write_all(&text).and_then(|()| std::fs::rename(&beside, &self.path)).map_err(told)
+        let written = std::fs::write(&beside, &text).and_then(|()| std::fs::rename(&beside, &self.path));
+        if let Err(error) = written {
+            // Half a file helps nobody; that it can't be removed either is no news.
+            let _ = std::fs::remove_file(&beside);
+            let path = human::escaped(&self.path.to_string_lossy());
+            return Err(Fault::error(format!("failed to write the progress file {path}: {error}")));
+        }
+        self.pending = false;
+        Ok(())
     }
 }
 
 impl Display for ProgressFile {
     fn snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
-        self.changed(snapshot)
+        self.changed(snapshot);
+        Ok(())
     }
 
     fn event(&mut self, event: &Event, snapshot: &Snapshot) -> Result<(), Fault> {
-        match event.fact.batch() == Some(self.batch) {
-            true => self.changed(snapshot),
-            false => Ok(()),
+        if event.fact.batch() == Some(self.batch) {
+            self.changed(snapshot);
         }
+        Ok(())
     }
 
     fn due(&self) -> Option<Instant> {
@@ -285,10 +293,16 @@ impl Display for ProgressFile {
     }
 
     fn tick(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
-        self.write(snapshot)
+        self.write_or_tell(snapshot);
+        Ok(())
     }
 
+    /// How it ended must stand there, whenever the last write was.
     fn finish(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
-        if self.pending { self.write(snapshot) } else { Ok(()) }
+        if self.pending {
+            self.failed = false;
+            self.write_or_tell(snapshot);
+        }
+        Ok(())
     }
 }

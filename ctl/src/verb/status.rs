@@ -85,6 +85,8 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
         ("open batches", house.batches_open.to_string()),
         ("jobs", format!("{} running, {} retrying, {} pending", counts.running, counts.retrying, counts.pending)),
         ("lanes", lanes.collect::<Vec<_>>().join(", ")),
+        ("done", format!("{} jobs, {} of recordings", house.done.jobs, human::seconds(house.done.media_seconds))),
+        ("left", human::eta(house.eta)),
         ("state folder", house.state_dir.to_string()),
         ("model folder", house.model_dir.to_string()),
     ])

@@ -282,6 +282,7 @@ fn a_dry_run_lists_and_submits_nothing() {
         outputs: vec![std::path::Path::new("/v/x.{lang}.srt").into()],
         skipped_reason: skipped.map(str::to_owned),
         estimated_seconds: Some(60.0),
+        estimated_bytes: skipped.is_none().then_some(1_920_000.0),
     };
     let plan = vec![planned(1, None), planned(2, Some("exists")), planned(3, None)];
     let daemon = Daemon::saying(vec![Response::Planned(plan)]);
@@ -291,7 +292,10 @@ fn a_dry_run_lists_and_submits_nothing() {
     let arguments = ["submit", "subtitles", "--dry-run", "-j", "1", "a.mp4", "b.mp4", "c.mp4"];
     let ran = daemon.run(&arguments).with(0);
     assert!(ran.out.contains("skipped: exists") && ran.out.contains("/v/x.{lang}.srt"), "{ran:#?}");
-    assert_eq!(ran.err, "3 inputs, 1 skipped, about 2 min 00 s; nothing was submitted\n");
+    assert_eq!(
+        ran.err,
+        "3 inputs, 1 skipped, about 2 min 00 s and 1.8 MiB of disk while it runs; nothing was submitted\n"
+    );
     let json: Vec<&str> = ["--json"].iter().chain(&arguments).copied().collect();
     let plan = daemon.run(&json).with(0).json();
     assert_eq!((&plan["total"], &plan["skipped"], &plan["estimated_seconds"]), (&json!(3), &json!(1), &json!(120.0)));

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority, state_of};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{FileIdentity, JobState, JobView, Output};
 use spindle_shared::lane::Lane;
@@ -14,6 +14,11 @@ use spindle_shared::worker::ArtifactFile;
 use crate::change::{BatchStatus, OpenJob, RecoveredBatch};
 use crate::job::{State, Step};
 use crate::queue::Standing;
+use crate::rates::{Pace, Rate};
+use crate::retry::Budget;
+
+/// Cells that are looked through for jobs that come next.
+const LOOKED_AHEAD_MAX: usize = 1_000;
 
 /// A job as a batch of a million holds it: sixteen bytes unless there is more to say.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub enum Place {
     Waiting,
     /// For the store's answer, which comes within the turn.
     Looking,
+    /// For a word whether its outputs are there already; the number tells one look from another.
+    Checking(RunId),
     /// For a slot.
     Ready(Lane),
     /// For its time; `keeps`: it keeps its place among the batch's parallel jobs.
@@ -58,6 +65,8 @@ pub struct Job {
     pub outputs: Vec<Output>,
     pub peak_memory_bytes: u64,
     pub worker: Option<String>,
+    /// Times in a row that a service asked it to wait.
+    pub limited: u32,
 }
 
 /// What is known of a job's way once its input is identified.
@@ -85,6 +94,7 @@ impl Job {
             outputs: Vec::new(),
             peak_memory_bytes: 0,
             worker: None,
+            limited: 0,
         }
     }
 
@@ -97,7 +107,9 @@ impl Job {
             (State::Cancelled, _) => JobState::Cancelled,
             (State::Pending, _) if self.open.failure.is_some() => JobState::Retrying,
             // Between two stages.
-            (State::Pending, Place::Looking | Place::Ready(_) | Place::Held(_)) if self.open.started_at.is_some() => {
+            (State::Pending, Place::Looking | Place::Checking(_) | Place::Ready(_) | Place::Held(_))
+                if self.open.started_at.is_some() =>
+            {
                 JobState::Running
             }
             (State::Pending, _) => JobState::Pending,
@@ -163,27 +175,60 @@ pub struct Batch {
     heaviest: usize,
     pub lane: Lane,
     pub running: BTreeSet<u32>,
+    /// Jobs at work; few.
+    pub busy: BTreeSet<u32>,
+    /// KiB of each job's input; 0 = unknown.
+    sizes: Vec<u32>,
+    /// Of the open jobs that are not at work.
+    waiting_kib: u64,
+    pub course: Course,
+    /// Remaining time as told last; changes only with an event.
+    pub eta: Option<Eta>,
     /// Jobs that look otherwise than told; told at the end of the step.
     pub changed: BTreeSet<u32>,
     /// Sum of the active jobs' progress, in billionths.
     parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
+    /// Tries that may still be repeated; begins anew with the daemon. `None` = no try has failed yet.
+    pub budget: Option<Budget>,
+}
+
+/// What a batch's own jobs have shown of it since this daemon began.
+#[derive(Debug, Default)]
+pub struct Course {
+    pub pace: Pace,
+    /// How long its recordings are, by KiB.
+    pub length: Rate,
+    /// Jobs that came to a good or a bad end by themselves; by stage, those of them that had it done.
+    pub ended: u32,
+    pub ran: BTreeMap<&'static str, u32>,
+    /// The latest time that a job of it waits for.
+    pub delayed_until: MonoMs,
 }
 
 impl Batch {
-    pub fn new(id: BatchId, owner: Owner, spec: BatchSpec, created_at: WallMs, skipped: &[bool]) -> Self {
+    pub fn new(
+        id: BatchId,
+        owner: Owner,
+        spec: BatchSpec,
+        created_at: WallMs,
+        skipped: &[bool],
+        sizes: Vec<u32>,
+    ) -> Self {
         let cell = |skip: &bool| if *skip { Cell::Ended(Some(JobState::Skipped)) } else { Cell::Fresh };
         let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
         let stages = spec.recipe.map.iter().map(Stage::facts).enumerate();
         let heaviest = stages.max_by_key(|(_, facts)| facts.weight);
+        let waiting_kib = sizes.iter().zip(&cells).filter(|(_, cell)| matches!(cell, Cell::Fresh));
+        let waiting_kib = waiting_kib.map(|(kib, _)| u64::from(*kib)).sum();
         Batch {
             id,
             owner,
             heaviest: heaviest.map_or(0, |(at, _)| at),
-            lane: heaviest.map_or(Lane::Io, |(_, facts)| facts.lane),
+            lane: spec.recipe.lane(),
             at_work_counted: 0,
             looking: 0,
             admitted: 0,
@@ -203,16 +248,22 @@ impl Batch {
             active: BTreeSet::new(),
             at_work: 0,
             running: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            sizes,
+            waiting_kib,
+            course: Course::default(),
+            eta: None,
             changed: BTreeSet::new(),
             parts: 0,
             shown_progress: 0.0,
+            budget: None,
         }
     }
 
     /// As it was when the last daemon ended; what ran then waits now.
     pub fn recovered(stored: RecoveredBatch) -> Self {
-        let RecoveredBatch { id, owner, spec, created_at, status, total, open } = stored;
-        let mut batch = Batch::new(id, owner, spec, created_at, &[]);
+        let RecoveredBatch { id, owner, spec, created_at, status, total, open, sizes } = stored;
+        let mut batch = Batch::new(id, owner, spec, created_at, &[], sizes);
         batch.cells.resize_with(total as usize, || Cell::Ended(None));
         batch.priority = status.priority;
         batch.paused = status.paused;
@@ -222,6 +273,7 @@ impl Batch {
         batch.counts = Counts { pending: 0, running: 0, retrying: 0, ..status.counts };
         for (index, behind) in open {
             let Some(cell) = batch.cells.get_mut((index as usize).wrapping_sub(1)) else { continue };
+            batch.waiting_kib += u64::from(batch.sizes.get(index as usize - 1).copied().unwrap_or(0));
             match behind.filter(|behind| **behind != OpenJob::default()) {
                 None => {
                     *cell = Cell::Fresh;
@@ -238,6 +290,57 @@ impl Batch {
             }
         }
         batch
+    }
+
+    /// KiB of a job's input; 0 = unknown.
+    pub fn kib(&self, index: u32) -> u32 {
+        (index as usize).checked_sub(1).and_then(|at| self.sizes.get(at).copied()).unwrap_or(0)
+    }
+
+    /// The input of a job at work is as large as this now.
+    pub fn resize(&mut self, index: u32, bytes: u64) {
+        let waits = self.job(index).is_none_or(|job| !job.is_at_work());
+        if let Some(kib) = (index as usize).checked_sub(1).and_then(|at| self.sizes.get_mut(at)).filter(|_| !waits) {
+            *kib = crate::estimate::kib(bytes);
+        }
+    }
+
+    /// Open jobs that are not at work, and the KiB of their inputs.
+    pub fn waiting(&self) -> (u32, u64) {
+        (self.counts.total() - self.counts.ended() - self.at_work, self.waiting_kib)
+    }
+
+    /// What is counted of jobs at work and of those that wait agrees with the jobs.
+    pub fn check_waiting(&self) -> Result<(), String> {
+        let mut busy = BTreeSet::new();
+        let mut waiting = (0, 0);
+        for (index, cell) in (1..).zip(&self.cells) {
+            match cell {
+                Cell::Active(job) if job.is_at_work() => drop(busy.insert(index)),
+                Cell::Fresh | Cell::Active(_) => {
+                    waiting.0 += 1;
+                    waiting.1 += u64::from(self.kib(index));
+                }
+                Cell::Ended(_) => {}
+            }
+        }
+        if busy != self.busy || waiting != self.waiting() {
+            let id = self.id;
+            return Err(format!("batch {id} counts {:?} busy, {:?} wait", self.busy, self.waiting())
+                + &format!("; recounted {busy:?}, {waiting:?}"));
+        }
+        Ok(())
+    }
+
+    /// Open jobs that are not at work, as far as they come first: those that came back, then fresh ones, in input order.
+    pub fn first_waiting(&self, most: usize) -> Vec<u32> {
+        let back = self.back.iter().copied().take(most);
+        let cells = self.cells.iter().enumerate().skip(self.next_fresh).take(LOOKED_AHEAD_MAX);
+        let fresh = cells.filter(|(_, cell)| matches!(cell, Cell::Fresh)).map(|(at, _)| at as u32 + 1).take(most);
+        let mut first: Vec<u32> = back.chain(fresh).collect();
+        first.sort_unstable();
+        first.truncate(most);
+        first
     }
 
     pub fn total(&self) -> u32 {
@@ -277,6 +380,17 @@ impl Batch {
         *self.counts.slot(before.0) -= 1;
         *self.counts.slot(after.0) += 1;
         self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
+        match (before.2, after.2) {
+            (false, true) => {
+                self.busy.insert(index);
+                self.waiting_kib -= u64::from(self.kib(index));
+            }
+            (true, false) => {
+                self.busy.remove(&index);
+                self.waiting_kib += u64::from(self.kib(index));
+            }
+            _ => {}
+        }
         if before.1 != after.1 {
             self.looking = self.looking + u32::from(after.1 == Place::Looking) - u32::from(before.1 == Place::Looking);
             if before.1 == Place::Waiting {
@@ -317,6 +431,7 @@ impl Batch {
         self.change(index, |job| job.place = Place::Delayed { until: MonoMs(u64::MAX), keeps: false })?;
         self.active.remove(&index);
         self.changed.remove(&index);
+        self.waiting_kib -= u64::from(self.kib(index));
         let cell = self.cell(index)?;
         let shown = match cell {
             Cell::Active(job) => job.shown(),
@@ -338,6 +453,7 @@ impl Batch {
         self.active.insert(index);
         self.changed.insert(index);
         self.parts += job.parts();
+        debug_assert!(!job.is_at_work(), "a job comes to work by a change");
         if job.place == Place::Waiting {
             self.back.insert(index);
         }
@@ -352,6 +468,7 @@ impl Batch {
             Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(JobState::Cancelled)),
             _ => return false,
         }
+        self.waiting_kib -= u64::from(self.kib(index));
         self.counts.pending -= 1;
         self.counts.cancelled += 1;
         true
@@ -369,6 +486,7 @@ impl Batch {
         if legal {
             *self.counts.slot(state) -= 1;
             self.counts.pending += 1;
+            self.waiting_kib += u64::from(self.kib(index));
             let at = index as usize - 1;
             self.cells[at] = Cell::Fresh;
             self.next_fresh = self.next_fresh.min(at);
@@ -498,7 +616,7 @@ impl Batch {
             counts: self.counts,
             progress,
             stage: stages.into_iter().max_by_key(|(_, jobs)| *jobs).map(|(stage, _)| stage.to_owned()),
-            eta: None,
+            eta: self.eta,
             tags: self.spec.tags.clone(),
         }
     }

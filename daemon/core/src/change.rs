@@ -7,6 +7,8 @@ use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, Output, PathB
 use spindle_shared::time::WallMs;
 use spindle_shared::worker::ArtifactFile;
 
+use crate::rates::{Rate, RateKey};
+
 /// One thing to write down. Changes of one turn are applied in order, in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
@@ -24,6 +26,8 @@ pub enum Change {
     ArtifactDropped(ContentHash),
     Published(PathBytes, PublishedFile),
     HousePaused(bool),
+    /// How fast one kind of work goes; `None` = it is remembered no more.
+    RateLearned(RateKey, Option<Rate>),
 }
 
 /// A batch as it is submitted, with all its jobs.
@@ -36,6 +40,8 @@ pub struct NewBatch {
     pub status: BatchStatus,
     /// In input order; job 1 first. Those with a skip reason are ended already.
     pub jobs: Vec<JobSpec>,
+    /// KiB of each job's input, for estimates; 0 = unknown.
+    pub sizes: Vec<u32>,
 }
 
 /// What changes in a batch's life.
@@ -103,6 +109,8 @@ pub struct StoredArtifact {
 pub struct PublishedFile {
     /// Of the bytes as published; differs once somebody edits the file.
     pub content: ContentHash,
+    /// Of the file as published: while it is this, the content is known without reading it. `None` = not known.
+    pub identity: Option<FileIdentity>,
     /// The input it was made from, as it was then.
     pub input: Option<FileIdentity>,
     /// Of the parameters it was made with, the input left out.
@@ -120,6 +128,7 @@ pub struct Recovered {
     pub paused: bool,
     /// Batches that are not at their end, oldest first.
     pub batches: Vec<RecoveredBatch>,
+    pub rates: Vec<(RateKey, Rate)>,
 }
 
 /// An unfinished batch.
@@ -133,4 +142,6 @@ pub struct RecoveredBatch {
     pub total: u32,
     /// Indexes of its unfinished jobs in input order, with what they have behind them (`None` = never started).
     pub open: Vec<(u32, Option<Box<OpenJob>>)>,
+    /// As in [`NewBatch`]; empty where an earlier Spindle kept none.
+    pub sizes: Vec<u32>,
 }

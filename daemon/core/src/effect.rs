@@ -6,9 +6,10 @@ use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::publish::Publish;
 use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::Response;
-use spindle_shared::worker::{ArtifactFile, Outcome};
+use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
 
@@ -42,11 +43,20 @@ pub enum Input {
         job: JobId,
         found: Vec<Option<StoredArtifact>>,
     },
+    /// Answers [`Effect::LookupOutputs`]; `None` = not all of them are there.
+    OutputsFound {
+        look: RunId,
+        job: JobId,
+        outputs: Option<Vec<Published>>,
+    },
     Progress {
         run: RunId,
         /// Who has it.
         worker: WorkerId,
+        /// Share of the stage that is done.
         done: f32,
+        /// Share that was done when this run began.
+        begun: f32,
     },
     Ended {
         run: RunId,
@@ -149,6 +159,9 @@ pub enum Effect {
         job: JobId,
         addresses: Vec<ContentHash>,
     },
+    /// Are the files that a job would publish all there already, as published and with these contents? Asked of disks that may be slow,
+    /// so the answer, [`Input::OutputsFound`], may come much later.
+    LookupOutputs(Box<LookupOutputs>),
     Start(Box<Start>),
     Stop(RunId),
     /// Pieces of work that nobody will go on with.
@@ -175,6 +188,16 @@ pub enum Answer {
         jobs: Vec<JobView>,
         alerts: Vec<String>,
     },
+}
+
+/// What a job would publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookupOutputs {
+    pub look: RunId,
+    pub job: JobId,
+    pub stage: Publish,
+    pub language: Option<String>,
+    pub files: Vec<ArtifactFile>,
 }
 
 /// One run to start.

@@ -1,20 +1,56 @@
-//! Estimates: what a batch will take, from a table where this machine has no history yet.
+//! Estimates before anything runs: what a batch will take, by this machine's own history, and by a table where it has none.
 
-use spindle_shared::stage::Stage;
+use spindle_shared::batch::BatchSpec;
+use spindle_shared::job::{Input, JobSpec};
+use spindle_shared::stage::decode::SAMPLE_RATE;
+use spindle_shared::stage::{Stage, Unit};
 
-/// Expected seconds for one input; `None` = nothing is known of this kind of work.
-pub fn job_seconds(stages: &[Stage]) -> Option<f64> {
-    stages.iter().find_map(|stage| match stage {
-        Stage::Transcribe(transcribe) => Some(whisper_seconds(&transcribe.model.name)),
-        _ => None,
-    })
+use crate::rates::{RateKey, Rates, Scale};
+
+/// Bytes of a second of decoded sound.
+const SOUND_BYTES_PER_SECOND: f64 = 2.0 * SAMPLE_RATE as f64;
+
+/// What is expected of one input.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Expected {
+    /// `None` = nothing is known of this kind of work.
+    pub seconds: Option<f64>,
+    /// On the disk while it is at work; `None` = unknown.
+    pub bytes: Option<f64>,
 }
 
-/// Seconds per audio file: a guess of the right size, for want of this machine's own figures.
-fn whisper_seconds(model: &str) -> f64 {
-    const TABLE: [(&str, f64); 6] =
-        [("turbo", 150.0), ("tiny", 30.0), ("base", 60.0), ("small", 120.0), ("medium", 300.0), ("large", 600.0)];
-    TABLE.iter().find(|(part, _)| model.contains(part)).map_or(60.0, |(_, seconds)| *seconds)
+/// What to expect of the jobs of one batch. Made once, then asked for each of what may be a million.
+pub struct Estimate<'e> {
+    spec: &'e BatchSpec,
+    rates: &'e Rates,
+    /// Of jobs with the batch's own stages.
+    usual: Work,
+    /// More jobs at once than there are slots take turns, and each takes so many times longer.
+    turns: f64,
+}
+
+impl<'e> Estimate<'e> {
+    /// Of a batch with as many jobs to do, in a house where `slots` of them can be at it at once.
+    pub fn new(spec: &'e BatchSpec, jobs: u32, slots: u32, rates: &'e Rates) -> Self {
+        let turns = (f64::from(spec.parallel.min(jobs)) / f64::from(slots.max(1))).max(1.0);
+        Estimate { spec, rates, usual: Work::of(&spec.recipe.map, rates), turns }
+    }
+
+    pub fn job(&self, job: &JobSpec) -> Expected {
+        match &job.stages {
+            None => self.usual.expect(size_of(job, &self.spec.recipe.map), self.turns),
+            Some(own) => Work::of(own, self.rates).expect(size_of(job, own), self.turns),
+        }
+    }
+}
+
+/// Seconds of a whole batch: ⌈n ÷ parallel⌉ × expected time of a job; `None` where one of its jobs has none.
+pub fn batch(spec: &BatchSpec, jobs: &[JobSpec], slots: u32, rates: &Rates) -> Option<f64> {
+    let work = || jobs.iter().filter(|job| job.skip.is_none());
+    let count = work().count() as u32;
+    let estimate = Estimate::new(spec, count, slots, rates);
+    let seconds: Option<f64> = work().map(|job| estimate.job(job).seconds).sum();
+    Some(batch_seconds(count, spec.parallel, seconds? / f64::from(count.max(1))))
 }
 
 /// ⌈n ÷ parallel⌉ × expected time of a job.
@@ -22,12 +58,178 @@ pub fn batch_seconds(jobs: u32, parallel: u32, job_seconds: f64) -> f64 {
     f64::from(jobs.div_ceil(parallel.max(1))) * job_seconds
 }
 
+/// Bytes as KiB, at least one; 0 stands for unknown.
+pub fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
+}
+
+/// KiB of what a job has to work through.
+pub fn size_of(job: &JobSpec, stages: &[Stage]) -> u32 {
+    match &job.input {
+        Input::File { identity, .. } => kib(identity.bytes),
+        Input::Name(_) => stages
+            .iter()
+            .find_map(|stage| if let Stage::Pull(pull) = stage { Some(kib(pull.bytes)) } else { None })
+            .unwrap_or(0),
+    }
+}
+
+/// What a chain of stages takes, by the KiB of its input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Work {
+    /// By the rates of all stages that have any weight, the others where they are known: at no size, and for each KiB.
+    measured: Option<(f64, f64)>,
+    /// Of an input of unknown size.
+    mean: Option<f64>,
+    table: Option<f64>,
+    /// Bytes of decoded sound, at no size and for each KiB; none where nothing is decoded.
+    sound: Option<(f64, f64)>,
+}
+
+impl Work {
+    fn of(stages: &[Stage], rates: &Rates) -> Self {
+        let length = rates.length().map(|length| length.line(Scale::Kib));
+        let decodes = stages.iter().any(|stage| matches!(stage, Stage::Decode(_)));
+        let sound = length.filter(|_| decodes);
+        let known = Work::known(stages, length, rates);
+        Work {
+            measured: known.map(|(line, _)| line),
+            mean: known.map(|(_, mean)| mean),
+            table: table_seconds(stages),
+            sound: sound.map(|(base, slope)| (base * SOUND_BYTES_PER_SECOND, slope * SOUND_BYTES_PER_SECOND)),
+        }
+    }
+
+    fn known(stages: &[Stage], length: Option<(f64, f64)>, rates: &Rates) -> Option<((f64, f64), f64)> {
+        let whole: u32 = stages.iter().map(|stage| stage.facts().weight).sum();
+        let (mut base, mut slope, mut mean) = (0.0, 0.0, 0.0);
+        for stage in stages {
+            let facts = stage.facts();
+            let scale = Scale::of(facts.unit);
+            let Some(rate) = rates.known(&RateKey::of(stage), scale) else {
+                if facts.weight * WEIGHTY > whole {
+                    return None;
+                }
+                continue;
+            };
+            let (own_base, own_slope) = rate.line(scale);
+            mean += rate.mean();
+            match facts.unit {
+                Unit::MediaSeconds => {
+                    let (length_base, length_slope) = length?;
+                    base += own_base + own_slope * length_base;
+                    slope += own_slope * length_slope;
+                }
+                Unit::InputBytes => {
+                    base += own_base;
+                    slope += own_slope;
+                }
+                Unit::OutputBytes => base += rate.mean(),
+            }
+        }
+        Some(((base, slope), mean))
+    }
+
+    fn expect(&self, kib: u32, turns: f64) -> Expected {
+        let at = |(base, slope): (f64, f64)| base + slope * f64::from(kib);
+        let measured = if kib > 0 { self.measured.map(at) } else { self.mean };
+        Expected {
+            seconds: measured.map(|seconds| seconds * turns).or(self.table),
+            bytes: self.sound.filter(|_| kib > 0).map(at),
+        }
+    }
+}
+
+/// A stage with more than this part of a recipe's weight must be known.
+pub const WEIGHTY: u32 = 20;
+
+/// A guess of the right size, for want of this machine's own figures.
+fn table_seconds(stages: &[Stage]) -> Option<f64> {
+    stages.iter().find_map(|stage| match stage {
+        Stage::Transcribe(transcribe) => Some(whisper_seconds(&transcribe.model.name)),
+        _ => None,
+    })
+}
+
+/// Seconds per audio file.
+fn whisper_seconds(model: &str) -> f64 {
+    const TABLE: [(&str, f64); 6] =
+        [("turbo", 150.0), ("tiny", 30.0), ("base", 60.0), ("small", 120.0), ("medium", 300.0), ("large", 600.0)];
+    TABLE.iter().find(|(part, _)| model.contains(part)).map_or(60.0, |(_, seconds)| *seconds)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use spindle_shared::batch::{OnExisting, Priority};
+    use spindle_shared::job::{FileIdentity, OutputPlan, PathBytes};
+    use spindle_shared::recipe::Recipe;
+    use spindle_shared::time::WallMs;
+
+    fn spec(parallel: u32) -> BatchSpec {
+        BatchSpec {
+            recipe: Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default()),
+            name: None,
+            tags: Vec::new(),
+            priority: Priority::NORMAL,
+            parallel,
+            retries: None,
+            timeout_ms: None,
+            key: None,
+            on_existing: OnExisting::Refuse,
+        }
+    }
+
+    fn file(bytes: u64) -> JobSpec {
+        let identity = FileIdentity { dev: 1, inode: 1, bytes, mtime_ns: 0, ctime_ns: 0 };
+        JobSpec {
+            input: Input::File { path: PathBytes::default(), identity },
+            output: OutputPlan::default(),
+            stages: None,
+            skip: None,
+            replace: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_turbo_model_is_not_taken_for_a_large_one() {
-        assert_eq!(super::whisper_seconds("large-v3-turbo"), 150.0);
-        assert_eq!(super::whisper_seconds("large-v3"), 600.0);
-        assert_eq!(super::batch_seconds(7, 3, 60.0), 180.0);
+        assert_eq!(whisper_seconds("large-v3-turbo"), 150.0);
+        assert_eq!(whisper_seconds("large-v3"), 600.0);
+        assert_eq!(batch_seconds(7, 3, 60.0), 180.0);
+    }
+
+    #[test]
+    fn without_a_history_the_table_tells() {
+        let jobs = [file(1_000_000), file(2_000_000), JobSpec { skip: Some("up to date".to_owned()), ..file(1) }];
+        assert_eq!(batch(&spec(1), &jobs, 2, &Rates::default()), Some(120.0));
+        assert_eq!(batch(&spec(3), &jobs, 2, &Rates::default()), Some(60.0));
+        assert_eq!(Estimate::new(&spec(1), 2, 2, &Rates::default()).job(&jobs[0]).bytes, None);
+    }
+
+    #[test]
+    fn a_history_tells_by_the_length_of_the_recordings() {
+        let mut rates = Rates::default();
+        for seconds in [10.0, 60.0, 300.0, 120.0] {
+            // 32 KB a second, decoded in a thousandth and heard in a tenth of it.
+            rates.learn(RateKey::length(), Scale::Kib, seconds * 31.25, seconds, WallMs(0));
+            for (at, pace) in [(1, 0.001), (2, 0.1)] {
+                let stage = &spec(1).recipe.map[at];
+                rates.learn(RateKey::of(stage), Scale::MediaSeconds, seconds, seconds * pace, WallMs(0));
+            }
+        }
+        let long = Estimate::new(&spec(1), 1, 2, &rates).job(&file(32_000 * 600));
+        assert!((long.seconds.unwrap() - 60.6).abs() < 3.0, "{long:?}");
+        assert!((long.bytes.unwrap() / 19_200_000.0 - 1.0).abs() < 0.05, "{long:?}");
+        let jobs = vec![file(32_000 * 100); 4];
+        for (parallel, slots, expected) in [(1, 2, 40.0), (2, 2, 20.0), (4, 2, 20.0), (4, 4, 10.0), (3, 2, 30.0)] {
+            let seconds = batch(&spec(parallel), &jobs, slots, &rates).unwrap();
+            assert!((seconds / expected - 1.0).abs() < 0.05, "{parallel} on {slots}: {seconds}");
+        }
+        // Another model has none yet.
+        let mut other = spec(1);
+        if let Stage::Transcribe(transcribe) = &mut other.recipe.map[2] {
+            transcribe.model.name = "large-v3".to_owned();
+        }
+        assert_eq!(batch(&other, &jobs, 2, &rates), Some(2_400.0));
     }
 }

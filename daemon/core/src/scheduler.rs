@@ -7,11 +7,13 @@
 mod commands;
 mod dispatch;
 mod endings;
+mod estimates;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use spindle_shared::batch::Eta;
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
 use spindle_shared::job::PathBytes;
@@ -23,6 +25,7 @@ use crate::batch::{Batch, Cell, Place};
 use crate::change::{Change, Recovered};
 use crate::effect::{Answer, ClientId, Effect, Input};
 use crate::queue::{Need, Queue};
+use crate::rates::Rates;
 
 /// Jobs that never started are told of one by one up to here, when many of them change at once; of the rest the counts tell.
 const TOLD_AT_ONCE_MAX: usize = spindle_shared::limits::ROWS_PER_FRAME_MAX;
@@ -50,6 +53,37 @@ struct Run {
     address: Option<ContentHash>,
     /// Media-seconds of it that are counted as done.
     credited: f64,
+    /// Share of the stage that was done before it.
+    begun: f64,
+    /// What it has told of its progress, first and last.
+    first_heard: Option<Heard>,
+    heard: Option<Heard>,
+}
+
+/// How far a run has come, 0–1 of its stage, and when that was heard.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    done: f64,
+    at: MonoMs,
+}
+
+impl Run {
+    /// Slots of its lane that it holds.
+    fn slots(&self) -> f64 {
+        f64::from(self.slots)
+    }
+
+    /// Slot-seconds between two times; the one place where seconds meet slots.
+    fn slot_seconds(&self, from: MonoMs, until: MonoMs) -> f64 {
+        until.since(from) as f64 / 1_000.0 * self.slots()
+    }
+
+    /// The share of its stage that it has done between its first word and its last, and the slot-seconds that took. What comes before the first
+    /// word, a model to load or a recording to survey, tells nothing of the pace.
+    fn stretch(&self) -> Option<(f64, f64)> {
+        let (first, last) = (self.first_heard?, self.heard?);
+        Some((last.done - first.done, self.slot_seconds(first.at, last.at))).filter(|(share, _)| *share > 0.0)
+    }
 }
 
 /// An artifact as the jobs see it that have it on their way.
@@ -99,6 +133,14 @@ pub struct Scheduler {
     awaiting: Vec<Awaiting>,
     alerts: Vec<String>,
     done: WorkDone,
+    rates: Rates,
+    /// When what was learned was written last.
+    rates_written: MonoMs,
+    /// When the open batches' ends are foreseen anew; `None` = nothing runs.
+    forecast_at: Option<MonoMs>,
+    forecast_last: Option<MonoMs>,
+    /// Until all open batches are through.
+    eta: Option<Eta>,
     /// Of the step in progress.
     now: Now,
     changes: Vec<Change>,
@@ -134,6 +176,11 @@ impl Scheduler {
             awaiting: Vec::new(),
             alerts: Vec::new(),
             done: WorkDone::default(),
+            rates: Rates::new(recovered.rates),
+            rates_written: now.mono,
+            forecast_at: None,
+            forecast_last: None,
+            eta: None,
             now,
             changes: Vec::new(),
             effects: Vec::new(),
@@ -169,7 +216,8 @@ impl Scheduler {
             Input::Command { client, peer, command } => self.command(client, peer, command),
             Input::InputFound { job, found } => self.input_found(job, found),
             Input::ArtifactsFound { job, found } => self.artifacts_found(job, found),
-            Input::Progress { run, worker, done } => self.progress(run, worker, done),
+            Input::OutputsFound { look, job, outputs } => self.outputs_found(look, job, outputs),
+            Input::Progress { run, worker, done, begun } => self.progress(run, worker, done, begun),
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),
             Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
@@ -181,7 +229,7 @@ impl Scheduler {
 
     /// When something will be due by itself.
     pub fn next_wakeup(&self) -> Option<MonoMs> {
-        self.delayed.first().map(|(at, _)| *at)
+        self.delayed.first().map(|(at, _)| *at).into_iter().chain(self.forecast_at).min()
     }
 
     /// Whether a run is still the current one of its job; anything else of it is stale.
@@ -203,6 +251,9 @@ impl Scheduler {
             if counted > self.slots_of(lane) {
                 return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
             }
+        }
+        if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
+            return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
         }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();
         for lane in Lane::ALL.into_iter().filter(|lane| !halted && self.used_of(*lane) < self.slots_of(*lane)) {
@@ -260,6 +311,7 @@ impl Scheduler {
                     batch.total()
                 ));
             }
+            batch.check_waiting()?;
             if at_work != batch.at_work || running != batch.running {
                 return Err(format!(
                     "batch {id} counts {} at work, {:?} running; recounted {at_work}, {running:?}",
@@ -315,6 +367,7 @@ impl Scheduler {
     /// Starts what can start, closes batches that are through, and puts the step's effects in order: what must be durable first.
     fn finish_step(&mut self) -> Vec<Effect> {
         self.dispatch();
+        self.look_ahead();
         let dirty = std::mem::take(&mut self.dirty);
         let mut changed = std::mem::take(&mut self.changed);
         changed.extend(&dirty);
@@ -323,8 +376,9 @@ impl Scheduler {
             let jobs = std::mem::take(&mut batch.changed);
             let jobs: Vec<_> = jobs.into_iter().filter_map(|index| batch.job_view(index)).collect();
             let ended = batch.counts.all_ended();
-            if ended && batch.finished_at.is_none() {
-                batch.finished_at = Some(self.now.wall);
+            if ended {
+                batch.finished_at = batch.finished_at.or(Some(self.now.wall));
+                batch.eta = None;
             }
             if dirty.contains(&id) {
                 self.changes.push(Change::BatchChanged(id, batch.status()));
@@ -341,6 +395,7 @@ impl Scheduler {
             }
         }
         self.settle_awaiting();
+        self.write_rates();
         let mut effects = Vec::with_capacity(self.effects.len() + 1);
         if !self.changes.is_empty() {
             effects.push(Effect::Commit(std::mem::take(&mut self.changes)));

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use spindle_core::cache;
 use spindle_core::effect::{Answer, Command, Peer};
-use spindle_core::estimate;
+use spindle_core::estimate::{Estimate, Expected};
+use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchSpec, OnExisting};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{FileIdentity, Input, JobSpec, PathBytes};
@@ -84,7 +85,7 @@ pub async fn submit(
         Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
     };
     if dry_run {
-        return Ok(plan(&spec, &jobs));
+        return on_store(house, move |house| Ok(plan(house, &spec, &jobs, &house.reader.rates()?))).await;
     }
     match house.inbox.ask(peer, Command::Submit { spec: Box::new(spec), jobs, repeats }).await? {
         Answer::Frames(frames) => Ok(frames),
@@ -220,19 +221,25 @@ fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> 
 }
 
 /// What a dry run tells of each job.
-fn plan(spec: &BatchSpec, jobs: &[JobSpec]) -> Vec<Response> {
+fn plan(house: &House, spec: &BatchSpec, jobs: &[JobSpec], rates: &Rates) -> Vec<Response> {
+    let work = jobs.iter().filter(|job| job.skip.is_none()).count();
+    let slots = house.config.slots().get(&spec.recipe.lane()).copied().unwrap_or(1);
+    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates);
     let planned: Vec<PlannedJob> = jobs
         .iter()
         .zip(1..)
         .map(|(job, index)| {
             let stages = job.stages.as_deref().unwrap_or(&spec.recipe.map);
             let skipped = job.skip.is_some();
+            let nothing = Expected { seconds: Some(0.0), bytes: Some(0.0) };
+            let expected = if skipped { nothing } else { estimate.job(job) };
             PlannedJob {
                 index,
                 input: job.input.clone(),
                 outputs: if skipped { Vec::new() } else { outputs_of(job, stages) },
                 skipped_reason: job.skip.clone(),
-                estimated_seconds: if skipped { Some(0.0) } else { estimate::job_seconds(stages) },
+                estimated_seconds: expected.seconds,
+                estimated_bytes: expected.bytes,
             }
         })
         .collect();

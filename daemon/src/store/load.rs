@@ -2,6 +2,7 @@
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::change::{Recovered, RecoveredBatch};
+use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::id::BatchId;
 
 use super::{StoreError, rows, tables, write};
@@ -18,7 +19,18 @@ pub(super) fn load(database: &Database) -> Result<Recovered, StoreError> {
     for entry in transaction.open_table(tables::UNFINISHED)?.iter()? {
         batches.extend(batch(&transaction, entry?.0.value())?);
     }
-    Ok(Recovered { boot, next_batch, paused, batches })
+    let rates = rates(&transaction)?;
+    Ok(Recovered { boot, next_batch, paused, batches, rates })
+}
+
+pub(super) fn rates(transaction: &ReadTransaction) -> Result<Vec<(RateKey, Rate)>, StoreError> {
+    let table = transaction.open_table(tables::RATES)?;
+    let rows = table.iter()?.map(|entry| {
+        let (key, row) = entry?;
+        let (kind, model) = key.value();
+        Ok((RateKey { kind: kind.to_owned(), model: model.to_owned() }, rows::read_rate(row.value())?))
+    });
+    rows.collect()
 }
 
 /// One batch with what is open of it; `None` = there is no such batch.
@@ -36,6 +48,8 @@ pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<Rec
         let (key, row) = entry?;
         open.push((key.value().1, rows::read_open(row.value())?));
     }
+    let sizes = transaction.open_table(tables::SIZES)?;
+    let sizes = sizes.get(id)?.map(|row| rows::read_sizes(row.value())).transpose()?;
     Ok(Some(RecoveredBatch {
         id: BatchId(id),
         owner: stored.owner,
@@ -44,12 +58,14 @@ pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<Rec
         status,
         total: stored.total,
         open,
+        sizes: sizes.unwrap_or_default(),
     }))
 }
 
-/// Durable before anything is started under this number.
+/// Durable before anything is started under this number. Tables that an earlier Spindle did not have are there afterwards.
 fn count_boot(database: &Database) -> Result<u64, StoreError> {
     let transaction = write::begin(database)?;
+    write::create_tables(&transaction)?;
     let boot = {
         let mut meta = transaction.open_table(tables::META)?;
         let last = meta.get(tables::META_BOOT)?.map_or(0, |value| value.value());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
+use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
@@ -107,6 +108,11 @@ impl Reader {
             Some(row) => rows::read_input(row.value(), identity),
             None => Ok(None),
         }
+    }
+
+    /// How fast each kind of work goes, as far as it is written down.
+    pub fn rates(&self) -> Result<Rates, StoreError> {
+        super::load::rates(&self.database.begin_read()?).map(Rates::new)
     }
 
     pub fn artifact(&self, address: &ContentHash) -> Result<Option<StoredArtifact>, StoreError> {

@@ -7,6 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_core::rates::Rate;
 use spindle_shared::batch::{BatchSpec, Counts, Priority};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
@@ -327,7 +328,8 @@ struct FailureRowV1 {
 
 impl From<&Failure> for FailureRowV1 {
     fn from(failure: &Failure) -> Self {
-        let Failure { kind, message, advice } = failure;
+        // When it will be tried again is written with the job.
+        let Failure { kind, message, advice, retry_after_ms: _ } = failure;
         FailureRowV1 { kind: failure_code(*kind), message: message.clone(), advice: advice.clone() }
     }
 }
@@ -338,7 +340,7 @@ impl FailureRowV1 {
             .into_iter()
             .find(|kind| failure_code(*kind) == self.kind)
             .ok_or_else(|| unreadable(table, format!("no kind of failure has the number {}", self.kind)))?;
-        Ok(Failure { kind, message: self.message, advice: self.advice })
+        Ok(Failure { kind, message: self.message, advice: self.advice, retry_after_ms: None })
     }
 }
 
@@ -428,23 +430,45 @@ struct PublishedRowV1 {
     published_at: u64,
 }
 
+/// As version 1, and the published file itself.
+#[derive(Serialize, Deserialize)]
+struct PublishedRowV2 {
+    content: [u8; 32],
+    identity: Option<IdentityRowV1>,
+    input: Option<IdentityRowV1>,
+    parameters: [u8; 32],
+    batch: u64,
+    index: u32,
+    published_at: u64,
+}
+
 pub(super) fn write_published(file: &PublishedFile) -> Vec<u8> {
-    let PublishedFile { content, input, parameters, job, published_at } = file;
-    let row = PublishedRowV1 {
+    let PublishedFile { content, identity, input, parameters, job, published_at } = file;
+    let row = PublishedRowV2 {
         content: content.0,
+        identity: identity.as_ref().map(IdentityRowV1::from),
         input: input.as_ref().map(IdentityRowV1::from),
         parameters: parameters.0,
         batch: job.batch.0,
         index: job.index,
         published_at: published_at.0,
     };
-    versioned(1, &row)
+    versioned(2, &row)
 }
 
 pub(super) fn read_published(bytes: &[u8]) -> Result<PublishedFile, StoreError> {
-    let row: PublishedRowV1 = read_v1("outputs", bytes)?;
+    let row = match bytes.split_first() {
+        Some((2, row)) => {
+            codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("outputs", error.to_string()))?
+        }
+        _ => {
+            let PublishedRowV1 { content, input, parameters, batch, index, published_at } = read_v1("outputs", bytes)?;
+            PublishedRowV2 { content, identity: None, input, parameters, batch, index, published_at }
+        }
+    };
     Ok(PublishedFile {
         content: ContentHash(row.content),
+        identity: row.identity.map(FileIdentity::from),
         input: row.input.map(FileIdentity::from),
         parameters: ContentHash(row.parameters),
         job: JobId { batch: BatchId(row.batch), index: row.index },
@@ -452,7 +476,46 @@ pub(super) fn read_published(bytes: &[u8]) -> Result<PublishedFile, StoreError> 
     })
 }
 
-fn versioned<R: Serialize>(version: u8, row: &R) -> Vec<u8> {
+#[derive(Serialize, Deserialize)]
+struct SizesRowV1(Vec<u32>);
+
+pub(super) fn write_sizes(sizes: &[u32]) -> Vec<u8> {
+    versioned(1, sizes)
+}
+
+pub(super) fn read_sizes(bytes: &[u8]) -> Result<Vec<u32>, StoreError> {
+    read_v1("sizes", bytes).map(|SizesRowV1(sizes)| sizes)
+}
+
+#[derive(Serialize, Deserialize)]
+struct RateRowV1 {
+    count: u64,
+    runs: f64,
+    x: f64,
+    y: f64,
+    w: f64,
+    wx: f64,
+    wy: f64,
+    wxx: f64,
+    wxy: f64,
+    judged: f64,
+    scatter: f64,
+    learned_at: u64,
+}
+
+pub(super) fn write_rate(rate: &Rate) -> Vec<u8> {
+    let Rate { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at } = *rate;
+    let learned_at = learned_at.0;
+    versioned(1, &RateRowV1 { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at })
+}
+
+pub(super) fn read_rate(bytes: &[u8]) -> Result<Rate, StoreError> {
+    let row: RateRowV1 = read_v1("rates", bytes)?;
+    let RateRowV1 { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at } = row;
+    Ok(Rate { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at: WallMs(learned_at) })
+}
+
+fn versioned<R: Serialize + ?Sized>(version: u8, row: &R) -> Vec<u8> {
     let mut bytes = codec::encode(row);
     bytes.insert(0, version);
     bytes

@@ -3,7 +3,9 @@
 use redb::TableDefinition;
 
 /// Raised when an older Spindle could not read or would spoil what this one writes.
-pub(super) const SCHEMA: u64 = 1;
+///
+/// 2: rows of [`OUTPUTS`] know the published file itself.
+pub(super) const SCHEMA: u64 = 2;
 
 /// [`META_SCHEMA`] and the other names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -41,3 +43,7 @@ pub(super) const INPUTS: TableDefinition<'_, (u64, u64), Row> = TableDefinition:
 pub(super) const OUTPUTS: TableDefinition<'_, &[u8], Row> = TableDefinition::new("outputs");
 /// Address to what lies in the artifact folder.
 pub(super) const ARTIFACTS: TableDefinition<'_, &[u8; 32], Row> = TableDefinition::new("artifacts");
+/// Batch to the KiB of each of its inputs; apart from its submission because lists don't read it.
+pub(super) const SIZES: TableDefinition<'_, BatchKey, Row> = TableDefinition::new("sizes");
+/// Kind of work and model to how fast it goes.
+pub(super) const RATES: TableDefinition<'_, (&str, &str), Row> = TableDefinition::new("rates");

@@ -59,6 +59,8 @@ struct Writer<'t> {
     inputs: Table<'t, (u64, u64), &'static [u8]>,
     outputs: Table<'t, &'static [u8], &'static [u8]>,
     artifacts: Table<'t, &'static [u8; 32], &'static [u8]>,
+    sizes: Table<'t, tables::BatchKey, &'static [u8]>,
+    rates: Table<'t, (&'static str, &'static str), &'static [u8]>,
     /// Written at the end, once per batch.
     statuses_due: BTreeMap<BatchId, BatchStatus>,
 }
@@ -78,6 +80,8 @@ impl<'t> Writer<'t> {
             inputs: transaction.open_table(tables::INPUTS)?,
             outputs: transaction.open_table(tables::OUTPUTS)?,
             artifacts: transaction.open_table(tables::ARTIFACTS)?,
+            sizes: transaction.open_table(tables::SIZES)?,
+            rates: transaction.open_table(tables::RATES)?,
             statuses_due: BTreeMap::new(),
         })
     }
@@ -107,6 +111,13 @@ impl<'t> Writer<'t> {
             Change::Published(path, file) => {
                 self.outputs.insert(path.0.as_slice(), rows::write_published(file).as_slice())?;
             }
+            Change::RateLearned(key, rate) => {
+                let key = (key.kind.as_str(), key.model.as_str());
+                match rate {
+                    Some(rate) => drop(self.rates.insert(key, rows::write_rate(rate).as_slice())?),
+                    None => drop(self.rates.remove(key)?),
+                }
+            }
             Change::HousePaused(paused) => {
                 self.meta.insert(tables::META_PAUSED, u64::from(*paused))?;
             }
@@ -127,6 +138,7 @@ impl<'t> Writer<'t> {
         if let Some(key) = &batch.spec.key {
             self.keys.insert((batch.owner.0, key.as_str()), id)?;
         }
+        self.sizes.insert(id, rows::write_sizes(&batch.sizes).as_slice())?;
         // One table after the other: keys rise, so each insertion finds its page still at hand.
         for (index, spec) in (1..).zip(&batch.jobs) {
             self.jobs.insert((id, index), rows::write_job(spec).as_slice())?;
@@ -188,6 +200,7 @@ impl<'t> Writer<'t> {
             }
         }
         self.statuses.remove(batch.0)?;
+        self.sizes.remove(batch.0)?;
         self.unfinished.remove(batch.0)?;
         let range = (batch.0, 0)..=(batch.0, u32::MAX);
         self.jobs.retain_in(range.clone(), |_, _| false)?;

@@ -10,8 +10,8 @@ use spindle_shared::worker::Outcome;
 /// To the conductor; called from the supervisor's threads, which wait while the call does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
-    /// Share done, 0–1.
-    Progress { run: RunId, worker: WorkerId, done: f32 },
+    /// Share of the stage done, and done before this run began, 0–1.
+    Progress { run: RunId, worker: WorkerId, done: f32, begun: f32 },
     /// The run is over and its process lives on, or it never reached one (`worker` is then `None`).
     Ended { run: RunId, outcome: Outcome, worker: Option<WorkerId> },
     /// The input is not the file that was submitted, but this one; the run did not start.
@@ -43,6 +43,8 @@ pub enum Death {
     Hang,
     /// It sent what no worker sends, and was killed.
     Garbage(String),
+    /// It reached its memory limit, in bytes: it was refused more, or killed.
+    Memory { limit: u64 },
     /// It exited with 0 and left runs unreported, or was not asked to go.
     SilentExit,
     /// The supervisor ended it.
@@ -71,6 +73,7 @@ impl fmt::Display for Death {
             },
             Death::Hang => f.write_str("stopped reacting"),
             Death::Garbage(what) => write!(f, "spoke garbage: {what}"),
+            Death::Memory { limit } => write!(f, "reached its memory limit of {} MiB", limit >> 20),
             Death::SilentExit => f.write_str("exited without a report"),
             Death::Killed(Why::Cancel) => f.write_str("was killed because a cancelled run did not stop"),
             Death::Killed(Why::Timeout) => f.write_str("was killed because a run took too long and did not stop"),

@@ -136,7 +136,7 @@ mod tests {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let channel = Channel::over(theirs);
         for _ in 0..10_000 {
-            channel.send(&Report::Progress { run: RunId { boot: 1, counter: 1 }, done: 0.5 }).unwrap();
+            channel.send(&Report::Progress { run: RunId { boot: 1, counter: 1 }, done: 0.5, begun: 0.0 }).unwrap();
         }
         drop(ours);
     }

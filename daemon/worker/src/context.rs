@@ -37,7 +37,15 @@ pub struct Context {
     files: Vec<File>,
     cancel: Arc<AtomicBool>,
     report: Reporter,
-    last_progress: Mutex<Option<Instant>>,
+    progress: Mutex<Told>,
+}
+
+/// What the daemon was told of a run's progress.
+#[derive(Default)]
+struct Told {
+    last: Option<Instant>,
+    /// Share that an earlier run has left behind.
+    begun: f32,
 }
 
 /// At most four progress reports a second.
@@ -47,7 +55,7 @@ impl Context {
     /// `descriptors` in the order of the assignment's inputs.
     pub fn new(assignment: Assignment, descriptors: Vec<OwnedFd>, cancel: Arc<AtomicBool>, report: Reporter) -> Self {
         let files = descriptors.into_iter().map(File::from).collect();
-        Context { assignment, files, cancel, report, last_progress: Mutex::new(None) }
+        Context { assignment, files, cancel, report, progress: Mutex::default() }
     }
 
     /// The descriptor of the job's own input, which comes first, and its name for messages.
@@ -79,11 +87,23 @@ impl Context {
 
     /// Tells how much is done, 0–1; cheap to call often.
     pub fn progress(&self, done: f32) {
-        let mut last = self.last_progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
-            *last = Some(Instant::now());
-            (self.report)(Report::Progress { run: self.assignment.run, done: done.clamp(0.0, 1.0) });
+        let mut told = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
+            told.last = Some(Instant::now());
+            self.tell(done, told.begun);
         }
+    }
+
+    /// Tells that an earlier run has done this share already: no credit of this one's.
+    pub fn goes_on_from(&self, begun: f32) {
+        let mut told = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = Told { last: Some(Instant::now()), begun };
+        self.tell(begun, begun);
+    }
+
+    fn tell(&self, done: f32, begun: f32) {
+        let share = |value: f32| value.clamp(0.0, 1.0);
+        (self.report)(Report::Progress { run: self.assignment.run, done: share(done), begun: share(begun) });
     }
 
     pub fn cancelled(&self) -> bool {

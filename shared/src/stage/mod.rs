@@ -23,6 +23,17 @@ pub enum Stage {
     Pull(pull::Pull),
 }
 
+/// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds of the recording.
+    MediaSeconds,
+    /// Bytes of the input; their number is known beforehand.
+    InputBytes,
+    /// Bytes written; how many is known only afterwards.
+    OutputBytes,
+}
+
 /// What the scheduler and the supervisor need to know of a kind of work; constant per kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageFacts {
@@ -43,6 +54,8 @@ pub struct StageFacts {
     pub timeout_ms: u64,
     /// Its share of a job's progress, relative to the other stages' weights.
     pub weight: u32,
+    /// What its work is measured in.
+    pub unit: Unit,
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -67,6 +80,19 @@ impl Stage {
             transient: matches!(self, Stage::Decode(_)),
             timeout_ms: HOUR_MS,
             weight,
+            unit: match self {
+                Stage::Identify(_) | Stage::Pull(_) => Unit::InputBytes,
+                Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
+                Stage::Publish(_) => Unit::OutputBytes,
+            },
+        }
+    }
+
+    /// The model it runs, by name; its work goes as fast as that model does.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
+            Stage::Identify(_) | Stage::Decode(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Pull(_) => None,
         }
     }
 

@@ -125,6 +125,8 @@ pub struct PlannedJob {
     pub outputs: Vec<PathBytes>,
     pub skipped_reason: Option<String>,
     pub estimated_seconds: Option<f64>,
+    /// Bytes it takes of Spindle's own disk while it is at work; `None` = unknown.
+    pub estimated_bytes: Option<f64>,
 }
 
 /// One thing an action touched.

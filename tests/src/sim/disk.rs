@@ -6,6 +6,7 @@ use spindle_core::change::{
     BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact,
 };
 use spindle_core::effect::{FoundInput, RetryItem};
+use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::{BatchView, Counts, state_of};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, PathBytes};
@@ -21,6 +22,7 @@ pub struct Disk {
     pub inputs: BTreeMap<FileIdentity, ContentHash>,
     pub artifacts: BTreeMap<ContentHash, StoredArtifact>,
     pub published: BTreeMap<PathBytes, PublishedFile>,
+    pub rates: BTreeMap<RateKey, Rate>,
 }
 
 /// A batch with all its jobs, open or ended.
@@ -65,6 +67,7 @@ impl DiskBatch {
             status: self.status,
             total: self.new.jobs.len() as u32,
             open: self.open.iter().map(|(index, behind)| (*index, behind.clone())).collect(),
+            sizes: self.new.sizes.clone(),
         }
     }
 }
@@ -151,6 +154,8 @@ impl Disk {
             }
             Change::Published(path, file) => drop(self.published.insert(path.clone(), file.clone())),
             Change::HousePaused(paused) => self.paused = *paused,
+            Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
+            Change::RateLearned(key, None) => drop(self.rates.remove(key)),
         }
         Ok(())
     }
@@ -168,6 +173,7 @@ impl Disk {
             next_batch: self.next_batch,
             paused: self.paused,
             batches: open.map(DiskBatch::recovered).collect(),
+            rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
         }
     }
 

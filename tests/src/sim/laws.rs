@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spindle_core::change::{BatchStatus, Change, OpenJob};
 use spindle_core::effect::{Command, Death, Effect, Input, Start};
 use spindle_core::retry::Policy;
-use spindle_shared::batch::{BatchSpec, BatchView};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Eta};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
@@ -180,7 +180,8 @@ impl Laws {
     }
 
     fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool) {
-        if !current.stopping {
+        // Waiting until a service allows more is no try.
+        if !current.stopping && kind != FailureKind::RateLimited {
             let Current { job, stage, .. } = current;
             self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker });
         }
@@ -461,6 +462,13 @@ impl Laws {
         if view.counts.total() != stored.new.jobs.len() as u32 {
             return Err(format!("batch {id} is told with {:?} of {} jobs", view.counts, stored.new.jobs.len()));
         }
+        if let Some(eta) = view.eta {
+            // As the event itself says: what came later in its turn may be on disk already.
+            if view.state.is_terminal() || matches!(view.state, BatchState::Paused | BatchState::Cancelling) {
+                return Err(format!("batch {id} is {:?} and told to end in {eta:?}", view.state));
+            }
+            sound(eta)?;
+        }
         let result = self.batch_shows(id, view.progress);
         if view.state.is_terminal() {
             // A retry begins anew.
@@ -489,6 +497,10 @@ impl Laws {
 
     /// A watcher's fold of the events and the scheduler's own view are the same.
     pub fn same_view(&mut self, seq: u64, paused: bool, batches: &[BatchView], jobs: &[JobView]) -> Result<(), String> {
+        let halted = paused || self.boot.draining || self.boot.stopping;
+        if let Some(view) = batches.iter().find(|view| halted && view.eta.is_some()) {
+            return Err(format!("the house is halted and batch {} is told to end in {:?}", view.id, view.eta));
+        }
         let Some(watcher) = &self.boot.watcher else {
             let batches = batches.iter().map(|view| (view.id, view.clone())).collect();
             let jobs = jobs.iter().map(|view| (view.id, view.clone())).collect();
@@ -520,6 +532,15 @@ impl Laws {
             Some(ghost) => Err(format!("a watcher sees job {} running; the house does not", ghost.id)),
             None => Ok(()),
         }
+    }
+}
+
+/// An estimate is a number of seconds within its own range.
+pub fn sound(eta: Eta) -> Result<(), String> {
+    let Eta { seconds, low, high } = eta;
+    match high.is_finite() && 0.0 <= low && low <= seconds && seconds <= high {
+        true => Ok(()),
+        false => Err(format!("the estimate {eta:?} is none")),
     }
 }
 

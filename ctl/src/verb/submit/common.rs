@@ -80,7 +80,8 @@ pub struct Common {
     /// Wait for the end and show progress
     #[arg(long)]
     follow: bool,
-    /// Wait for the end and keep the batch's state in this file, as JSON
+    /// Wait for the end and keep the batch's state in this file for other programs: the JSON that `status` gives, at most
+    /// twice a second and at the end, always whole
     #[arg(long, value_name = "FILE")]
     progress_file: Option<PathBuf>,
     /// The same key gives the same batch: a submission repeated by mistake is taken once
@@ -121,8 +122,12 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
     }
     if let Some(path) = &common.progress_file {
         let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        if !folder.is_some_and(|folder| folder.is_dir()) || path.is_dir() {
+        if !folder.is_some_and(|folder| folder.is_dir()) {
             return Err(Fault::usage(format!("--progress-file {}: its folder isn't there", shown(path))));
+        }
+        // It is replaced at every change; a device or a pipe would be gone.
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(Fault::usage(format!("--progress-file {}: is there, and is no file", shown(path))));
         }
     }
     let submitted = send(context, spec, &inputs)?;
@@ -275,7 +280,7 @@ fn tell_dropped(context: &Context, dropped: &[Problem]) {
 
 fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<u8, Fault> {
     let recipe = spec.recipe.name.clone();
-    let parallel = spec.parallel;
+    let parallel = spec.parallel.max(1);
     let total = u32::try_from(inputs.len()).map_err(|_| Fault::usage("too many inputs"))?;
     let planned: Vec<PlannedJob> = context
         .daemon
@@ -289,11 +294,18 @@ fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<
         .flatten()
         .collect();
     let skipped = planned.iter().filter(|job| job.skipped_reason.is_some()).count();
-    // As long as the jobs at work at once take; unknown where one of them is.
-    let seconds: Option<f64> =
-        planned.iter().filter(|job| job.skipped_reason.is_none()).map(|job| job.estimated_seconds).sum();
-    let at_once = f64::from(parallel.min(total.max(1)));
-    let estimated_seconds = seconds.map(|seconds| (seconds / at_once).ceil());
+    // As at submission: ⌈n ÷ parallel⌉ × the expected time of a job; unknown where one of them is.
+    let work = || planned.iter().filter(|job| job.skipped_reason.is_none());
+    let jobs = u32::try_from(work().count()).unwrap_or(u32::MAX);
+    let seconds: Option<f64> = work().map(|job| job.estimated_seconds).sum();
+    let estimated_seconds =
+        seconds.map(|seconds| f64::from(jobs.div_ceil(parallel)) * seconds / f64::from(jobs.max(1)));
+    // Most that is on the disk at one time.
+    let bytes: Option<Vec<f64>> = work().map(|job| job.estimated_bytes).collect();
+    let estimated_bytes = bytes.map(|mut bytes| {
+        bytes.sort_by(|one, other| other.total_cmp(one));
+        bytes.iter().take(parallel as usize).sum::<f64>()
+    });
     context.console.either(
         || PlanJson {
             dry_run: true,
@@ -301,23 +313,41 @@ fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<
             total: planned.len(),
             skipped,
             estimated_seconds,
+            estimated_bytes: estimated_bytes.map(|bytes| bytes as u64),
             jobs: planned.iter().map(PlannedJson::from).collect(),
         },
         || {
-            let mut table =
-                Table::new(&[("JOB", Align::Right), ("INPUT", Align::Left), ("OUTPUTS OR REASON", Align::Left)]);
+            let mut table = Table::new(&[
+                ("JOB", Align::Right),
+                ("ABOUT", Align::Right),
+                ("INPUT", Align::Left),
+                ("OUTPUTS OR REASON", Align::Left),
+            ]);
             for job in &planned {
                 let outputs = job.outputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
                 let remark = job
                     .skipped_reason
                     .as_ref()
                     .map_or(outputs, |reason| format!("skipped: {}", human::escaped(reason)));
-                table.row(vec![job.index.to_string().into(), job.input.to_string().into(), remark.into()]);
+                let about = job.estimated_seconds.filter(|_| job.skipped_reason.is_none());
+                let about = about.map_or(human::UNKNOWN.to_owned(), human::seconds);
+                table.row(vec![
+                    job.index.to_string().into(),
+                    about.into(),
+                    job.input.to_string().into(),
+                    remark.into(),
+                ]);
             }
             table.render(false)
         },
     )?;
-    let estimate = estimated_seconds.map(|seconds| format!(", about {}", human::seconds(seconds))).unwrap_or_default();
+    let disk = estimated_bytes.filter(|bytes| *bytes >= 1.0).map(|bytes| human::bytes(bytes as u64));
+    let estimate = match (estimated_seconds.map(human::seconds), disk) {
+        (None, None) => String::new(),
+        (Some(time), None) => format!(", about {time}"),
+        (None, Some(disk)) => format!(", about {disk} of disk while it runs"),
+        (Some(time), Some(disk)) => format!(", about {time} and {disk} of disk while it runs"),
+    };
     context
         .console
         .talk(format_args!("{}, {skipped} skipped{estimate}; nothing was submitted", counted(planned.len())));
@@ -356,7 +386,7 @@ fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8,
         displays.push(display(console, Stream::Err));
     }
     if let Some(path) = &common.progress_file {
-        displays.push(Box::new(ProgressFile::new(path, batch.id)));
+        displays.push(Box::new(ProgressFile::new(console, path, batch.id)));
     }
     let jobs = if common.follow { JOBS_SHOWN } else { 0 };
     let course = Course { targets: vec![Target::Batch(batch.id)], jobs, ..Course::default() };

@@ -76,17 +76,19 @@ impl Scheduler {
         let wall = self.now.wall;
         let skipped: Vec<bool> = jobs.iter().map(|job| job.skip.is_some()).collect();
         let work = skipped.iter().filter(|skip| !**skip).count() as u32;
-        let estimated_seconds = estimate::job_seconds(&spec.recipe.map)
-            .map(|seconds| estimate::batch_seconds(work, spec.parallel, seconds));
-        let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped);
+        let sizes: Vec<u32> =
+            jobs.iter().map(|job| estimate::size_of(job, job.stages.as_ref().unwrap_or(&spec.recipe.map))).collect();
+        let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped, sizes.clone());
+        let estimated_seconds = estimate::batch(&spec, &jobs, self.slots_of(batch.lane), &self.rates);
         if work == 0 {
             batch.started_at = Some(wall);
             batch.finished_at = Some(wall);
         }
-        let new = NewBatch { id, owner: peer.owner, spec, created_at: wall, status: batch.status(), jobs };
+        let new = NewBatch { id, owner: peer.owner, spec, created_at: wall, status: batch.status(), jobs, sizes };
         self.changes.push(Change::BatchAdded(Box::new(new)));
         let view = batch.view();
         self.batches.insert(id, batch);
+        self.look_ahead_soon();
         self.dirty.insert(id);
         self.touch(id);
         Ok(Response::Submitted(Submitted { batch: view, estimated_seconds, repeated: false }))
@@ -169,6 +171,7 @@ impl Scheduler {
                 if let Some(batch) = self.batches.get_mut(&id) {
                     batch.cancelling = true;
                 }
+                self.forget_eta(id);
                 self.cancel_waiting(id);
                 let active = self.active_of(id);
                 self.stop_runs(active, Why::Cancel)
@@ -218,6 +221,7 @@ impl Scheduler {
             return Err(Refusal::new(RefusalKind::WrongState, format!("batch {id} is being cancelled")));
         }
         batch.paused = true;
+        self.forget_eta(id);
         self.step_back(id);
         let active = self.active_of(id);
         let runs = if now { self.stop_runs(active, Why::Pause) } else { vec![] };
@@ -231,7 +235,7 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         for index in batch.active.clone() {
             batch.change(index, |job| {
-                if matches!(job.place, Place::Ready(_) | Place::Held(_)) {
+                if matches!(job.place, Place::Checking(_) | Place::Ready(_) | Place::Held(_)) {
                     job.place = Place::Waiting;
                 }
             });
@@ -245,6 +249,7 @@ impl Scheduler {
             return Ok(("was not paused".to_owned(), vec![]));
         }
         batch.paused = false;
+        self.look_ahead_soon();
         self.dirty.insert(id);
         self.touch(id);
         Ok(("resumed".to_owned(), vec![]))
@@ -255,6 +260,7 @@ impl Scheduler {
         self.paused = true;
         self.changes.push(Change::HousePaused(true));
         self.publish(Fact::Paused(true));
+        self.forget_etas();
         let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
         let mut runs = Vec::new();
         for id in ids {
@@ -274,6 +280,7 @@ impl Scheduler {
         self.draining = false;
         self.changes.push(Change::HousePaused(false));
         self.publish(Fact::Paused(false));
+        self.look_ahead_soon();
         Ok((vec![Response::Acted(vec![])], vec![]))
     }
 
@@ -282,6 +289,7 @@ impl Scheduler {
         if let Some(batch) = self.batches.get_mut(&id) {
             batch.priority = priority;
         }
+        self.look_ahead_soon();
         self.dirty.insert(id);
         self.touch(id);
         Ok((format!("priority {priority}"), vec![]))
@@ -478,6 +486,9 @@ impl Scheduler {
                             (Place::Ready(lane), None, _) => {
                                 (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
                             }
+                            (Place::Checking(_), None, _) => {
+                                ("its outputs' folder is looked at: whether they are there already".to_owned(), None)
+                            }
                             (Place::Held(_), None, _) => {
                                 ("another job is just doing the same work; its result will serve both".to_owned(), None)
                             }
@@ -513,13 +524,17 @@ impl Scheduler {
 
     fn watch(&mut self, client: ClientId, scope: &Scope) {
         let ids: Vec<BatchId> = match scope {
-            Scope::House => self.batches.keys().copied().collect(),
+            Scope::House | Scope::Overview => self.batches.keys().copied().collect(),
             Scope::Batches(ids) => ids.clone(),
+            Scope::Window { batch, .. } => vec![*batch],
         };
         let (mut batches, mut jobs) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
             batches.push(batch.view());
+            if *scope == Scope::Overview {
+                continue;
+            }
             jobs.extend(batch.active.iter().filter_map(|index| batch.job_view(*index)));
         }
         let answer =
@@ -552,7 +567,7 @@ impl Scheduler {
                 .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
                 .collect(),
             done: self.done,
-            eta: None,
+            eta: self.house_eta(),
             state_dir: self.config.state_dir.clone(),
             model_dir: self.config.model_dir.clone(),
         }
@@ -561,6 +576,7 @@ impl Scheduler {
     fn drain(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
         admin_only(peer, "drain the daemon")?;
         self.draining = true;
+        self.forget_etas();
         let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
         for id in ids {
             self.step_back(id);
@@ -572,6 +588,7 @@ impl Scheduler {
     fn shutdown(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
         admin_only(peer, "stop the daemon")?;
         self.stopping = true;
+        self.forget_etas();
         let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
         let mut runs = Vec::new();
         for id in ids {

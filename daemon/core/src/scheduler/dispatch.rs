@@ -6,13 +6,13 @@ use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, JobId, RunId, WorkerId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
-use spindle_shared::worker::Outcome;
+use spindle_shared::worker::{Outcome, Published};
 
 use super::{Run, Scheduler};
 use crate::batch::{Facts, Job, Place};
 use crate::cache;
 use crate::change::{OpenJob, StoredArtifact};
-use crate::effect::{Effect, FoundInput, Start};
+use crate::effect::{Effect, FoundInput, LookupOutputs, Start};
 use crate::job::Step;
 use crate::queue::Need;
 
@@ -101,6 +101,9 @@ impl Scheduler {
         }
         let is_file = found.is_file;
         let content = found.content;
+        if is_file {
+            batch.resize(id.index, found.bytes);
+        }
         let facts = Facts { stages: found.stages, ..Facts::default() };
         let before = batch.change(id.index, |job| job.facts.replace(facts)).flatten();
         match content {
@@ -185,9 +188,54 @@ impl Scheduler {
             }
             next
         });
-        if let Some(next) = next {
+        if let Some(next) = next
+            && !self.look_at_outputs(id, next)
+        {
             self.make_ready(id, next);
         }
+    }
+
+    /// Everything but publishing is done already: perhaps that is, too. Gives whether it asks.
+    fn look_at_outputs(&mut self, id: JobId, next: usize) -> bool {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return false };
+        let Some(job) = batch.job(id.index) else { return false };
+        let stages = batch.stages_of(job);
+        let Some(Stage::Publish(stage)) = stages.get(next).filter(|_| next + 1 == stages.len()) else { return false };
+        let feed = job.facts.as_ref().and_then(|facts| facts.artifacts.get(next.checked_sub(1)?)?.clone());
+        let Some(files) = feed else { return false };
+        let look = RunId { boot: self.boot, counter: self.run_counter + 1 };
+        let asked =
+            LookupOutputs { look, job: id, stage: stage.clone(), language: job.open.detail.language.clone(), files };
+        batch.change(id.index, |job| job.place = Place::Checking(look));
+        self.run_counter += 1;
+        self.effects.push(Effect::LookupOutputs(Box::new(asked)));
+        self.touch(id.batch);
+        true
+    }
+
+    /// The outputs are there, and the job is done; or they are not, and publishing waits for its slot.
+    pub(super) fn outputs_found(&mut self, look: RunId, id: JobId, outputs: Option<Vec<Published>>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        if job.place != Place::Checking(look) {
+            return;
+        }
+        let last = batch.stages_of(job).len().saturating_sub(1);
+        let Some(outputs) = outputs else { return self.make_ready(id, last) };
+        let started_at = self.now.wall;
+        batch.change(id.index, |job| {
+            job.stage = last;
+            job.stage_known = true;
+            job.open.started_at = job.open.started_at.or(Some(started_at));
+            if let Some(note) = job.open.detail.notes.iter_mut().find(|note| note.starts_with(FROM_THE_CACHE)) {
+                note.push_str(", publish");
+            }
+        });
+        if batch.started_at.is_none() {
+            batch.started_at = Some(started_at);
+        }
+        self.record_outputs(id, outputs);
+        self.end_job(id, Step::Finish, None);
     }
 
     /// Waits for a slot of the stage's lane from here on.
@@ -266,7 +314,9 @@ impl Scheduler {
         self.touch(id.batch);
         let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
         *self.used.entry(lane).or_default() += slots;
-        self.runs.insert(run, Run { job: id, lane, slots, since: self.now.mono, address, credited: 0.0 });
+        let since = self.now.mono;
+        let (begun, first_heard, heard) = (0.0, None, None);
+        self.runs.insert(run, Run { job: id, lane, slots, since, address, credited: 0.0, begun, first_heard, heard });
         if let Some(address) = address {
             self.making.insert(address, run);
         }
@@ -285,10 +335,11 @@ impl Scheduler {
         })));
     }
 
-    pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32) {
+    pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32, begun: f32) {
         let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
         self.note_worker(id, worker);
-        self.credit(id, run, done);
+        self.hear(run, done, begun);
+        self.credit_progress(id, run);
         let Some(before) = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index)) else { return };
         let before = before.open.progress;
         let Some(share) = self.note_progress(id, done).filter(|share| *share > before) else { return };
@@ -296,21 +347,6 @@ impl Scheduler {
         let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
         let batch_done = batch.progress();
         self.publish(Fact::Progress { job: id, stage, done: share, batch_done });
-    }
-
-    /// Counts the media behind a run of the stage that is most of its recipe's work.
-    pub(super) fn credit(&mut self, id: JobId, run: RunId, done: f32) {
-        let Some(batch) = self.batches.get(&id.batch) else { return };
-        let Some(job) = batch.job(id.index) else { return };
-        let stages = batch.stages_of(job);
-        let heaviest = stages.iter().max_by_key(|stage| stage.facts().weight).map(Stage::name);
-        if heaviest != stages.get(job.stage).map(Stage::name) || !done.is_finite() {
-            return;
-        }
-        let (Some(seconds), Some(run)) = (job.open.detail.media_seconds, self.runs.get_mut(&run)) else { return };
-        let behind = seconds * f64::from(done.clamp(0.0, 1.0));
-        self.done.media_seconds += (behind - run.credited).max(0.0);
-        run.credited = run.credited.max(behind);
     }
 
     /// Slots for a run that can use any number of them and starts now in this lane, which has at least one free: all that are free where nobody
@@ -384,6 +420,7 @@ impl Scheduler {
             if left > 0 {
                 let until = self.now.mono.plus(left);
                 batch.change(index, |job| job.place = Place::Delayed { until, keeps: false });
+                batch.course.delayed_until = batch.course.delayed_until.max(until);
                 self.delayed.insert((until, JobId { batch: id, index }));
             }
         }
@@ -426,8 +463,9 @@ impl Scheduler {
 
     pub(super) fn ended(&mut self, run: RunId, outcome: Outcome) {
         let address = self.address_of(run);
-        if let (Some(of), Outcome::Done(_)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
-            self.credit(of, run, 1.0);
+        if let (Some(of), Outcome::Done(done)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
+            self.learn(run, done);
+            self.credit(of, run, done.work);
         }
         let Some((id, seconds)) = self.release(run) else { return };
         match outcome {

@@ -6,7 +6,7 @@ use spindle_shared::batch::{BatchSpec, BatchState, OnExisting, Priority};
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
-use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, OutputPlan, PathBytes};
+use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
@@ -14,11 +14,13 @@ use spindle_shared::stage::pull::Pull;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::Selection;
 use spindle_shared::wire::response::{RefusalKind, Response};
-use spindle_shared::worker::{ArtifactFile, Done, Outcome};
+use spindle_shared::worker::{ArtifactFile, Done, Outcome, Published};
 
 use super::{Config, Scheduler};
-use crate::change::{BatchStatus, Change, OpenJob, Recovered, RecoveredBatch, StoredArtifact};
-use crate::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
+use crate::change::{BatchStatus, Change, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact};
+use crate::effect::{
+    Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
+};
 
 const ADMIN: Peer = Peer { owner: Owner(0), admin: true };
 
@@ -34,8 +36,13 @@ struct House {
     batches: BTreeMap<BatchId, BatchState>,
     answers: BTreeMap<u64, Vec<Response>>,
     open: BTreeMap<JobId, OpenJob>,
+    published: BTreeMap<PathBytes, PublishedFile>,
     stopped: Vec<RunId>,
     asked: u64,
+    /// Answered at once with what is there, unless the disk is slow.
+    looks: Vec<LookupOutputs>,
+    there: Option<Vec<Published>>,
+    slow_disk: bool,
 }
 
 fn config(slots: u32) -> Config {
@@ -67,8 +74,12 @@ impl House {
             batches: BTreeMap::new(),
             answers: BTreeMap::new(),
             open: BTreeMap::new(),
+            published: BTreeMap::new(),
             stopped: Vec::new(),
             asked: 0,
+            looks: Vec::new(),
+            there: None,
+            slow_disk: false,
         };
         house.perform(effects);
         house
@@ -102,6 +113,13 @@ impl House {
                     let found = addresses.iter().map(|address| self.artifacts.get(address).cloned()).collect();
                     lookups.push(Input::ArtifactsFound { job, found });
                 }
+                Effect::LookupOutputs(asked) => {
+                    if !self.slow_disk {
+                        let (look, job, outputs) = (asked.look, asked.job, self.there.clone());
+                        lookups.push(Input::OutputsFound { look, job, outputs });
+                    }
+                    self.looks.push(*asked);
+                }
                 Effect::Start(start) => self.running.push(*start),
                 Effect::Stop(run) => self.stopped.push(run),
                 _ => {}
@@ -121,6 +139,7 @@ impl House {
             }
             Change::ArtifactStored(address, artifact) => drop(self.artifacts.insert(address, artifact)),
             Change::ArtifactDropped(address) => drop(self.artifacts.remove(&address)),
+            Change::Published(path, file) => drop(self.published.insert(path, file)),
             _ => {}
         }
     }
@@ -190,9 +209,10 @@ impl House {
         self.tell(Input::Tick);
     }
 
-    /// Until the next thing is due.
+    /// Until the next job may go on.
     fn wait_until_due(&mut self) {
-        let due = self.scheduler.next_wakeup().expect("something is due");
+        let (due, _) = *self.scheduler.delayed.first().expect("something is due");
+        assert!(self.scheduler.next_wakeup() <= Some(due));
         self.wait(due.since(self.now.mono));
     }
 }
@@ -225,10 +245,13 @@ fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
     }
 }
 
+fn identity() -> FileIdentity {
+    FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 }
+}
+
 fn job_spec(skip: bool) -> JobSpec {
-    let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
     JobSpec {
-        input: JobInput::File { path: PathBytes(b"/in/a".to_vec()), identity },
+        input: JobInput::File { path: PathBytes(b"/in/a".to_vec()), identity: identity() },
         output: OutputPlan::default(),
         stages: None,
         skip: skip.then(|| "its outputs are there".to_owned()),
@@ -426,6 +449,58 @@ fn equal_work_is_done_once() {
     assert_eq!(house.artifacts.len(), 2, "what is worth keeping is kept");
 }
 
+fn output(path: &str) -> Published {
+    let output = Output { path: PathBytes(path.into()), kind: "srt".to_owned(), bytes: 1 };
+    Published { output, content: ContentHash::of(path.as_bytes()), identity: Some(identity()) }
+}
+
+/// A batch of one recording whose work is all done already, and which waits for a word about its outputs.
+fn a_batch_done_before(house: &mut House) -> BatchId {
+    let content = ContentHash::of(b"the same recording");
+    house.contents.extend((1..4).map(|batch| (job(BatchId(batch), 1), content)));
+    let first = house.submit_with(1, subtitles(), 50, 1, &[false]);
+    for _ in 0..4 {
+        house.done(job(first, 1));
+    }
+    assert_eq!(house.batches[&first], BatchState::Completed);
+    house.submit_with(1, subtitles(), 50, 1, &[false])
+}
+
+#[test]
+fn what_is_published_already_needs_no_run() {
+    let mut house = House::new(4);
+    house.there = Some(vec![output("/out/a.srt")]);
+    let again = a_batch_done_before(&mut house);
+    assert_eq!(house.running.len(), 0);
+    assert_eq!(house.ended[&job(again, 1)], (JobState::Completed, None));
+    assert_eq!(house.published.get(&PathBytes(b"/out/a.srt".to_vec())).map(|file| file.job), Some(job(again, 1)));
+    // What is not there any more, or was edited, is published anew, and nothing before it is done again.
+    house.there = None;
+    let third = house.submit_with(1, subtitles(), 50, 1, &[false]);
+    assert_eq!(house.running.iter().map(|start| start.stage.name()).collect::<Vec<_>>(), ["publish"]);
+    house.done(job(third, 1));
+    assert_eq!(house.batches[&third], BatchState::Completed);
+}
+
+#[test]
+fn a_look_at_outputs_that_comes_too_late_changes_nothing() {
+    let mut house = House::new(4);
+    house.slow_disk = true;
+    let batch = a_batch_done_before(&mut house);
+    let look = house.looks.last().map(|asked| asked.look).unwrap();
+    house.ask(ADMIN, Command::Pause { what: Selection::Targets(vec![Target::Batch(batch)]), now: false });
+    let there = Some(vec![output("/out/a.srt")]);
+    house.tell(Input::OutputsFound { look, job: job(batch, 1), outputs: there.clone() });
+    assert!(!house.ended.contains_key(&job(batch, 1)), "it is paused");
+    house.ask(ADMIN, Command::Resume(Selection::Targets(vec![Target::Batch(batch)])));
+    house.tell(Input::OutputsFound { look, job: job(batch, 1), outputs: there.clone() });
+    assert!(!house.ended.contains_key(&job(batch, 1)), "that was another look");
+    let look = house.looks.last().map(|asked| asked.look).unwrap();
+    house.ask(ADMIN, Command::Cancel(Selection::Targets(vec![Target::Batch(batch)])));
+    house.tell(Input::OutputsFound { look, job: job(batch, 1), outputs: there });
+    assert_eq!(house.ended[&job(batch, 1)].0, JobState::Cancelled);
+}
+
 #[test]
 fn when_the_maker_fails_who_waited_for_it_makes_it() {
     let mut house = House::new(4);
@@ -435,6 +510,40 @@ fn when_the_maker_fails_who_waited_for_it_makes_it() {
     house.submit_with(1, subtitles(), 50, 4, &[false, false]);
     house.fail(job(batch, 1), FailureKind::Permission);
     assert_eq!(house.jobs_running(), [job(batch, 2)]);
+}
+
+#[test]
+fn a_service_that_asks_to_wait_takes_no_try() {
+    let mut house = House::new(1);
+    let batch = house.submit(1, 50, 1, 1);
+    for _ in 0..9 {
+        let failure = Failure::new(FailureKind::RateLimited, "429").retry_after(Some(5_000));
+        house.end(job(batch, 1), Outcome::Failed(failure));
+        house.wait(4_999);
+        assert!(house.running.is_empty(), "it waits as long as it was asked to");
+        house.wait(1_001);
+        assert_eq!(house.jobs_running(), [job(batch, 1)]);
+    }
+    assert_eq!(house.open[&job(batch, 1)].attempts, 0);
+    house.done(job(batch, 1));
+    assert_eq!(house.batches[&batch], BatchState::Completed);
+}
+
+#[test]
+fn a_batch_whose_tries_all_fail_stops_trying_soon() {
+    let mut house = House::new(64);
+    let batch = house.submit(1, 50, 64, 110);
+    while !house.running.is_empty() {
+        for start in std::mem::take(&mut house.running) {
+            let failure = Failure::new(FailureKind::Network, "the cable is cut");
+            house.tell(Input::Ended { run: start.run, outcome: Outcome::Failed(failure) });
+        }
+        house.wait(60_000);
+    }
+    assert_eq!(house.batches[&batch], BatchState::Failed);
+    let runs = house.scheduler.run_counter;
+    // 110 first tries, a hundred more at once, and those that come back while it lasts.
+    assert!((210..220).contains(&runs), "{runs} runs");
 }
 
 #[test]
@@ -530,6 +639,7 @@ fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
         status,
         total,
         open: Vec::new(),
+        sizes: Vec::new(),
     }
 }
 
@@ -601,7 +711,7 @@ fn recovered_job(open: OpenJob) -> Recovered {
     let counts = spindle_shared::batch::Counts { retrying: 1, ..Default::default() };
     let mut batch = stored(BatchId(1), 1, BatchStatus { finished_at: None, ..status(counts) });
     batch.open = vec![(1, Some(Box::new(open)))];
-    Recovered { boot: 2, next_batch: 2, paused: false, batches: vec![batch] }
+    Recovered { boot: 2, next_batch: 2, paused: false, batches: vec![batch], ..Recovered::default() }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use spindle_core::change::{
     BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact,
 };
+use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
@@ -21,6 +22,7 @@ pub(super) struct Model {
     pub inputs: BTreeMap<(u64, u64), (FileIdentity, ContentHash)>,
     pub artifacts: BTreeMap<ContentHash, StoredArtifact>,
     pub published: BTreeMap<PathBytes, PublishedFile>,
+    pub rates: BTreeMap<RateKey, Rate>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +89,8 @@ impl Model {
                 self.published.insert(path.clone(), file.clone());
             }
             Change::HousePaused(paused) => self.paused = *paused,
+            Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
+            Change::RateLearned(key, None) => drop(self.rates.remove(key)),
         }
         Ok(())
     }
@@ -104,6 +108,7 @@ impl Model {
             next_batch: self.next_batch,
             paused: self.paused,
             batches: self.batches.values().filter(unfinished).map(ModelBatch::recovered).collect(),
+            rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
         }
     }
 
@@ -202,6 +207,7 @@ impl ModelBatch {
             status: self.status,
             total: self.added.jobs.len() as u32,
             open: open.collect(),
+            sizes: self.added.sizes.clone(),
         }
     }
 

@@ -174,6 +174,10 @@ fn other() -> impl Strategy<Value = Change> {
             Change::Published(samples::path(&format!("/out/{number}.srt")), samples::published(job))
         }),
         any::<bool>().prop_map(Change::HousePaused),
+        (0..4_u64, any::<bool>()).prop_map(|(number, known)| {
+            let (key, rate) = samples::rate(number);
+            Change::RateLearned(key, known.then_some(rate))
+        }),
     ]
 }
 

@@ -15,6 +15,8 @@ use std::time::Duration;
 use spindle_shared::job::FileIdentity;
 use whisper_rs::whisper_rs_sys as sys;
 
+use crate::memory;
+
 use super::header::{self, HeaderError, SpeechHeader};
 use super::voice::FRAME;
 
@@ -295,7 +297,7 @@ impl Listener {
         manner: &Manner,
         stop: &AtomicBool,
     ) -> Result<Vec<Phrase>, ListenError> {
-        if let Some(frames) = fitting_frames(until - from, self.model().header.audio_state) {
+        if let Some(frames) = fitting_frames(until - from) {
             let answer = self.pass(samples, from..until, Some(frames), manner, stop)?;
             if let Some(phrases) = answer {
                 return Ok(phrases);
@@ -407,20 +409,16 @@ fn lost() -> ListenError {
     ListenError::Failed { code: STATE_LOST, message: "too little memory for the search".to_owned() }
 }
 
-/// What the encoder is given for a pass of so many centiseconds, by a model of this width; `None` = all of it.
-fn fitting_frames(length: i64, audio_state: i32) -> Option<c_int> {
+/// What the encoder is given for a pass of so many centiseconds; `None` = all of it.
+fn fitting_frames(length: i64) -> Option<c_int> {
     /// Of 30 s.
     const FRAMES_ALL: u64 = 1_500;
     /// Silence behind the sound, by which the model knows that it is over: three seconds.
     const FRAMES_BEHIND: u64 = 150;
-    /// With less than 15 s, OpenAI's models say their last words twice and mistake figures. None of them is narrower than tiny.
-    const FRAMES_MIN: u64 = 768;
-    const TINY_STATE: i32 = 384;
     /// What the fast products of matrices take.
     const MULTIPLE: u64 = 32;
-    let least = if audio_state < TINY_STATE { 0 } else { FRAMES_MIN };
     let frames = (length.max(0).unsigned_abs().div_ceil(2) + FRAMES_BEHIND).div_ceil(MULTIPLE) * MULTIPLE;
-    Some(frames.max(least)).filter(|frames| *frames < FRAMES_ALL).map(|frames| frames as c_int)
+    (frames < FRAMES_ALL).then_some(frames as c_int)
 }
 
 /// What whisper.cpp's callbacks look at during one pass.
@@ -568,8 +566,17 @@ fn prepare_library() {
     ONCE.call_once(|| {
         // SAFETY: the callback is a plain function that lives as long as the process.
         unsafe { sys::whisper_log_set(Some(on_log), ptr::null_mut()) };
+        // SAFETY: the handler is a function for ever, and C++ lets any thread set it.
+        unsafe { set_new_handler(memory::out_of_memory) };
         large_buffers_apart();
     });
+}
+
+unsafe extern "C" {
+    /// `std::set_new_handler` of the C++ library that whisper.cpp brings along. C++ asks it before it throws, and a throw through C ends
+    /// as an abort.
+    #[link_name = "_ZSt15set_new_handlerPFvvE"]
+    fn set_new_handler(handler: extern "C" fn()) -> Option<extern "C" fn()>;
 }
 
 /// glibc raises the size from which a buffer is mapped on its own whenever one is freed; each window's buffers, of ever other sizes, then

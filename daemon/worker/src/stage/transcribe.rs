@@ -39,6 +39,10 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     let recording = Recording::open(audio).map_err(audio_failure)?;
     let fingerprint = fingerprint(stage, audio)?;
     let mut ledger = Ledger::open(context.checkpoint()?, fingerprint);
+    let begun = ledger.begun();
+    if begun > 0.0 {
+        context.goes_on_from(begun as f32);
+    }
 
     let lease = Lease::take(stage.model.path.as_path(), &context.cancel_flag()).map_err(|e| model_halt(e, stage))?;
     check_language(lease.model(), stage)?;
@@ -98,7 +102,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
             notes,
             ..Detail::default()
         },
-        work: recording.seconds(),
+        work: recording.seconds() * (1.0 - begun),
         peak_memory_bytes: peak_memory_bytes(),
         ..Done::default()
     })
@@ -114,15 +118,9 @@ fn listen(
     listener: Listener,
     mut manner: Manner,
 ) -> Result<Vec<Segment>, Halt> {
-    let length = |index: usize| plan.windows[index].end - plan.windows[index].start;
+    let length = |index: usize| plan.windows[index].samples();
     let mut left: Vec<usize> = (0..plan.windows.len()).filter(|index| !ledger.finished.contains_key(index)).collect();
-    let all = (0..plan.windows.len()).map(length).sum::<u64>().max(1);
-    let mut done = all - left.iter().copied().map(length).sum::<u64>();
-    let progress = |done: u64| {
-        let share = done as f64 / all as f64;
-        context.progress((SURVEY_SHARE + (1.0 - SURVEY_SHARE) * share) as f32);
-    };
-    progress(done);
+    let mut done = ledger.samples_done(plan);
 
     let slots = context.assignment.threads.max(1) as usize;
     let mut listeners = vec![listener];
@@ -148,10 +146,16 @@ fn listen(
         ledger.append(&Piece::Window { fingerprint: plan.fingerprint, index, segments: segments.clone() })?;
         ledger.finished.insert(index, segments);
         done += length(index);
-        progress(done);
+        context.progress(share_of(done, plan) as f32);
         Ok(())
     })?;
     Ok(std::mem::take(&mut ledger.finished).into_values().flatten().collect())
+}
+
+/// Share of the stage that is done when so many samples of its windows are heard.
+fn share_of(done: u64, plan: &Plan) -> f64 {
+    let all = plan.windows.iter().map(Window::samples).sum::<u64>();
+    SURVEY_SHARE + (1.0 - SURVEY_SHARE) * (if all == 0 { 1.0 } else { done as f64 / all as f64 })
 }
 
 /// Finds the speech and cuts it into windows.
@@ -335,6 +339,16 @@ impl Ledger {
         }
         ledger.checkpoint = checkpoint;
         ledger
+    }
+
+    /// Share of the stage that earlier runs have done.
+    fn begun(&self) -> f64 {
+        self.plan.as_ref().map_or(0.0, |plan| share_of(self.samples_done(plan), plan))
+    }
+
+    /// Samples of the windows that are heard already.
+    fn samples_done(&self, plan: &Plan) -> u64 {
+        self.finished.keys().filter_map(|index| plan.windows.get(*index)).map(Window::samples).sum()
     }
 
     fn append(&mut self, piece: &Piece) -> Result<(), Failure> {
