@@ -42,7 +42,9 @@ def error_rate(files, out):
     errors = total = 0
     for file in files:
         wanted = words(file.with_suffix(".txt").read_text(encoding="utf-8"))
-        errors += distance(wanted, words((out / f"{file.stem}.txt").read_text(encoding="utf-8")))
+        # Spindle puts the language into the name.
+        [heard] = out.glob(f"{file.stem}.*txt")
+        errors += distance(wanted, words(heard.read_text(encoding="utf-8")))
         total += len(wanted)
     return 100 * errors / max(1, total)
 

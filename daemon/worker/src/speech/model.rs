@@ -297,7 +297,7 @@ impl Listener {
         manner: &Manner,
         stop: &AtomicBool,
     ) -> Result<Vec<Phrase>, ListenError> {
-        if let Some(frames) = fitting_frames(until - from) {
+        if let Some(frames) = fitting_frames(until - from, self.model().header.audio_state) {
             let answer = self.pass(samples, from..until, Some(frames), manner, stop)?;
             if let Some(phrases) = answer {
                 return Ok(phrases);
@@ -409,16 +409,20 @@ fn lost() -> ListenError {
     ListenError::Failed { code: STATE_LOST, message: "too little memory for the search".to_owned() }
 }
 
-/// What the encoder is given for a pass of so many centiseconds; `None` = all of it.
-fn fitting_frames(length: i64) -> Option<c_int> {
+/// What the encoder is given for a pass of so many centiseconds, by a model of this width; `None` = all of it.
+fn fitting_frames(length: i64, audio_state: i32) -> Option<c_int> {
     /// Of 30 s.
     const FRAMES_ALL: u64 = 1_500;
     /// Silence behind the sound, by which the model knows that it is over: three seconds.
     const FRAMES_BEHIND: u64 = 150;
+    /// With less than 15 s, OpenAI's models say their last words twice and mistake figures. None of them is narrower than tiny.
+    const FRAMES_MIN: u64 = 768;
+    const TINY_STATE: i32 = 384;
     /// What the fast products of matrices take.
     const MULTIPLE: u64 = 32;
+    let least = if audio_state < TINY_STATE { 0 } else { FRAMES_MIN };
     let frames = (length.max(0).unsigned_abs().div_ceil(2) + FRAMES_BEHIND).div_ceil(MULTIPLE) * MULTIPLE;
-    (frames < FRAMES_ALL).then_some(frames as c_int)
+    Some(frames.max(least)).filter(|frames| *frames < FRAMES_ALL).map(|frames| frames as c_int)
 }
 
 /// What whisper.cpp's callbacks look at during one pass.
