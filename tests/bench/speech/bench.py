@@ -107,7 +107,7 @@ class Spindle:
                     raise SystemExit("spindled ended:\n" + Path(log.name).read_text(encoding="utf-8"))
                 time.sleep(0.05)
             command = [control, "submit", "subtitles", "--wait", "--language", "en", "--model", self.model]
-            command += ["--format", "txt", "-o", out, *self.args.option, *files]
+            command += ["--format", "txt", "--no-language-suffix", "-o", out, *self.args.option, *files]
             begun = time.monotonic()
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=log)
             return time.monotonic() - begun
