@@ -38,6 +38,7 @@ fn it_shows_what_happens_and_steers_it() {
         ["会议录音-第三季度-北京.wav", "slow-60000@transcribe.wav", "1 failed", "check that the file plays"]
             .iter()
             .all(|text| screen.contains(text))
+            && state_columns(screen).len() == 3
     });
     let columns = state_columns(&terminal.text());
     assert!(columns.len() == 3 && columns.iter().all(|at| *at == columns[0]), "{columns:?}\n{}", terminal.text());
