@@ -20,7 +20,10 @@ fn state_columns(screen: &str) -> Vec<usize> {
     let width = |text: &str| text.chars().map(|letter| if letter > '\u{2e80}' { 2 } else { 1 }).sum();
     let jobs = screen.lines().filter(|line| line.contains(".wav "));
     jobs.filter_map(|line| {
-        ["running ", "failed ", "pending "].iter().find_map(|state| line.find(state)).map(|at| width(&line[..at]))
+        ["running ", "failed ", "pending ", "completed "]
+            .iter()
+            .find_map(|state| line.find(state))
+            .map(|at| width(&line[..at]))
     })
     .collect()
 }
