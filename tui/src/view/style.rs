@@ -73,11 +73,18 @@ impl Palette {
     }
 }
 
-/// Text from outside, safe to show, and without the joiners and tints of emoji: terminals differ in how wide they make what is joined,
-/// and all that stands behind it would be out of line.
+/// Text from outside, safe to show, and without what joins and tints emoji; flags become their letters. Terminals differ in how wide
+/// they make what is joined and in how many pieces they keep it: what stands behind would be out of line, and pieces would stay behind.
 pub fn shown(text: &str) -> String {
-    let plain = |letter: &char| !matches!(letter, '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
-    escaped(text).chars().filter(plain).collect()
+    escaped(text).chars().filter_map(unjoined).collect()
+}
+
+fn unjoined(letter: char) -> Option<char> {
+    match letter {
+        '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}' => None,
+        '\u{1f1e6}'..='\u{1f1ff}' => char::from_u32(u32::from('A') + u32::from(letter) - 0x1f1e6),
+        other => Some(other),
+    }
 }
 
 pub fn width(text: &str) -> usize {
@@ -180,6 +187,7 @@ mod tests {
     #[test]
     fn nothing_joined_is_wider_than_its_parts() {
         assert_eq!(shown("👨\u{200d}👩\u{200d}👧 ❤\u{fe0f} 👍🏽\u{1b}[2J"), "👨👩👧 ❤ 👍\\u{1b}[2J");
+        assert_eq!(shown("🇯🇵 🏴\u{e0067}\u{e0062}\u{e007f}"), "JP 🏴");
         assert_eq!(width(&shown("👍🏽👨\u{200d}👩")), 6);
     }
 
