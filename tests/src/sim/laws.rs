@@ -53,6 +53,8 @@ pub struct Boot {
     last_counter: u64,
     known: BTreeMap<BatchId, Known>,
     pub looked: BTreeSet<JobId>,
+    /// Of these, jobs whose artifacts were asked for: only then are their addresses known.
+    traced: BTreeSet<JobId>,
     house_paused: bool,
     draining: bool,
     stopping: bool,
@@ -78,8 +80,8 @@ pub struct Laws {
     killed_own_worker: BTreeMap<JobId, u32>,
     /// In which boot transient artifacts were stored.
     pub transient: BTreeMap<ContentHash, u64>,
-    /// Some job ended without having been looked at since the boot, or its file was edited: nobody can know of what it had made before the
-    /// last restart, and housekeeping must.
+    /// Some job ended before its artifacts were asked for since the boot, or its file was edited: nobody can know of what it had made before
+    /// the last restart, and housekeeping must.
     pub lost_sight: bool,
 }
 
@@ -198,6 +200,7 @@ impl Laws {
                     None => return Err(format!("run {run} is stopped and not current")),
                 },
                 Effect::LookupInput { job, .. } => drop(self.boot.looked.insert(*job)),
+                Effect::LookupArtifacts { job, .. } => drop(self.boot.traced.insert(*job)),
                 _ => {}
             }
         }
@@ -350,7 +353,7 @@ impl Laws {
         for change in changes {
             match change {
                 Change::JobEnded(job, ended) => {
-                    if !self.boot.looked.contains(job) {
+                    if !self.boot.traced.contains(job) {
                         self.lost_sight = true;
                     }
                     let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {
