@@ -7,7 +7,6 @@ use spindle_shared::batch::{Eta, Priority};
 use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::{Stage, Unit};
-use spindle_shared::time::MonoMs;
 use spindle_shared::worker::Done;
 
 use super::{Heard, Run, Scheduler};
