@@ -12,7 +12,7 @@ use spindle_shared::worker::Done;
 use super::{Heard, Run, Scheduler};
 use crate::batch::{Batch, Job, Place};
 use crate::change::{Change, EndedJob};
-use crate::estimate::WEIGHTY;
+use crate::estimate::is_weighty;
 use crate::forecast::{self, Load};
 use crate::rates::{PACE_PRIOR_RUNS, Rate, RateKey, Rates, Scale};
 
@@ -159,11 +159,13 @@ impl Scheduler {
         let (id, took) = (run.job, run.slot_seconds(run.since, mono));
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
-        let Some(stage) = batch.stages_of(job).get(job.stage) else { return };
+        let stages = batch.stages_of(job);
+        let Some(stage) = stages.get(job.stage) else { return };
         let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+        let weighty = is_weighty(stage, stages);
         let first_heard = job.open.detail.media_seconds.is_none();
         let amount = scale.amount(done.work);
-        if let Some(rate) = self.rates.known(&key, scale) {
+        if let Some(rate) = self.rates.known(&key, scale).filter(|_| weighty) {
             batch.course.pace.learn(took, rate.expect(scale, amount));
         }
         self.rates.learn(key, scale, amount, took, wall);
@@ -385,7 +387,6 @@ impl Scheduler {
     }
 
     fn costs(&self, batch: &Batch, stages: &[Stage], underway: &BTreeMap<RateKey, (f64, f64)>) -> Vec<Cost> {
-        let whole: u32 = stages.iter().map(|stage| stage.facts().weight).sum();
         let course = &batch.course;
         stages
             .iter()
@@ -395,7 +396,7 @@ impl Scheduler {
                 Cost {
                     lane: facts.lane,
                     unit: facts.unit,
-                    weighty: facts.weight * WEIGHTY > whole,
+                    weighty: is_weighty(stage, stages),
                     rate: self.known(stage, underway),
                     need: (ran + NEED_PRIOR) / (f64::from(course.ended) + NEED_PRIOR),
                 }
