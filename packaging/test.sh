@@ -76,7 +76,7 @@ advisories() {
 }
 
 scripts() {
-    shellcheck -x packaging/*.sh .ci/run
+    shellcheck -x packaging/*.sh tests/*.sh .ci/run
 }
 
 tools() {

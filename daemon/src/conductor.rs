@@ -3,26 +3,31 @@
 //! A turn takes what waits in the inbox, steps the scheduler through it, commits every change of the turn at once, and only then does the rest.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_core::change::Change;
-use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
+use spindle_core::effect::{
+    Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
+};
 use spindle_core::scheduler::Scheduler;
+use spindle_core::turn;
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
-use spindle_shared::job::{Input as JobInput, JobSpec, JobState, PathBytes};
-use spindle_shared::limits;
+use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::publish::Publish;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::worker::{Assignment, InputFile, Outcome};
+use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
+use spindle_shared::{limits, output};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::artifacts::Artifacts;
-use crate::inbox::Message;
-use crate::server::watch::Watcher;
+use crate::inbox::{Inbox, Message};
+use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
 
@@ -58,6 +63,8 @@ pub struct Conductor {
     artifacts: Artifacts,
     clock: Clock,
     inbox: mpsc::Receiver<Message>,
+    /// For answers of its own threads, which look at disks that may be slow.
+    own_inbox: Inbox,
     runtime: Handle,
     clients: HashMap<ClientId, Client>,
     last_client: u64,
@@ -84,13 +91,14 @@ pub struct Parts {
     pub artifacts: Artifacts,
     pub clock: Clock,
     pub inbox: mpsc::Receiver<Message>,
+    pub own_inbox: Inbox,
     pub runtime: Handle,
     pub house: PathBytes,
 }
 
 impl Conductor {
     pub fn new(parts: Parts) -> Self {
-        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, runtime, house } = parts;
+        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house } = parts;
         Conductor {
             scheduler,
             reader: store.reader(),
@@ -99,6 +107,7 @@ impl Conductor {
             artifacts,
             clock,
             inbox,
+            own_inbox,
             runtime,
             clients: HashMap::new(),
             last_client: 0,
@@ -118,7 +127,7 @@ impl Conductor {
     }
 
     fn turns(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
-        self.perform(effects)?;
+        turn::settle(self, effects)?;
         let mut messages = Vec::with_capacity(limits::TURN_INPUTS_MAX);
         while !self.exit {
             self.wait(&mut messages);
@@ -129,7 +138,7 @@ impl Conductor {
                 {
                     // What it was prepared from may be older than what this turn has decided.
                     let decided = std::mem::take(&mut effects);
-                    self.perform(decided)?;
+                    turn::settle(self, decided)?;
                     self.refresh(*peer, command);
                 }
                 if let Some(input) = self.input_of(message) {
@@ -137,7 +146,7 @@ impl Conductor {
                 }
             }
             effects.extend(self.scheduler.step(self.clock.now(), Input::Tick));
-            self.perform(effects)?;
+            turn::settle(self, effects)?;
         }
         Ok(())
     }
@@ -214,6 +223,7 @@ impl Conductor {
                 let peer = Peer { owner: Owner(0), admin: true };
                 Some(Input::Command { client, peer, command: Command::Shutdown })
             }
+            Message::OutputsFound { look, job, outputs } => Some(Input::OutputsFound { look, job, outputs }),
             Message::Note(note) => self.input_of_note(note),
         }
     }
@@ -280,32 +290,6 @@ impl Conductor {
         self.artifacts.drop_scratch(run);
     }
 
-    /// **Invariant:** nothing is told to anybody before the change behind it is durable.
-    fn perform(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
-        let mut effects = effects;
-        while !effects.is_empty() {
-            let mut changes = Vec::new();
-            let mut rest = Vec::with_capacity(effects.len());
-            for effect in effects {
-                match effect {
-                    Effect::Commit(more) => changes.extend(more),
-                    other => rest.push(other),
-                }
-            }
-            if !changes.is_empty() {
-                self.complete(&mut changes);
-                self.store.commit(&changes).map_err(Fatal::Commit)?;
-            }
-            effects = Vec::new();
-            for effect in rest {
-                if let Some(input) = self.act(effect) {
-                    effects.extend(self.scheduler.step(self.clock.now(), input));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Adds what only the shell knows: which input a published file was made from.
     fn complete(&mut self, changes: &mut [Change]) {
         for change in changes {
@@ -314,52 +298,6 @@ impl Conductor {
                 && let Some(JobInput::File { identity, .. }) = self.spec(published.job).map(|spec| spec.input.clone())
             {
                 published.input = Some(identity);
-            }
-        }
-    }
-
-    /// Does one effect; a look-up gives its answer at once.
-    fn act(&mut self, effect: Effect) -> Option<Input> {
-        match effect {
-            Effect::Commit(_) => None,
-            Effect::Answer { client, answer } => {
-                if let Some(Client { reply, watcher }) = self.clients.remove(&client) {
-                    self.watchers.extend(watcher);
-                    // A client that has gone needs no answer.
-                    let _ = reply.send(answer);
-                }
-                None
-            }
-            Effect::Publish(event) => {
-                self.publish(event);
-                None
-            }
-            Effect::LookupInput { job, identity } => Some(self.look_up_input(job, identity)),
-            Effect::LookupArtifacts { job, addresses } => {
-                let found = addresses
-                    .iter()
-                    .map(|address| {
-                        self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found))
-                    })
-                    .collect();
-                Some(Input::ArtifactsFound { job, found })
-            }
-            Effect::Start(start) => self.start(*start),
-            Effect::Stop(run) => {
-                self.supervisor.stop(run);
-                None
-            }
-            Effect::DropCheckpoint(address) => {
-                self.artifacts.drop_checkpoint(&address);
-                None
-            }
-            Effect::DropArtifact(address) => {
-                self.artifacts.drop_artifact(&address);
-                None
-            }
-            Effect::Exit => {
-                self.exit = true;
-                None
             }
         }
     }
@@ -379,8 +317,8 @@ impl Conductor {
         if self.watchers.is_empty() {
             return;
         }
-        let event = Arc::new(event);
-        self.watchers.retain(|watcher| watcher.push(&event));
+        let told = Arc::new(Told::new(event));
+        self.watchers.retain(|watcher| watcher.push(&told));
     }
 
     fn spec(&mut self, job: JobId) -> Option<Arc<JobSpec>> {
@@ -412,9 +350,46 @@ impl Conductor {
         Input::InputFound { job, found }
     }
 
+    /// Whether a job's outputs are there as published. Where the records say no, that is the answer; else the files are looked at, in a
+    /// thread of its own: their folder may be anywhere.
+    fn look_for_outputs(&mut self, asked: LookupOutputs) -> Option<Input> {
+        let LookupOutputs { look, job, stage, language, files } = asked;
+        let Some(recorded) = self.recorded(job, &stage, language.as_deref(), &files) else {
+            return Some(Input::OutputsFound { look, job, outputs: None });
+        };
+        let inbox = self.own_inbox.clone();
+        self.runtime.spawn_blocking(move || {
+            let unchanged = recorded.iter().all(|published| is_still(&published.output.path, published.identity));
+            let outputs = unchanged.then_some(recorded);
+            // The conductor has ended when nobody takes this.
+            drop(inbox.send_blocking(Message::OutputsFound { look, job, outputs }));
+        });
+        None
+    }
+
+    /// What the records say of these files' final names; `None` where one of them has another content, or none that is known.
+    fn recorded(
+        &mut self,
+        job: JobId,
+        stage: &Publish,
+        language: Option<&str>,
+        files: &[ArtifactFile],
+    ) -> Option<Vec<Published>> {
+        let spec = self.spec(job)?;
+        let names = files.iter().map(|file| Path::new(&file.name));
+        let names = output::published_as(&spec.output, stage, language, names)?;
+        let recorded = names.into_iter().zip(files).map(|((path, kind), file)| {
+            let known = self.reader.published(&path).ok()??;
+            known.identity.filter(|_| known.content == file.content)?;
+            let output = Output { path, kind: kind.to_owned(), bytes: file.bytes };
+            Some(Published { output, content: file.content, identity: known.identity })
+        });
+        recorded.collect()
+    }
+
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
-        let Start { run, job, stage, address, feed, identity, detail, alone, timeout_ms } = start;
+        let Start { run, job, stage, address, feed, identity, detail, alone, slots, timeout_ms } = start;
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -452,7 +427,7 @@ impl Conductor {
             part_tag: self.part_tag(job),
             detail,
             replaceable: spec.replace.clone(),
-            threads: 1,
+            threads: slots,
             stage,
         };
         self.runs.insert(run, address);
@@ -482,6 +457,72 @@ impl Conductor {
     }
 }
 
+/// The order in which these are called is [`turn::settle`]'s, which the simulator lives by too.
+impl turn::Shell for Conductor {
+    type Error = Fatal;
+
+    fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), Fatal> {
+        self.complete(&mut changes);
+        self.store.commit(&changes).map_err(Fatal::Commit)
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<Option<Input>, Fatal> {
+        Ok(match effect {
+            Effect::Commit(_) => None,
+            Effect::Answer { client, answer } => {
+                if let Some(Client { reply, watcher }) = self.clients.remove(&client) {
+                    self.watchers.extend(watcher);
+                    // A client that has gone needs no answer.
+                    let _ = reply.send(answer);
+                }
+                None
+            }
+            Effect::Publish(event) => {
+                self.publish(event);
+                None
+            }
+            Effect::LookupInput { job, identity } => Some(self.look_up_input(job, identity)),
+            Effect::LookupArtifacts { job, addresses } => {
+                let found = addresses
+                    .iter()
+                    .map(|address| {
+                        self.reader.artifact(address).ok().flatten().filter(|found| self.artifacts.has(address, found))
+                    })
+                    .collect();
+                Some(Input::ArtifactsFound { job, found })
+            }
+            Effect::LookupOutputs(asked) => self.look_for_outputs(*asked),
+            Effect::Start(start) => self.start(*start),
+            Effect::Stop(run) => {
+                self.supervisor.stop(run);
+                None
+            }
+            Effect::DropCheckpoint(address) => {
+                self.artifacts.drop_checkpoint(&address);
+                None
+            }
+            Effect::DropArtifact(address) => {
+                self.artifacts.drop_artifact(&address);
+                None
+            }
+            Effect::Exit => {
+                self.exit = true;
+                None
+            }
+        })
+    }
+
+    fn step(&mut self, input: Input) -> Result<Vec<Effect>, Fatal> {
+        Ok(self.scheduler.step(self.clock.now(), input))
+    }
+}
+
+/// Whether the file that has this name, and not what a link leads to, is still this one.
+fn is_still(path: &PathBytes, identity: Option<FileIdentity>) -> bool {
+    let now = std::fs::symlink_metadata(path.as_path()).ok().filter(std::fs::Metadata::is_file);
+    now.is_some_and(|meta| Some(FileIdentity::of(&meta)) == identity)
+}
+
 fn reads_the_store(command: &Command) -> bool {
     match command {
         Command::Submit { spec, .. } => spec.key.is_some(),
@@ -504,6 +545,9 @@ fn death_of(how: &workers::Death, stderr_tail: &str) -> Death {
     };
     match how {
         workers::Death::Killed(why) => Death::Killed { timeout: *why == workers::Why::Timeout },
+        workers::Death::Memory { .. } => {
+            Death::Fault { kind: FailureKind::OutOfMemory, message: message(format!("the worker {how}")) }
+        }
         workers::Death::Signal(9) => Death::Fault {
             kind: FailureKind::OutOfMemory,
             message: message("the worker was killed from outside, most often for want of memory".to_owned()),

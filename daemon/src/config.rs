@@ -38,11 +38,13 @@ pub struct Workers {
     pub recycle_after: u32,
     /// …or after its memory has grown by this much.
     pub memory_growth_mib: u64,
+    /// Memory that one worker may take; default: three quarters of the machine's. 32–16777216.
+    pub memory_limit_mib: Option<u64>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024 }
+        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024, memory_limit_mib: None }
     }
 }
 
@@ -111,6 +113,7 @@ impl Config {
             ("workers.idle_seconds", Some(self.workers.idle_seconds), 1..=86_400, "1–86400"),
             ("workers.recycle_after", Some(u64::from(self.workers.recycle_after)), 1..=1_000_000, "1–1000000"),
             ("workers.memory_growth_mib", Some(self.workers.memory_growth_mib), 16..=1_048_576, "16–1048576"),
+            ("workers.memory_limit_mib", self.workers.memory_limit_mib, 32..=16_777_216, "32–16777216"),
             ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
         ];
         for (key, value, valid, range) in cases {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use spindle_core::effect::{Answer, Command, Peer};
+use spindle_shared::id::{JobId, RunId};
+use spindle_shared::worker::Published;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::server::watch::Watcher;
@@ -22,6 +24,12 @@ pub enum Message {
         reply: oneshot::Sender<Answer>,
     },
     Note(Note),
+    /// Answers [`spindle_core::effect::Effect::LookupOutputs`].
+    OutputsFound {
+        look: RunId,
+        job: JobId,
+        outputs: Option<Vec<Published>>,
+    },
     /// A signal asks for the end.
     Stop,
 }

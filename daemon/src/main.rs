@@ -5,6 +5,7 @@ mod conductor;
 mod config;
 mod inbox;
 mod lock;
+mod machine;
 mod models;
 mod server;
 mod store;
@@ -134,7 +135,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clients: AtomicUsize::new(0),
     });
     runtime.spawn(server::serve(listener, house));
-    runtime.spawn(signals(inbox));
+    runtime.spawn(signals(inbox.clone()));
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");
 
     let parts = Parts {
@@ -144,6 +145,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         artifacts,
         clock,
         inbox: receiver,
+        own_inbox: inbox,
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
     };
@@ -192,6 +194,8 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
     settings.idle_ms = config.workers.idle_seconds * 1_000;
     settings.runs_before_recycle = config.workers.recycle_after;
     settings.memory_growth_bytes = config.workers.memory_growth_mib << 20;
+    settings.memory_limit_bytes =
+        config.workers.memory_limit_mib.map_or_else(|| machine::memory_bytes() / 4 * 3, |mib| mib << 20);
     Ok(settings)
 }
 

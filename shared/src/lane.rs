@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Something scarce with slots. A run occupies one slot of its lane from Start until its process has ended or reported.
+/// Something scarce with slots. A run occupies one slot of its lane, or as many as it was given, from Start until its process has ended or
+/// reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Lane {
     /// Processor cores.

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::job::{OutputPlan, PathBytes};
-use crate::language::{LANGUAGES, UNDETERMINED, file_code};
+use crate::language::{LANGUAGES, UNDETERMINED, file_code, is_known};
+use crate::stage::publish::Publish;
 
 /// Longest file name that Linux file systems take.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
@@ -32,6 +33,27 @@ pub fn file_name(stem: &PathBytes, language: Option<&str>, extension: &str) -> P
         name.extend_from_slice(part.as_bytes());
     }
     PathBytes(name)
+}
+
+/// Path and kind of what each of an artifact's files is published as: the extension is the kind. `language` is the code that was found;
+/// `None` where a file's name has no extension, which no stage's has.
+pub fn published_as<'a>(
+    plan: &OutputPlan,
+    stage: &Publish,
+    language: Option<&str>,
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Option<Vec<(PathBytes, &'a str)>> {
+    // Names are made of this text, so it is one of ours or none.
+    let language = language.filter(|code| is_known(code)).unwrap_or(UNDETERMINED);
+    let language = stage.language_suffix.then_some(file_code(language));
+    let directory = plan.directory.as_path();
+    files
+        .into_iter()
+        .map(|file| {
+            let kind = file.extension()?.to_str()?;
+            Some((directory.join(file_name(&plan.stem, language, kind).as_path()).into(), kind))
+        })
+        .collect()
 }
 
 /// Folder and stem for every input, in the inputs' order; no two inputs get the same pair.

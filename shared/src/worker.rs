@@ -14,6 +14,9 @@ use crate::stage::Stage;
 /// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
 pub const WORKER_PROTOCOL: u32 = 1;
 
+/// Exit code of a worker that was refused memory: it is at its limit.
+pub const EXIT_OUT_OF_MEMORY: i32 = 86;
+
 /// Number of the worker's end of the socketpair.
 pub const WORKER_FD: i32 = 3;
 
@@ -46,7 +49,7 @@ pub struct Assignment {
     pub detail: Detail,
     /// Files that may be replaced because they are still as Spindle published them: path and the content's hash.
     pub replaceable: Vec<(PathBytes, ContentHash)>,
-    /// Threads this run may use.
+    /// Threads this run may use: the slots it holds.
     pub threads: u32,
 }
 
@@ -97,12 +100,21 @@ pub struct Done {
     /// The artifact's files, left in the run's scratch folder, flushed.
     pub files: Vec<ArtifactFile>,
     pub detail: Detail,
-    /// Files under their final names, with the hash of their content.
-    pub outputs: Vec<(Output, ContentHash)>,
+    /// Files under their final names.
+    pub outputs: Vec<Published>,
     /// Work that this very run has done, in the stage's unit; what an earlier run's checkpoint saved it is not counted.
     pub work: f64,
     /// Largest resident memory of the process so far, in bytes.
     pub peak_memory_bytes: u64,
+}
+
+/// One file under its final name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub output: Output,
+    pub content: ContentHash,
+    /// Of the file as it stood when its content was last known to be this; `None` = somebody was just at it.
+    pub identity: Option<FileIdentity>,
 }
 
 /// One file of an artifact.

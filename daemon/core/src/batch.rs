@@ -1,9 +1,10 @@
 //! An open batch in memory: its jobs as small cells, the few at work in full, and its counts, which always agree with the cells.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{FileIdentity, JobState, JobView, Output};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -14,6 +15,7 @@ use crate::change::{BatchStatus, OpenJob, RecoveredBatch};
 use crate::job::{State, Step};
 use crate::queue::Standing;
 use crate::rates::{Pace, Rate};
+use crate::retry::Budget;
 
 /// Cells that are looked through for jobs that come next.
 const LOOKED_AHEAD_MAX: usize = 1_000;
@@ -34,6 +36,8 @@ pub enum Place {
     Waiting,
     /// For the store's answer, which comes within the turn.
     Looking,
+    /// For a word whether its outputs are there already; the number tells one look from another.
+    Checking(RunId),
     /// For a slot.
     Ready(Lane),
     /// For its time; `keeps`: it keeps its place among the batch's parallel jobs.
@@ -61,6 +65,8 @@ pub struct Job {
     pub outputs: Vec<Output>,
     pub peak_memory_bytes: u64,
     pub worker: Option<String>,
+    /// Times in a row that a service asked it to wait.
+    pub limited: u32,
 }
 
 /// What is known of a job's way once its input is identified.
@@ -88,6 +94,7 @@ impl Job {
             outputs: Vec::new(),
             peak_memory_bytes: 0,
             worker: None,
+            limited: 0,
         }
     }
 
@@ -100,7 +107,9 @@ impl Job {
             (State::Cancelled, _) => JobState::Cancelled,
             (State::Pending, _) if self.open.failure.is_some() => JobState::Retrying,
             // Between two stages.
-            (State::Pending, Place::Looking | Place::Ready(_) | Place::Held(_)) if self.open.started_at.is_some() => {
+            (State::Pending, Place::Looking | Place::Checking(_) | Place::Ready(_) | Place::Held(_))
+                if self.open.started_at.is_some() =>
+            {
                 JobState::Running
             }
             (State::Pending, _) => JobState::Pending,
@@ -110,6 +119,21 @@ impl Job {
     /// Its progress in billionths: a sum of them is exact.
     fn parts(&self) -> u64 {
         (f64::from(self.open.progress) * 1e9) as u64
+    }
+
+    /// Milliseconds of media, by which those that wait for a core are put in order; more than any while nobody knows.
+    fn length(&self) -> u64 {
+        self.open.detail.media_seconds.map_or(u64::MAX, |seconds| (seconds * 1_000.0) as u64)
+    }
+
+    /// The lane it waits for, and where it stands there among the batch's jobs: the longest first where they take their time, so that no long
+    /// one is left to run alone at the end; what is not known yet is found out before. Otherwise as submitted.
+    fn turn(&self, index: u32) -> Option<(Lane, (Reverse<u64>, u32))> {
+        match self.place {
+            Place::Ready(Lane::Cpu) => Some((Lane::Cpu, (Reverse(self.length()), index))),
+            Place::Ready(lane) => Some((lane, (Reverse(0), index))),
+            _ => None,
+        }
     }
 
     /// Whether it counts among the batch's parallel jobs.
@@ -136,7 +160,7 @@ pub struct Batch {
     next_fresh: usize,
     /// Jobs that wait for admission again.
     back: BTreeSet<u32>,
-    pub ready: BTreeMap<Lane, BTreeSet<u32>>,
+    ready: BTreeMap<Lane, BTreeSet<(Reverse<u64>, u32)>>,
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
@@ -147,7 +171,8 @@ pub struct Batch {
     pub looking: u32,
     /// Of these, how many the queue counts for the owner already.
     pub at_work_counted: u32,
-    /// Where most of a job's work is done.
+    /// Index of the stage that is most of a job's work, and where it is done.
+    heaviest: usize,
     pub lane: Lane,
     pub running: BTreeSet<u32>,
     /// Jobs at work; few.
@@ -165,6 +190,8 @@ pub struct Batch {
     parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
+    /// Tries that may still be repeated; begins anew with the daemon. `None` = no try has failed yet.
+    pub budget: Option<Budget>,
 }
 
 /// What a batch's own jobs have shown of it since this daemon began.
@@ -193,11 +220,14 @@ impl Batch {
         let cells: Vec<Cell> = skipped.iter().map(cell).collect();
         let skipped = skipped.iter().filter(|skip| **skip).count() as u32;
         let counts = Counts { pending: cells.len() as u32 - skipped, skipped, ..Counts::default() };
+        let stages = spec.recipe.map.iter().map(Stage::facts).enumerate();
+        let heaviest = stages.max_by_key(|(_, facts)| facts.weight);
         let waiting_kib = sizes.iter().zip(&cells).filter(|(_, cell)| matches!(cell, Cell::Fresh));
         let waiting_kib = waiting_kib.map(|(kib, _)| u64::from(*kib)).sum();
         Batch {
             id,
             owner,
+            heaviest: heaviest.map_or(0, |(at, _)| at),
             lane: spec.recipe.lane(),
             at_work_counted: 0,
             looking: 0,
@@ -226,6 +256,7 @@ impl Batch {
             changed: BTreeSet::new(),
             parts: 0,
             shown_progress: 0.0,
+            budget: None,
         }
     }
 
@@ -335,8 +366,10 @@ impl Batch {
     pub fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
         let Some(Cell::Active(job)) = self.cells.get_mut((index as usize).checked_sub(1)?) else { return None };
         let before = (job.shown(), job.place, job.is_at_work(), job.parts());
+        let turn_before = job.turn(index);
         let result = change(job);
         let after = (job.shown(), job.place, job.is_at_work(), job.parts());
+        let turn_after = job.turn(index);
         if job.state.run().is_some() {
             self.running.insert(index);
         } else {
@@ -360,25 +393,21 @@ impl Batch {
         }
         if before.1 != after.1 {
             self.looking = self.looking + u32::from(after.1 == Place::Looking) - u32::from(before.1 == Place::Looking);
-            match before.1 {
-                Place::Ready(lane) => {
-                    if let Some(ready) = self.ready.get_mut(&lane) {
-                        ready.remove(&index);
-                    }
-                }
-                Place::Waiting => {
-                    self.back.remove(&index);
-                }
-                _ => {}
+            if before.1 == Place::Waiting {
+                self.back.remove(&index);
             }
-            match after.1 {
-                Place::Ready(lane) => {
-                    self.ready.entry(lane).or_default().insert(index);
-                }
-                Place::Waiting => {
-                    self.back.insert(index);
-                }
-                _ => {}
+            if after.1 == Place::Waiting {
+                self.back.insert(index);
+            }
+        }
+        if turn_before != turn_after {
+            if let Some((lane, turn)) = turn_before
+                && let Some(ready) = self.ready.get_mut(&lane)
+            {
+                ready.remove(&turn);
+            }
+            if let Some((lane, turn)) = turn_after {
+                self.ready.entry(lane).or_default().insert(turn);
             }
         }
         Some(result)
@@ -505,14 +534,32 @@ impl Batch {
         })
     }
 
+    /// The job that gets the next slot of this lane.
+    pub fn next_ready(&self, lane: Lane) -> Option<u32> {
+        self.ready.get(&lane)?.first().map(|(_, index)| *index)
+    }
+
     /// Where it stands among those that want a slot of this lane.
     pub fn slot(&self, lane: Lane) -> Option<Standing> {
-        (!self.is_halted() && self.ready.get(&lane).is_some_and(|ready| !ready.is_empty())).then_some(Standing {
+        (!self.is_halted() && self.next_ready(lane).is_some()).then_some(Standing {
             priority: self.priority,
             owner: self.owner,
             busy: self.running.len() as u32,
             served: self.started,
         })
+    }
+
+    /// Jobs at work that are going to need slots of this lane for most of their work, or need one now, with the runs they have on their way.
+    pub fn coming(&self, lane: Lane) -> impl Iterator<Item = Option<RunId>> + '_ {
+        let most_is_here = self.lane == lane;
+        let ahead = move |index: &&u32| most_is_here && self.job(**index).is_some_and(|job| job.stage < self.heaviest);
+        let running = self.running.iter().filter(ahead).filter_map(|index| match self.job(*index)?.state {
+            State::Running { run } => Some(Some(run)),
+            _ => None,
+        });
+        let ready = self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |(_, index)| (*needed, index)));
+        let ready = ready.filter(move |(needed, index)| *needed == lane || ahead(index)).map(|_| None);
+        running.chain(ready)
     }
 
     pub fn status(&self) -> BatchStatus {

@@ -109,6 +109,8 @@ pub struct StoredArtifact {
 pub struct PublishedFile {
     /// Of the bytes as published; differs once somebody edits the file.
     pub content: ContentHash,
+    /// Of the file as published: while it is this, the content is known without reading it. `None` = not known.
+    pub identity: Option<FileIdentity>,
     /// The input it was made from, as it was then.
     pub input: Option<FileIdentity>,
     /// Of the parameters it was made with, the input left out.

@@ -6,9 +6,10 @@ use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::publish::Publish;
 use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::Response;
-use spindle_shared::worker::{ArtifactFile, Outcome};
+use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
 
@@ -41,6 +42,12 @@ pub enum Input {
     ArtifactsFound {
         job: JobId,
         found: Vec<Option<StoredArtifact>>,
+    },
+    /// Answers [`Effect::LookupOutputs`]; `None` = not all of them are there.
+    OutputsFound {
+        look: RunId,
+        job: JobId,
+        outputs: Option<Vec<Published>>,
     },
     Progress {
         run: RunId,
@@ -152,6 +159,9 @@ pub enum Effect {
         job: JobId,
         addresses: Vec<ContentHash>,
     },
+    /// Are the files that a job would publish all there already, as published and with these contents? Asked of disks that may be slow,
+    /// so the answer, [`Input::OutputsFound`], may come much later.
+    LookupOutputs(Box<LookupOutputs>),
     Start(Box<Start>),
     Stop(RunId),
     /// Pieces of work that nobody will go on with.
@@ -180,6 +190,16 @@ pub enum Answer {
     },
 }
 
+/// What a job would publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookupOutputs {
+    pub look: RunId,
+    pub job: JobId,
+    pub stage: Publish,
+    pub language: Option<String>,
+    pub files: Vec<ArtifactFile>,
+}
+
 /// One run to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
@@ -195,5 +215,7 @@ pub struct Start {
     pub detail: Detail,
     /// Alone in its worker.
     pub alone: bool,
+    /// Of its lane; held until its end.
+    pub slots: u32,
     pub timeout_ms: u64,
 }

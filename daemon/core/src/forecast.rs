@@ -20,7 +20,9 @@ pub struct Load {
     pub limit: f64,
     /// Seconds until each of its runs ends, and the slots it holds until then.
     pub running: Vec<(f64, f64)>,
-    /// Seconds of the next pieces, in order; each holds one slot.
+    /// Whether a piece that begins where others leave slots free takes them too, and is done so much sooner.
+    pub spreads: bool,
+    /// Slot-seconds of the next pieces, in order; each holds one slot, unless it spreads.
     pub next: Vec<f64>,
     /// Pieces after those, and their seconds.
     pub later: (f64, f64),
@@ -40,6 +42,11 @@ impl Load {
     /// Slot-seconds left, of what is known.
     pub fn work(&self) -> f64 {
         self.running_work() + self.next.iter().sum::<f64>() + self.later.1
+    }
+
+    /// Slots that it can hold of so many.
+    fn slots_max(&self, slots: f64) -> f64 {
+        if self.spreads { slots } else { self.limit.min(slots) }
     }
 
     fn runs_end(&self) -> f64 {
@@ -193,7 +200,24 @@ impl<'l> Layout<'l> {
                 load.later.1 / load.later.0.max(1.0)
             }
         };
-        self.hold(at, seconds, 1.0);
+        let slots = if load.spreads { self.share(at) } else { 1.0 };
+        self.hold(at, seconds / slots, slots);
+    }
+
+    /// Slots for a piece of this load that begins now, as the scheduler gives them: what is free, shared with all that could begin as well.
+    fn share(&self, at: usize) -> f64 {
+        let free = self.free().max(1.0);
+        let mut others = 0.0;
+        for (other, load) in self.loads.iter().enumerate() {
+            let standing = self.standings[other];
+            let left = (load.next.len() - standing.next) as f64 + load.later.0 - standing.later;
+            let held = standing.held + if other == at { 1.0 } else { 0.0 };
+            others += if load.endless { free } else { left.min(load.limit - held).max(0.0) };
+            if others >= free {
+                return 1.0;
+            }
+        }
+        (free / (1.0 + others)).floor().clamp(1.0, free)
     }
 
     /// Ends where what was not laid out is a fluid.
@@ -220,7 +244,7 @@ impl<'l> Layout<'l> {
 
 /// How much longer pieces take than a fluid: where the last ones end is chance, and on average each slot but one idles for half a piece.
 fn idle(slots: f64, load: &Load) -> f64 {
-    let (pieces, slots) = (load.next.len() as f64 + load.later.0, load.limit.min(slots).max(1.0));
+    let (pieces, slots) = (load.next.len() as f64 + load.later.0, load.slots_max(slots).max(1.0));
     if load.endless || pieces < 1.0 { 0.0 } else { (slots - 1.0) / slots * load.waiting() / pieces / 2.0 }
 }
 
@@ -242,7 +266,7 @@ fn pour(slots: f64, loads: &[&Load]) -> Vec<f64> {
             .map(|(load, left)| Claim {
                 priority: load.priority,
                 owner: load.owner,
-                room: if *left > NOTHING { (load.limit.min(slots) - held(load)).max(0.0) } else { 0.0 },
+                room: if *left > NOTHING { (load.slots_max(slots) - held(load)).max(0.0) } else { 0.0 },
             })
             .collect();
         let shares = share(free, &claims);
@@ -323,6 +347,7 @@ mod tests {
             served: 0,
             limit: 64.0,
             running: Vec::new(),
+            spreads: false,
             next: next.to_vec(),
             later: (0.0, 0.0),
             endless: false,
@@ -356,6 +381,18 @@ mod tests {
     fn a_batch_takes_no_more_slots_than_it_may() {
         near(&ends(4.0, &[Load { limit: 1.0, ..load(&[10.0, 10.0, 10.0]) }]), &[30.0]);
         near(&ends(4.0, &[Load { limit: 2.0, ..load(&[10.0, 10.0, 10.0, 10.0]) }]), &[20.0]);
+    }
+
+    #[test]
+    fn a_piece_that_spreads_takes_what_nobody_else_needs() {
+        let spread = |limit: f64, next: &[f64]| Load { limit, spreads: true, ..load(next) };
+        near(&ends(4.0, &[spread(1.0, &[12.0, 12.0])]), &[6.0]);
+        near(&ends(4.0, &[spread(64.0, &[12.0, 12.0])]), &[6.0]);
+        // As many as there are slots: one each. The last one begins where one slot is free.
+        near(&ends(2.0, &[spread(64.0, &[10.0, 11.0, 10.0])]), &[20.0]);
+        near(&ends(2.0, &[spread(64.0, &[10.0]), spread(64.0, &[10.0])]), &[10.0, 10.0]);
+        let endless = Load { endless: true, ..load(&[]) };
+        near(&ends(2.0, &[spread(1.0, &[10.0]), endless])[..1], &[10.0]);
     }
 
     #[test]

@@ -1,16 +1,37 @@
 //! The job's state machine: the only code that assigns a state.
 //!
-//! ```text
-//!              start                    finish (last stage)
-//!   Pending ───────────▶ Running ─────────────────────────────▶ Completed
-//!    ▲ ▲ │  ◀─────────── │  │ │
-//!    │ │ │  stage done,   │  │ └──── fail, no try left ─────────▶ Failed
-//!    │ │ │  failed try,   │  │                                     ▲
-//!    │ │ │  run lost      │  └─ stop ─▶ Stopping ── cancel ──▶ Cancelled
-//!    │ │ │                │                │  └─ timeout, last ──▶ Failed
-//!    │ │ │                │                └──── pause, drain ──▶ Pending
-//!    │ │ └── cancel ───────────────────────────────────────────▶ Cancelled
-//!    │ └──── retry ◀──── Failed | Cancelled
+//! The drawing is made from the table by a test, which fails where the two differ:
+//!
+//! ```mermaid
+//! stateDiagram-v2
+//!     Pending --> Cancelled: Cancel
+//!     Pending --> Completed: Finish
+//!     Pending --> Failed: Fail
+//!     Pending --> Running: Start
+//!     Running --> Completed: Finish
+//!     Running --> Failed: Fail
+//!     Running --> Pending: NextStage, TryAgain
+//!     Running --> StoppingCancel: Stop(Cancel)
+//!     Running --> StoppingDrain: Stop(Drain)
+//!     Running --> StoppingPause: Stop(Pause)
+//!     StoppingCancel --> Cancelled: NextStage, TryAgain, Stopped
+//!     StoppingCancel --> Completed: Finish
+//!     StoppingCancel --> Failed: Fail
+//!     StoppingCancel --> StoppingCancel: Stop(Cancel), Stop(Pause), Stop(Drain)
+//!     StoppingPause --> Completed: Finish
+//!     StoppingPause --> Failed: Fail
+//!     StoppingPause --> Pending: NextStage, TryAgain, Stopped
+//!     StoppingPause --> StoppingCancel: Stop(Cancel)
+//!     StoppingPause --> StoppingDrain: Stop(Drain)
+//!     StoppingPause --> StoppingPause: Stop(Pause)
+//!     StoppingDrain --> Completed: Finish
+//!     StoppingDrain --> Failed: Fail
+//!     StoppingDrain --> Pending: NextStage, TryAgain, Stopped
+//!     StoppingDrain --> StoppingCancel: Stop(Cancel)
+//!     StoppingDrain --> StoppingDrain: Stop(Drain)
+//!     StoppingDrain --> StoppingPause: Stop(Pause)
+//!     Failed --> Pending: Retry
+//!     Cancelled --> Pending: Retry
 //! ```
 
 use spindle_shared::id::RunId;
@@ -106,6 +127,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const RUN: RunId = RunId { boot: 1, counter: 1 };
@@ -131,6 +154,7 @@ mod tests {
             Step::Fail,
             Step::Stop(Why::Cancel),
             Step::Stop(Why::Pause),
+            Step::Stop(Why::Drain),
             Step::Stopped,
             Step::Cancel,
             Step::Retry,
@@ -141,7 +165,8 @@ mod tests {
             other => format!("{other:?}"),
         };
         let mut table = String::new();
-        for state in states {
+        let mut ways: BTreeMap<(usize, String), Vec<String>> = BTreeMap::new();
+        for (at, state) in states.into_iter().enumerate() {
             for step in steps {
                 let shown = match step {
                     Step::Start(_) => "Start".to_owned(),
@@ -149,9 +174,19 @@ mod tests {
                 };
                 let after = state.after(step).map_or("-".to_owned(), name);
                 table.push_str(&format!("{:<17} {:<13} {after}\n", name(state), shown));
+                if after != "-" {
+                    ways.entry((at, after)).or_default().push(shown);
+                }
             }
         }
         insta::assert_snapshot!(table);
+
+        let node = |name: &str| name.replace(['(', ')'], "");
+        let ways = ways.iter().map(|((from, to), steps)| {
+            format!("//!     {} --> {}: {}\n", node(&name(states[*from])), node(to), steps.join(", "))
+        });
+        let drawing = format!("//! ```mermaid\n//! stateDiagram-v2\n{}//! ```\n", ways.collect::<String>());
+        assert!(include_str!("job.rs").contains(&drawing), "the drawing above is out of date; it should be\n{drawing}");
     }
 
     #[test]

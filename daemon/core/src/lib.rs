@@ -11,3 +11,4 @@ pub mod queue;
 pub mod rates;
 pub mod retry;
 pub mod scheduler;
+pub mod turn;

@@ -2,6 +2,7 @@
 
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{AddressHasher, RunId};
+use spindle_shared::time::MonoMs;
 
 /// Tries in all, and the waits between them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +22,10 @@ impl Policy {
         match kind {
             FailureKind::Network => Policy { tries: 5, first_wait_ms: 2_000, growth: 1.5, wait_ms_max: 30_000 },
             FailureKind::Server => Policy { tries: 4, first_wait_ms: 5_000, growth: 2.0, wait_ms_max: 60_000 },
-            FailureKind::RateLimited => Policy { tries: 20, first_wait_ms: 5_000, growth: 2.0, wait_ms_max: 300_000 },
+            // Waiting until a service allows more is no try.
+            FailureKind::RateLimited => {
+                Policy { tries: u32::MAX, first_wait_ms: 5_000, growth: 2.0, wait_ms_max: 300_000 }
+            }
             FailureKind::OutOfMemory | FailureKind::Crash | FailureKind::Timeout => {
                 Policy { tries: 3, first_wait_ms: 1_000, growth: 2.0, wait_ms_max: 30_000 }
             }
@@ -40,7 +44,9 @@ impl Policy {
     /// The batch's `--retries` takes the place of the count for kinds that are tried again at all.
     pub fn with_retries(self, retries: Option<u32>) -> Self {
         match retries {
-            Some(retries) if self.tries > 1 => Policy { tries: retries.saturating_add(1), ..self },
+            Some(retries) if self.tries > 1 && self.tries < u32::MAX => {
+                Policy { tries: retries.saturating_add(1), ..self }
+            }
             _ => self,
         }
     }
@@ -53,6 +59,43 @@ impl Policy {
         let grown = self.first_wait_ms as f64 * self.growth.powi(attempts.saturating_sub(1).min(60) as i32);
         let wait = grown.min(self.wait_ms_max as f64);
         Some((wait * (1.0 + jitter(run))) as u64)
+    }
+}
+
+/// What a service asks for, a little later, so that not all come back at once.
+pub fn asked_wait_ms(asked: u64, run: RunId) -> u64 {
+    let asked = asked.min(ASKED_WAIT_MS_MAX);
+    asked + (asked as f64 * (jitter(run) - 0.1)) as u64
+}
+
+/// A day: longer than any service's window.
+const ASKED_WAIT_MS_MAX: u64 = 86_400_000;
+
+/// Tries that may still be repeated, of those that one batch has in an hour: a cause that fails everything is told of soon.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    left: f64,
+    at: MonoMs,
+}
+
+impl Budget {
+    /// Repeated tries in an hour; they come back evenly.
+    pub const PER_HOUR: u32 = 100;
+
+    pub fn new(now: MonoMs) -> Self {
+        Budget { left: f64::from(Self::PER_HOUR), at: now }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: MonoMs) -> bool {
+        let most = f64::from(Self::PER_HOUR);
+        self.left = (self.left + now.since(self.at) as f64 / 3_600_000.0 * most).min(most);
+        self.at = now;
+        let taken = self.left >= 1.0;
+        if taken {
+            self.left -= 1.0;
+        }
+        taken
     }
 }
 
@@ -90,6 +133,24 @@ mod tests {
         assert_eq!(waits(FailureKind::Network, Some(0)).len(), 0);
         assert_eq!(waits(FailureKind::Network, Some(9)).len(), 9);
         assert_eq!(waits(FailureKind::Input, Some(9)).len(), 0);
+    }
+
+    #[test]
+    fn waiting_for_a_service_costs_no_try() {
+        assert_eq!(waits(FailureKind::RateLimited, Some(0)).len(), 30, "as many as are looked at");
+        let asked = asked_wait_ms(10_000, RunId { boot: 1, counter: 7 });
+        assert!((10_000..=12_000).contains(&asked), "{asked}");
+        assert!(asked_wait_ms(u64::MAX, RunId { boot: 1, counter: 7 }) < 2 * ASKED_WAIT_MS_MAX);
+    }
+
+    #[test]
+    fn a_hundred_tries_an_hour_are_repeated() {
+        let mut budget = Budget::new(MonoMs(0));
+        let taken = |budget: &mut Budget, at: u64| (0..1_000).take_while(|_| budget.take(MonoMs(at))).count();
+        assert_eq!(taken(&mut budget, 0), 100);
+        assert_eq!(taken(&mut budget, 36_000), 1);
+        assert_eq!(taken(&mut budget, 3_636_000), 100);
+        assert_eq!(taken(&mut budget, 1_000_000_000), 100);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The scheduler: one step per input, pure. Decides what runs, what waits and what is told; does none of it.
 //!
-//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order, bounded
-//! by lanes and by each batch's `parallel`, which counts jobs from their first start to their end.
+//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order (those
+//! that wait for a core: the longest first), bounded by lanes and by each batch's `parallel`, which counts jobs from their first start to
+//! their end.
 
 mod commands;
 mod dispatch;
@@ -41,11 +42,12 @@ pub struct Config {
     pub model_dir: PathBytes,
 }
 
-/// A run that holds its lane slot.
+/// A run that holds its lane slots.
 #[derive(Debug)]
 struct Run {
     job: JobId,
     lane: Lane,
+    slots: u32,
     since: MonoMs,
     /// Of the artifact it makes.
     address: Option<ContentHash>,
@@ -68,7 +70,7 @@ struct Heard {
 impl Run {
     /// Slots of its lane that it holds.
     fn slots(&self) -> f64 {
-        1.0
+        f64::from(self.slots)
     }
 
     /// Slot-seconds between two times; the one place where seconds meet slots.
@@ -207,13 +209,14 @@ impl Scheduler {
 
     /// Decides what follows from one input. Reads no clock, no randomness, no environment.
     ///
-    /// **Invariant:** a run's lane slot is held from Start until its process has ended or reported.
+    /// **Invariant:** a run's lane slots are held from Start until its process has ended or reported.
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
         self.now = now;
         match input {
             Input::Command { client, peer, command } => self.command(client, peer, command),
             Input::InputFound { job, found } => self.input_found(job, found),
             Input::ArtifactsFound { job, found } => self.artifacts_found(job, found),
+            Input::OutputsFound { look, job, outputs } => self.outputs_found(look, job, outputs),
             Input::Progress { run, worker, done, begun } => self.progress(run, worker, done, begun),
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),
@@ -238,15 +241,15 @@ impl Scheduler {
     pub fn check(&self) -> Result<(), String> {
         let mut used: BTreeMap<Lane, u32> = BTreeMap::new();
         for run in self.runs.values() {
-            *used.entry(run.lane).or_default() += 1;
+            *used.entry(run.lane).or_default() += run.slots;
         }
         for lane in Lane::ALL {
             let (counted, kept) = (used.get(&lane).copied().unwrap_or(0), self.used_of(lane));
             if counted != kept {
-                return Err(format!("lane {} has {counted} runs and counts {kept}", lane.name()));
+                return Err(format!("lane {}: runs hold {counted} slots, and {kept} are counted", lane.name()));
             }
             if counted > self.slots_of(lane) {
-                return Err(format!("lane {} has {counted} runs in {} slots", lane.name(), self.slots_of(lane)));
+                return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
             }
         }
         if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {

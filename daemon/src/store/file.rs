@@ -172,11 +172,15 @@ fn open_existing(path: &Path) -> Result<Database, StoreError> {
     // A damaged file can run redb into its own assertions; that is a refusal too, not the daemon's crash.
     let database = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let database = builder().create_with_backend(for_redb).map_err(|error| told(error, path))?;
-        check_schema(&database, path)?;
-        Ok(database)
+        let schema = check_schema(&database, path)?;
+        Ok((database, schema))
     }))
     .unwrap_or_else(|_| Err(damaged("its pages contradict each other")))?;
     backend.release().map_err(files("write to the queue", path))?;
+    let (database, schema) = database;
+    if schema < tables::SCHEMA {
+        raise_schema(&database)?;
+    }
     Ok(database)
 }
 
@@ -194,7 +198,8 @@ fn builder() -> Builder {
     builder
 }
 
-fn check_schema(database: &Database, path: &Path) -> Result<(), StoreError> {
+/// The number that the queue was last written under.
+fn check_schema(database: &Database, path: &Path) -> Result<u64, StoreError> {
     let foreign = || StoreError::Damaged { path: path.to_owned(), reason: "it is a database, but no queue".to_owned() };
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(tables::META).map_err(|error| match error {
@@ -205,6 +210,14 @@ fn check_schema(database: &Database, path: &Path) -> Result<(), StoreError> {
     if found > tables::SCHEMA {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: tables::SCHEMA });
     }
+    Ok(found)
+}
+
+/// From here on older Spindles refuse the queue. Its rows keep their versions until they are written anew.
+fn raise_schema(database: &Database) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(tables::META)?.insert(tables::META_SCHEMA, tables::SCHEMA)?;
+    transaction.commit()?;
     Ok(())
 }
 

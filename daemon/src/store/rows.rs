@@ -328,7 +328,8 @@ struct FailureRowV1 {
 
 impl From<&Failure> for FailureRowV1 {
     fn from(failure: &Failure) -> Self {
-        let Failure { kind, message, advice } = failure;
+        // When it will be tried again is written with the job.
+        let Failure { kind, message, advice, retry_after_ms: _ } = failure;
         FailureRowV1 { kind: failure_code(*kind), message: message.clone(), advice: advice.clone() }
     }
 }
@@ -339,7 +340,7 @@ impl FailureRowV1 {
             .into_iter()
             .find(|kind| failure_code(*kind) == self.kind)
             .ok_or_else(|| unreadable(table, format!("no kind of failure has the number {}", self.kind)))?;
-        Ok(Failure { kind, message: self.message, advice: self.advice })
+        Ok(Failure { kind, message: self.message, advice: self.advice, retry_after_ms: None })
     }
 }
 
@@ -429,23 +430,45 @@ struct PublishedRowV1 {
     published_at: u64,
 }
 
+/// As version 1, and the published file itself.
+#[derive(Serialize, Deserialize)]
+struct PublishedRowV2 {
+    content: [u8; 32],
+    identity: Option<IdentityRowV1>,
+    input: Option<IdentityRowV1>,
+    parameters: [u8; 32],
+    batch: u64,
+    index: u32,
+    published_at: u64,
+}
+
 pub(super) fn write_published(file: &PublishedFile) -> Vec<u8> {
-    let PublishedFile { content, input, parameters, job, published_at } = file;
-    let row = PublishedRowV1 {
+    let PublishedFile { content, identity, input, parameters, job, published_at } = file;
+    let row = PublishedRowV2 {
         content: content.0,
+        identity: identity.as_ref().map(IdentityRowV1::from),
         input: input.as_ref().map(IdentityRowV1::from),
         parameters: parameters.0,
         batch: job.batch.0,
         index: job.index,
         published_at: published_at.0,
     };
-    versioned(1, &row)
+    versioned(2, &row)
 }
 
 pub(super) fn read_published(bytes: &[u8]) -> Result<PublishedFile, StoreError> {
-    let row: PublishedRowV1 = read_v1("outputs", bytes)?;
+    let row = match bytes.split_first() {
+        Some((2, row)) => {
+            codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("outputs", error.to_string()))?
+        }
+        _ => {
+            let PublishedRowV1 { content, input, parameters, batch, index, published_at } = read_v1("outputs", bytes)?;
+            PublishedRowV2 { content, identity: None, input, parameters, batch, index, published_at }
+        }
+    };
     Ok(PublishedFile {
         content: ContentHash(row.content),
+        identity: row.identity.map(FileIdentity::from),
         input: row.input.map(FileIdentity::from),
         parameters: ContentHash(row.parameters),
         job: JobId { batch: BatchId(row.batch), index: row.index },

@@ -3,7 +3,9 @@
 use redb::TableDefinition;
 
 /// Raised when an older Spindle could not read or would spoil what this one writes.
-pub(super) const SCHEMA: u64 = 1;
+///
+/// 2: rows of [`OUTPUTS`] know the published file itself.
+pub(super) const SCHEMA: u64 = 2;
 
 /// [`META_SCHEMA`] and the other names below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

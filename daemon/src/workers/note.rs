@@ -43,6 +43,8 @@ pub enum Death {
     Hang,
     /// It sent what no worker sends, and was killed.
     Garbage(String),
+    /// It reached its memory limit, in bytes: it was refused more, or killed.
+    Memory { limit: u64 },
     /// It exited with 0 and left runs unreported, or was not asked to go.
     SilentExit,
     /// The supervisor ended it.
@@ -71,6 +73,7 @@ impl fmt::Display for Death {
             },
             Death::Hang => f.write_str("stopped reacting"),
             Death::Garbage(what) => write!(f, "spoke garbage: {what}"),
+            Death::Memory { limit } => write!(f, "reached its memory limit of {} MiB", limit >> 20),
             Death::SilentExit => f.write_str("exited without a report"),
             Death::Killed(Why::Cancel) => f.write_str("was killed because a cancelled run did not stop"),
             Death::Killed(Why::Timeout) => f.write_str("was killed because a run took too long and did not stop"),

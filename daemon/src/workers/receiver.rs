@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use spindle_shared::id::{RunId, WorkerId};
-use spindle_shared::worker::Report;
+use spindle_shared::worker::{EXIT_OUT_OF_MEMORY, Report};
 
 use super::channel::{Channel, ReceiveError};
 use super::feeder::not_started;
@@ -172,7 +172,14 @@ impl Ear {
         }
         drop(state);
         self.shared.changed.notify_all();
-        let obituary = Obituary::of(self.id, self.pid, worker, status, self.tail.finish());
+        let obituary = Obituary::of(
+            self.id,
+            self.pid,
+            worker,
+            status,
+            self.shared.settings.memory_limit_bytes,
+            self.tail.finish(),
+        );
         obituary.tell(&self.shared, closing);
         self.shared.told();
     }
@@ -206,10 +213,17 @@ struct Obituary {
 }
 
 impl Obituary {
-    fn of(id: WorkerId, pid: Pid, mut worker: Worker, status: io::Result<ExitStatus>, stderr_tail: String) -> Self {
+    fn of(
+        id: WorkerId,
+        pid: Pid,
+        mut worker: Worker,
+        status: io::Result<ExitStatus>,
+        memory_limit: u64,
+        stderr_tail: String,
+    ) -> Self {
         let (how, cause_run) = match worker.killed.take() {
             Some((how, cause_run)) => (Some(how), cause_run),
-            None => (natural_death(&worker, status), None),
+            None => (natural_death(&worker, status, memory_limit), None),
         };
         Obituary { id, pid: pid_number(pid), worker, how, cause_run, stderr_tail }
     }
@@ -252,12 +266,13 @@ fn reached(held: &Run) -> bool {
     }
 }
 
-fn natural_death(worker: &Worker, status: io::Result<ExitStatus>) -> Option<Death> {
+fn natural_death(worker: &Worker, status: io::Result<ExitStatus>, memory_limit: u64) -> Option<Death> {
     let asked = matches!(worker.phase, Phase::Leaving { .. }) && !worker.runs.values().any(reached);
     // Reaped by somebody else, which nothing in the daemon does: nothing is known of its end.
     let Ok(status) = status else { return Some(Death::Hang) };
     match (status.signal(), status.code()) {
         (Some(signal), _) => Some(Death::Signal(signal)),
+        (None, Some(EXIT_OUT_OF_MEMORY)) => Some(Death::Memory { limit: memory_limit }),
         (None, Some(0)) if asked => None,
         (None, Some(0)) => Some(Death::SilentExit),
         (None, code) => Some(Death::Exit(code.unwrap_or(-1))),

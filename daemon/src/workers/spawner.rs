@@ -40,6 +40,8 @@ pub struct Process {
 
 pub struct SpawnRequest {
     pub role: Role,
+    /// In bytes.
+    pub memory_limit: u64,
     pub reply: mpsc::Sender<io::Result<Process>>,
 }
 
@@ -55,7 +57,7 @@ pub fn start(program: OwnedFd, lock_file: PathBuf) -> io::Result<(mpsc::Sender<S
     let handle = thread::Builder::new().name("worker-spawner".to_owned()).spawn(move || {
         let mut reserved = Vec::new();
         for request in requests {
-            let started = spawn(&program, &lock_file, request.role, &mut reserved);
+            let started = spawn(&program, &lock_file, &request, &mut reserved);
             // Whoever asked has given up: nobody would ever feed or reap this process.
             if let Err(mpsc::SendError(Ok(mut process))) = request.reply.send(started) {
                 kill_and_reap(&mut process.child, process.pid);
@@ -91,11 +93,16 @@ pub fn kill_and_reap(child: &mut Child, pid: Pid) {
     let _ = child.wait();
 }
 
-fn spawn(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Vec<OwnedFd>) -> io::Result<Process> {
+fn spawn(
+    program: &OwnedFd,
+    lock_file: &Path,
+    request: &SpawnRequest,
+    reserved: &mut Vec<OwnedFd>,
+) -> io::Result<Process> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match spawn_once(program, lock_file, role, reserved) {
+        match spawn_once(program, lock_file, request, reserved) {
             // Another thread has closed the descriptor we stood on; see `Standing`.
             Err(e) if Errno::from_io_error(&e) == Some(Errno::AGAIN) && tries < 5 => {}
             result => return result,
@@ -103,7 +110,13 @@ fn spawn(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Vec<Own
     }
 }
 
-fn spawn_once(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Vec<OwnedFd>) -> io::Result<Process> {
+fn spawn_once(
+    program: &OwnedFd,
+    lock_file: &Path,
+    request: &SpawnRequest,
+    reserved: &mut Vec<OwnedFd>,
+) -> io::Result<Process> {
+    let memory_limit = request.memory_limit;
     let standing = Standing::take(reserved)?;
     let lock: File = lock::shared(lock_file)?;
     let (ours, theirs) =
@@ -112,8 +125,10 @@ fn spawn_once(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Ve
     let parent = rustix::process::getpid();
 
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.arg0("spindle-worker").arg("--role").arg(role.name());
+    command.arg0("spindle-worker").arg("--role").arg(request.role.name());
     command.current_dir("/").process_group(0);
+    // A thread of ggml that waits for another sleeps. Spinning, two of them on busy cores took fifty times as long.
+    command.env("OMP_WAIT_POLICY", "passive");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls are made: no allocation, no lock.
     unsafe {
@@ -125,6 +140,7 @@ fn spawn_once(program: &OwnedFd, lock_file: &Path, role: Role, reserved: &mut Ve
                 return Err(Errno::SRCH.into());
             }
             no_core_files();
+            limit_memory(memory_limit);
             hand_over(socket_fd, lock_fd)?;
             Ok(())
         });
@@ -147,6 +163,14 @@ fn no_core_files() {
     let least = limit.maximum.map_or(1, |hard| hard.min(1));
     // A worker with core files is better than none.
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(least), maximum: Some(least) });
+}
+
+/// Of what the process has for itself alone; the system's own limit may be lower.
+fn limit_memory(bytes: u64) {
+    let maximum = rustix::process::getrlimit(Resource::Data).maximum;
+    let least = Some(maximum.map_or(bytes, |hard| hard.min(bytes)));
+    // A worker that is only watched is better than none.
+    let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current: least, maximum: least });
 }
 
 /// In the child: the socket becomes descriptor 3, the lock 4, both open across exec; the others close by themselves.

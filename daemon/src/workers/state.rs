@@ -13,11 +13,15 @@ use spindle_shared::worker::{Outcome, WORKER_PROTOCOL};
 
 use super::note::{Death, Note, Why};
 use super::order::StartOrder;
+use super::receiver::resident_bytes;
+use super::supervisor::pid_number;
 
 /// How long a run that was told to stop may take before its process is killed.
 pub const STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long an idle worker that was told to leave may take.
 pub const LEAVE_GRACE: Duration = Duration::from_secs(5);
+/// How often the memory of workers that work is looked at.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
 /// After a worker that couldn't be started, its role waits this long, doubling to the maximum.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
@@ -30,6 +34,8 @@ pub struct State {
     pub untold: VecDeque<Note>,
     /// Notes being told right now whose runs and workers are no longer in the books.
     pub telling: usize,
+    /// When the workers' memory was last looked at.
+    pub measured: Option<Instant>,
     /// Nothing is started any more.
     pub closing: bool,
     /// All is over; the threads may end.
@@ -121,6 +127,7 @@ impl State {
             back_off: BTreeMap::new(),
             untold: VecDeque::new(),
             telling: 0,
+            measured: None,
             closing: false,
             closed: false,
         }
@@ -185,7 +192,8 @@ impl State {
     }
 
     /// Does what is due and tells when to come again.
-    pub fn keep_time(&mut self, now: Instant, idle: Duration) -> Option<Instant> {
+    pub fn keep_time(&mut self, now: Instant, idle: Duration, memory_limit: u64) -> Option<Instant> {
+        let measure_again = self.watch_memory(now, memory_limit);
         let overdue: Vec<(WorkerId, RunId)> = self
             .workers
             .iter()
@@ -196,7 +204,25 @@ impl State {
         for (worker, run) in overdue {
             self.stop_run(worker, run, Why::Timeout, now, now + STOP_GRACE);
         }
-        self.workers.values_mut().filter_map(|worker| worker.keep_time(now, idle)).min()
+        let due = self.workers.values_mut().filter_map(|worker| worker.keep_time(now, idle));
+        due.chain(measure_again).min()
+    }
+
+    /// Kills who has more memory than the limit, shared memory included, which the kernel's own limit leaves out. Tells when to look again.
+    fn watch_memory(&mut self, now: Instant, limit: u64) -> Option<Instant> {
+        let busy = |worker: &&mut Worker| !worker.runs.is_empty() && !matches!(worker.phase, Phase::Killed { .. });
+        let mut busy = self.workers.values_mut().filter(busy).peekable();
+        busy.peek()?;
+        if self.measured.is_none_or(|at| now.saturating_duration_since(at) >= MEASURE_EVERY) {
+            self.measured = Some(now);
+            for worker in busy {
+                let resident = worker.pid.and_then(|pid| resident_bytes(pid_number(pid)));
+                if resident.is_some_and(|resident| resident > limit) {
+                    worker.kill(Death::Memory { limit }, None);
+                }
+            }
+        }
+        self.measured.and_then(|at| at.checked_add(MEASURE_EVERY))
     }
 
     pub fn bump_back_off(&mut self, role: Role, now: Instant) {

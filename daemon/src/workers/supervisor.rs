@@ -30,6 +30,8 @@ pub struct Settings {
     pub runs_before_recycle: u32,
     /// Growth of a process's resident memory, since the end of its first run, after which another takes its place.
     pub memory_growth_bytes: u64,
+    /// Memory that one process may take; the kernel refuses it more, and what the kernel doesn't count is watched.
+    pub memory_limit_bytes: u64,
     /// A new process says hello within this time.
     pub hello_ms: u64,
 }
@@ -43,6 +45,7 @@ impl Settings {
             idle_ms: 120_000,
             runs_before_recycle: 50,
             memory_growth_bytes: 1 << 30,
+            memory_limit_bytes: u64::MAX,
             hello_ms: 10_000,
         }
     }
@@ -251,7 +254,8 @@ impl Shared {
         let gone = || io::Error::other("the daemon stops");
         let (reply, answer) = mpsc::channel();
         let spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)?;
-        spawner.send(SpawnRequest { role, reply }).map_err(|_| gone())?;
+        let memory_limit = self.settings.memory_limit_bytes;
+        spawner.send(SpawnRequest { role, memory_limit, reply }).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 
@@ -271,7 +275,7 @@ impl Shared {
         let mut state = self.lock();
         while !state.closed {
             let now = Instant::now();
-            let next = state.keep_time(now, idle);
+            let next = state.keep_time(now, idle, self.settings.memory_limit_bytes);
             if !state.untold.is_empty() {
                 self.changed.notify_all();
             }

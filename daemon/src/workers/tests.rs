@@ -400,6 +400,22 @@ fn a_worker_that_has_grown_is_replaced() {
 }
 
 #[test]
+fn a_worker_at_its_memory_limit_ends_and_no_other_does() {
+    const LIMIT: u64 = 96 << 20;
+    let mut house = House::with(|settings| settings.memory_limit_bytes = LIMIT);
+    // Refused by the kernel; and what the kernel lets pass, seen by the supervisor.
+    for (number, script) in [(1, "hog-200"), (2, "share-200")] {
+        let run = house.start(script);
+        let Note::Lost { worker, runs, how, cause_run, .. } = house.next() else { panic!("{script} was not lost") };
+        assert_eq!((worker, runs, cause_run), (WorkerId(number), vec![run], None), "{script}");
+        assert_eq!(how, Death::Memory { limit: LIMIT }, "{script}");
+        assert_eq!(house.down(), (WorkerId(number), Some(Death::Memory { limit: LIMIT })));
+    }
+    let run = house.start("ok");
+    assert_eq!(house.done(run), WorkerId(3));
+}
+
+#[test]
 fn an_idle_model_leaves_before_another_comes_and_a_busy_one_stays() {
     let mut house = House::new();
     let small = house.speech("ok", "small");

@@ -6,6 +6,7 @@ mod context;
 mod files;
 mod language;
 mod media;
+mod memory;
 mod remote;
 mod speech;
 mod stage;
@@ -30,6 +31,9 @@ use spindle_shared::worker::{Assignment, Order, Outcome, Report, WORKER_PROTOCOL
 
 use crate::channel::Channel;
 use crate::context::{Context, Halt, Reporter};
+
+#[global_allocator]
+static ALLOCATOR: memory::Remembering = memory::Remembering;
 
 fn main() -> ExitCode {
     let Some(role) = role_of(env::args().skip(1)) else {
@@ -70,6 +74,7 @@ fn settle(role: Role) {
     rustix::process::umask(Mode::from_raw_mode(0o077));
     // The queue and the person at the machine come first.
     told("lower the priority", rustix::process::nice(5).map(drop));
+    told("tell the end of memory from a crash", memory::tell_its_end());
     told("volunteer for want of memory", fs::write("/proc/self/oom_score_adj", "500"));
     if let Ok(name) = CString::new(format!("spindle-{}", role.name())) {
         told("set the name", rustix::thread::set_name(&name));

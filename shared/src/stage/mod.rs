@@ -40,8 +40,10 @@ pub struct StageFacts {
     pub name: &'static str,
     /// Which process does it.
     pub role: Role,
-    /// What it occupies while it runs, one slot of it.
+    /// What it occupies while it runs.
     pub lane: Lane,
+    /// Whether one run of it can make use of more than one slot of its lane.
+    pub spreads: bool,
     /// Raised when the same parameters give another result than before: old artifacts are then not found any more.
     pub version: u32,
     /// Whether its result is an artifact worth keeping; what publishes or fetches leaves none.
@@ -72,7 +74,8 @@ impl Stage {
             name,
             role,
             lane,
-            version: 1,
+            spreads: matches!(self, Stage::Transcribe(_)),
+            version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: matches!(self, Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_)),
             transient: matches!(self, Stage::Decode(_)),
             timeout_ms: HOUR_MS,

@@ -4,13 +4,16 @@
 //! `segfault@transcribe.wav` goes well until its transcription; `crash-once` needs `SPINDLE_SCRIPT_MARKS`, a folder where it
 //! remembers that it has happened, and where a script with a stage leaves `STEM.begun`. A stem that is no script goes well. Modes:
 //! `ok`, `slow[-MS]` (obeys cancel), `hang` (doesn't), `segfault`, `abort`, `exit-CODE`, `silent` (exit 0 without report),
-//! `garbage`, `liar` (reports another run), `twice` (reports its end twice), `hog-MIB` (keeps that much memory), `fail-KIND`,
+//! `garbage`, `liar` (reports another run), `twice` (reports its end twice), `hog-MIB` (keeps that much memory), `share-MIB` (keeps that much of it
+//! shared, where no limit of the kernel's counts it, and waits), `fail-KIND`,
 //! `deaf` (closes its channel and lives on), `child` (leaves a process of its own behind).
 //!
 //! What happens before any run follows the program's own file name: `…-mute` says no hello, `…-stranger` a wrong protocol.
 
 #[path = "../../../daemon/worker/src/channel.rs"]
 mod channel;
+#[path = "../../../daemon/worker/src/memory.rs"]
+mod memory;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -32,13 +35,17 @@ use spindle_shared::stage::Stage;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
 use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
-use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Report, WORKER_PROTOCOL};
+use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Published, Report, WORKER_PROTOCOL};
 
 use channel::Channel;
 
 type Cancels = Arc<Mutex<HashMap<RunId, Arc<AtomicBool>>>>;
 
+#[global_allocator]
+static ALLOCATOR: memory::Remembering = memory::Remembering;
+
 fn main() {
+    memory::tell_its_end().expect("a handler for aborts");
     let role = std::env::args().nth(2).and_then(|name| Role::from_name(&name)).expect("started with --role NAME");
     let channel = Arc::new(Channel::inherited().expect("a channel at descriptor 3"));
     let program = std::env::current_exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
@@ -154,6 +161,10 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
             tell(channel, &Report::Ended { run: assignment.run, outcome: work(assignment, files) });
             return Outcome::Stopped;
         }
+        "share" => {
+            share(usize::try_from(number(64)).unwrap_or(64) << 20);
+            wait_for_ever();
+        }
         "hog" => std::mem::forget(vec![1_u8; usize::try_from(number(64)).unwrap_or(64) << 20]),
         "fail" => {
             let named = |kind: &&FailureKind| words.contains(&kind.name());
@@ -238,12 +249,25 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
     Ok(done)
 }
 
+/// Keeps this much of a file in memory.
+fn share(bytes: usize) {
+    let file = rustix::fs::memfd_create("shared", rustix::fs::MemfdFlags::CLOEXEC).expect("a file in memory");
+    rustix::fs::ftruncate(&file, bytes as u64).expect("room in it");
+    let (read, shared) = (rustix::mm::ProtFlags::READ, rustix::mm::MapFlags::SHARED);
+    // SAFETY: a new mapping of a file that nobody else has; it is never unmapped.
+    let at = unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, read, shared, &file, 0) }.expect("a mapping");
+    for page in (0..bytes).step_by(4096) {
+        // SAFETY: within the mapping.
+        unsafe { at.cast::<u8>().add(page).read_volatile() };
+    }
+}
+
 fn artifact(assignment: &Assignment, name: &str, bytes: &[u8]) -> io::Result<ArtifactFile> {
     fs::write(assignment.scratch.as_path().join(name), bytes)?;
     Ok(ArtifactFile { name: name.to_owned(), bytes: bytes.len() as u64, content: ContentHash::of(bytes) })
 }
 
-fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Result<(Output, ContentHash)> {
+fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Result<Published> {
     let kind = name.as_path().extension().unwrap_or_default().to_string_lossy().into_owned();
     let stem = String::from_utf8_lossy(&assignment.output.stem.0).into_owned();
     fs::create_dir_all(assignment.output.directory.as_path())?;
@@ -253,5 +277,7 @@ fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Resul
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, &path)?;
-    Ok((Output { path: path.into(), kind, bytes: bytes.len() as u64 }, ContentHash::of(bytes)))
+    let identity = Some(FileIdentity::of(&file.metadata()?));
+    let output = Output { path: path.into(), kind, bytes: bytes.len() as u64 };
+    Ok(Published { output, content: ContentHash::of(bytes), identity })
 }

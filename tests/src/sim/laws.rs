@@ -12,6 +12,7 @@ use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::lane::Lane;
 use spindle_shared::snapshot::Snapshot;
+use spindle_shared::stage::Stage;
 use spindle_shared::wire::request::Selection;
 use spindle_shared::worker::Outcome;
 
@@ -30,6 +31,7 @@ struct Current {
     job: JobId,
     stage: &'static str,
     lane: Lane,
+    slots: u32,
     stopping: bool,
 }
 
@@ -178,7 +180,8 @@ impl Laws {
     }
 
     fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool) {
-        if !current.stopping {
+        // Waiting until a service allows more is no try.
+        if !current.stopping && kind != FailureKind::RateLimited {
             let Current { job, stage, .. } = current;
             self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker });
         }
@@ -237,9 +240,17 @@ impl Laws {
         if self.boot.house_paused || self.boot.draining || self.boot.stopping {
             return Err(format!("run {run} starts in a house that is paused, draining or stopping"));
         }
-        let in_lane = self.boot.current.values().filter(|current| current.lane == facts.lane).count() as u32;
-        if in_lane >= self.slots_of(facts.lane) {
-            return Err(format!("run {run} starts in the full lane {}", facts.lane.name()));
+        let here = self.boot.current.values().filter(|current| current.lane == facts.lane);
+        let held = here.map(|current| current.slots).sum::<u32>();
+        if start.slots == 0 || held + start.slots > self.slots_of(facts.lane) {
+            return Err(format!(
+                "run {run} takes {} slots of lane {}; {held} are held",
+                start.slots,
+                facts.lane.name()
+            ));
+        }
+        if start.slots > 1 && !facts.spreads {
+            return Err(format!("run {run} takes {} slots and can use one", start.slots));
         }
         let Some(known) = self.boot.known.get(&job.batch) else {
             return Err(format!("run {run} starts for the unknown batch {}", job.batch));
@@ -252,7 +263,8 @@ impl Laws {
             return Err(format!("batch {} runs {} jobs of {} allowed", job.batch, running + 1, known.spec.parallel));
         }
         self.in_turn(start, facts.lane, disk)?;
-        let current = Current { job: *job, stage: facts.name, lane: facts.lane, stopping: false };
+        self.leaves_nobody_waiting(start, facts.lane, disk)?;
+        let current = Current { job: *job, stage: facts.name, lane: facts.lane, slots: start.slots, stopping: false };
         self.boot.current.insert(*run, current);
         Ok(())
     }
@@ -287,6 +299,26 @@ impl Laws {
             }
         }
         Ok(())
+    }
+
+    /// More than one slot is taken only where no batch waits that will need one. Looks only at batches of which no job has come to work in
+    /// this boot, as above.
+    fn leaves_nobody_waiting(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
+        let waits = |id: &BatchId, other: &Known| {
+            let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
+            let heaviest = other.spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
+            !halted
+                && other.free_since < self.boot.turn
+                && heaviest.is_some_and(|facts| facts.lane == lane)
+                && self.boot.looked.iter().all(|job| job.batch != *id)
+                && disk.batches.get(id).is_some_and(|stored| stored.open.values().any(Option::is_none))
+        };
+        match self.boot.known.iter().find(|(id, other)| waits(id, other)) {
+            Some((id, _)) if start.slots > 1 => {
+                Err(format!("{} takes {} slots while batch {id} waits", start.job, start.slots))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A job was told what lies in the artifact folder for its stages: tries of another stage than it is at now count no more.
@@ -431,8 +463,8 @@ impl Laws {
             return Err(format!("batch {id} is told with {:?} of {} jobs", view.counts, stored.new.jobs.len()));
         }
         if let Some(eta) = view.eta {
-            let halted = matches!(view.state, BatchState::Paused | BatchState::Cancelling);
-            if halted || view.state.is_terminal() {
+            // As the event itself says: what came later in its turn may be on disk already.
+            if view.state.is_terminal() || matches!(view.state, BatchState::Paused | BatchState::Cancelling) {
                 return Err(format!("batch {id} is {:?} and told to end in {eta:?}", view.state));
             }
             sound(eta)?;

@@ -8,8 +8,9 @@ use spindle_shared::id::{ContentHash, RunId};
 use spindle_shared::job::{FileIdentity, Output, PathBytes};
 use spindle_shared::lane::{Lane, Role};
 use spindle_shared::stage::Stage;
-use spindle_shared::worker::{ArtifactFile, Done};
+use spindle_shared::worker::{ArtifactFile, Done, Published};
 
+use super::clients::identity;
 use super::random::Random;
 
 /// How a run goes if nobody interferes.
@@ -96,8 +97,9 @@ impl Workers {
         process.runs.into_iter().collect()
     }
 
-    pub fn in_lane(&self, lane: Lane) -> u32 {
-        self.runs.values().filter(|live| live.start.stage.facts().lane == lane).count() as u32
+    pub fn slots_held(&self, lane: Lane) -> u32 {
+        let here = self.runs.values().filter(|live| live.start.stage.facts().lane == lane);
+        here.map(|live| live.start.slots).sum()
     }
 }
 
@@ -130,7 +132,8 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
         Stage::Publish(_) | Stage::Pull(_) => {
             let content = ContentHash::of(&output_at.0);
             let output = Output { path: output_at.clone(), kind: "srt".to_owned(), bytes: 100 };
-            done.outputs = vec![(output, content)];
+            let identity = Some(identity(content.0[0].into()));
+            done.outputs = vec![Published { output, content, identity }];
         }
     }
     done

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use spindle_core::change::Change;
-use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, Peer, RetryItem, Start};
+use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, LookupOutputs, Peer, RetryItem, Start};
 use spindle_core::scheduler::{Config, Scheduler};
+use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{ContentHash, JobId, Owner, RunId, Target, WorkerId};
-use spindle_shared::job::{Input as JobInput, JobState, PathBytes};
+use spindle_shared::job::{Input as JobInput, JobState, Output, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::{Response, Submitted};
-use spindle_shared::worker::Outcome;
+use spindle_shared::worker::{Outcome, Published};
 
 use super::clients::{Clients, File, Question, Request, identity};
 use super::disk::Disk;
@@ -114,6 +115,18 @@ enum Fate {
     Dead,
 }
 
+/// Why a turn is not brought to its end.
+enum Halt {
+    Dead,
+    Broken(String),
+}
+
+impl From<String> for Halt {
+    fn from(law: String) -> Self {
+        Halt::Broken(law)
+    }
+}
+
 struct Daemon {
     scheduler: Scheduler,
     inbox: VecDeque<Message>,
@@ -140,6 +153,8 @@ struct World {
     trouble: u64,
     summary: Summary,
     log: VecDeque<String>,
+    /// Decided and told, and not written yet; empty but where [`Order::TellFirst`] breaks the law.
+    late: Vec<Change>,
 }
 
 impl World {
@@ -182,6 +197,7 @@ impl World {
             calm: false,
             summary: Summary::default(),
             log: VecDeque::new(),
+            late: Vec::new(),
         }
     }
 
@@ -428,7 +444,7 @@ impl World {
     fn start(&mut self, start: Start) -> Result<(), String> {
         let Start { run, job, .. } = start;
         let lane = start.stage.facts().lane;
-        if self.workers.in_lane(lane) >= self.config.slots[&lane] {
+        if self.workers.slots_held(lane) + start.slots > self.config.slots[&lane] {
             return Err(format!("run {run} starts where the lane {} is full of living runs", lane.name()));
         }
         if let Some(other) = self.workers.runs.values().find(|live| live.start.job == job) {
@@ -522,10 +538,7 @@ impl World {
 
     fn result(&self, start: &Start) -> spindle_shared::worker::Done {
         let source = self.file_of(start.job).map(|file| (file.identity, file.content));
-        let batch = self.disk.batches.get(&start.job.batch);
-        let plan = batch.map(|batch| &batch.spec_of(start.job.index).output);
-        let at = plan.map(|plan| [plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()).unwrap_or_default();
-        result_of(start, source, &PathBytes(at))
+        result_of(start, source, &self.output_of(start.job).unwrap_or_default())
     }
 
     fn file_of(&self, job: JobId) -> Option<File> {
@@ -573,6 +586,7 @@ impl World {
         if self.daemon.take().is_none() {
             return;
         }
+        self.late.clear();
         self.note(|| "the daemon is dead".to_owned());
         let runs: Vec<RunId> = self.workers.runs.keys().copied().collect();
         for run in runs {
@@ -638,11 +652,11 @@ impl World {
             }
             removed |= matches!(message, Message::Ask(_, _, Request::Remove(_)));
             let input = self.resolve(message);
-            effects.extend(self.step(input)?);
+            effects.extend(self.decide(input)?);
             taken += 1;
         }
         if taken == 0 {
-            effects.extend(self.step(Input::Tick)?);
+            effects.extend(self.decide(Input::Tick)?);
         }
         self.settle(effects)
     }
@@ -720,7 +734,7 @@ impl World {
         self.laws.runs_of(target.batch(), index).collect()
     }
 
-    fn step(&mut self, input: Input) -> Result<Vec<Effect>, String> {
+    fn decide(&mut self, input: Input) -> Result<Vec<Effect>, String> {
         let now = self.now();
         self.note(|| format!("  step {input:?}"));
         let stale = self.laws.is_stale(&input);
@@ -748,54 +762,50 @@ impl World {
         Ok(effects)
     }
 
-    /// Commits what a turn has decided, does the rest, and answers lookups until nothing is asked any more.
-    fn settle(&mut self, mut effects: Vec<Effect>) -> Result<Fate, String> {
-        loop {
-            let (mut changes, mut rest) = (Vec::new(), Vec::new());
-            for effect in effects.drain(..) {
-                match effect {
-                    Effect::Commit(more) => changes.extend(more),
-                    other => rest.push(other),
-                }
-            }
-            if self.options.order == Order::CommitFirst && self.commit(&changes)? == Fate::Dead {
-                return Ok(Fate::Dead);
-            }
-            let mut lookups = Vec::new();
-            for effect in rest {
-                if !self.calm && self.random.permille(2) {
-                    self.note(|| format!("killed before {effect:?}"));
-                    self.kill();
-                    return Ok(Fate::Dead);
-                }
-                if self.perform(effect, &mut lookups)? == Fate::Dead {
-                    return Ok(Fate::Dead);
-                }
-            }
-            if self.options.order == Order::TellFirst && self.commit(&changes)? == Fate::Dead {
-                return Ok(Fate::Dead);
-            }
-            if lookups.is_empty() {
-                return Ok(Fate::Lives);
-            }
-            for lookup in lookups {
-                if let Some(found) = self.look_up(lookup) {
-                    effects.extend(self.step(found)?);
-                }
-            }
+    /// The folder of the outputs is looked at; the answer comes when its disk likes.
+    fn look_for_outputs(&mut self, asked: &LookupOutputs) {
+        let LookupOutputs { look, job, .. } = asked;
+        let known = self.output_of(*job).and_then(|path| Some((self.disk.published.get(&path)?.clone(), path)));
+        // Somebody may have edited or removed it.
+        let outputs = known.filter(|_| !self.random.permille(300)).map(|(file, path)| {
+            let output = Output { path, kind: "srt".to_owned(), bytes: 100 };
+            vec![Published { output, content: file.content, identity: file.identity }]
+        });
+        let late = if self.random.permille(100) { self.random.below(5_000) } else { self.random.below(5) };
+        self.after(late, Event::Arrive(Box::new(Input::OutputsFound { look: *look, job: *job, outputs })));
+    }
+
+    fn output_of(&self, job: JobId) -> Option<PathBytes> {
+        let plan = &self.disk.batches.get(&job.batch)?.spec_of(job.index).output;
+        Some(PathBytes([plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()))
+    }
+
+    /// Brings what a turn has decided to its end, by the very rule that the conductor follows.
+    fn settle(&mut self, effects: Vec<Effect>) -> Result<Fate, String> {
+        let settled = turn::settle(self, effects).and_then(|()| self.write_late());
+        match settled {
+            Ok(()) => Ok(Fate::Lives),
+            Err(Halt::Dead) => Ok(Fate::Dead),
+            Err(Halt::Broken(law)) => Err(law),
         }
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<Fate, String> {
-        if !self.calm && !changes.is_empty() && self.random.permille(4) {
+    fn write(&mut self, changes: &[Change]) -> Result<(), Halt> {
+        if !self.calm && self.random.permille(4) {
             // The disk is full, or gone: memory ahead of it never lives.
             self.note(|| "the commit fails".to_owned());
             self.kill();
-            return Ok(Fate::Dead);
+            return Err(Halt::Dead);
         }
         self.disk.commit(changes, &self.laws.boot.retried)?;
         self.laws.committed(changes, &self.disk)?;
-        Ok(Fate::Lives)
+        Ok(())
+    }
+
+    /// [`Order::TellFirst`] breaks the law here: what was to be written first comes after what depends on it.
+    fn write_late(&mut self) -> Result<(), Halt> {
+        let late = std::mem::take(&mut self.late);
+        if late.is_empty() { Ok(()) } else { self.write(&late) }
     }
 
     fn look_up(&mut self, lookup: Effect) -> Option<Input> {
@@ -818,39 +828,6 @@ impl World {
             }
             _ => None,
         }
-    }
-
-    fn perform(&mut self, effect: Effect, lookups: &mut Vec<Effect>) -> Result<Fate, String> {
-        match effect {
-            Effect::Commit(_) => return Err("a commit among the rest".to_owned()),
-            Effect::LookupInput { .. } | Effect::LookupArtifacts { .. } => lookups.push(effect),
-            Effect::Answer { client, answer } => self.answered(client, &answer)?,
-            Effect::Publish(event) => self.laws.event(&event, &self.disk)?,
-            Effect::Start(start) => self.start(*start)?,
-            Effect::Stop(run) => self.request_stop(run, false),
-            Effect::DropCheckpoint(address) => {
-                if let Some(live) = self.workers.runs.values().find(|live| live.start.address == Some(address)) {
-                    return Err(format!("run {} loses the checkpoint it works on", live.start.run));
-                }
-            }
-            Effect::DropArtifact(address) => {
-                if self.disk.artifacts.contains_key(&address) {
-                    return Err(format!("the files of {address} are dropped before their record"));
-                }
-                let reads = |start: &Start| start.feed.as_ref().is_some_and(|(feed, _)| *feed == address);
-                if let Some(live) = self.workers.runs.values().find(|live| reads(&live.start)) {
-                    return Err(format!("run {} loses {address}, which it reads", live.start.run));
-                }
-            }
-            Effect::Exit => {
-                if let Some(run) = self.workers.runs.keys().next() {
-                    return Err(format!("the daemon ends while run {run} lives"));
-                }
-                self.kill();
-                return Ok(Fate::Dead);
-            }
-        }
-        Ok(Fate::Lives)
     }
 
     /// A client gets its one answer, and what it says is true.
@@ -926,6 +903,64 @@ impl World {
             }
             other => Err(format!("a watcher gets {other:?}")),
         }
+    }
+}
+
+impl turn::Shell for World {
+    type Error = Halt;
+
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), Halt> {
+        match self.options.order {
+            Order::CommitFirst => self.write(&changes),
+            Order::TellFirst => {
+                self.late.extend(changes);
+                Ok(())
+            }
+        }
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<Option<Input>, Halt> {
+        if !self.calm && self.random.permille(2) {
+            self.note(|| format!("killed before {effect:?}"));
+            self.kill();
+            return Err(Halt::Dead);
+        }
+        match effect {
+            Effect::Commit(_) => return Err(Halt::Broken("a commit among the rest".to_owned())),
+            Effect::LookupInput { .. } | Effect::LookupArtifacts { .. } => return Ok(self.look_up(effect)),
+            Effect::LookupOutputs(asked) => self.look_for_outputs(&asked),
+            Effect::Answer { client, answer } => self.answered(client, &answer)?,
+            Effect::Publish(event) => self.laws.event(&event, &self.disk)?,
+            Effect::Start(start) => self.start(*start)?,
+            Effect::Stop(run) => self.request_stop(run, false),
+            Effect::DropCheckpoint(address) => {
+                if let Some(live) = self.workers.runs.values().find(|live| live.start.address == Some(address)) {
+                    return Err(Halt::Broken(format!("run {} loses the checkpoint it works on", live.start.run)));
+                }
+            }
+            Effect::DropArtifact(address) => {
+                if self.disk.artifacts.contains_key(&address) {
+                    return Err(Halt::Broken(format!("the files of {address} are dropped before their record")));
+                }
+                let reads = |start: &Start| start.feed.as_ref().is_some_and(|(feed, _)| *feed == address);
+                if let Some(live) = self.workers.runs.values().find(|live| reads(&live.start)) {
+                    return Err(Halt::Broken(format!("run {} loses {address}, which it reads", live.start.run)));
+                }
+            }
+            Effect::Exit => {
+                if let Some(run) = self.workers.runs.keys().next() {
+                    return Err(Halt::Broken(format!("the daemon ends while run {run} lives")));
+                }
+                self.kill();
+                return Err(Halt::Dead);
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, input: Input) -> Result<Vec<Effect>, Halt> {
+        self.write_late()?;
+        Ok(self.decide(input)?)
     }
 }
 

@@ -107,6 +107,20 @@ fn a_worker_whose_memory_has_grown_makes_room_for_a_fresh_one() {
 }
 
 #[test]
+fn a_memory_hog_fails_as_out_of_memory_and_nobody_else_notices() {
+    let daemon = Daemon::scripted().set("workers.memory_limit_mib", 128).start();
+    daemon.script("hog-400@transcribe");
+    daemon.scripts(3, "ok");
+    let id = daemon.submit(["--retries", "0", "hog-400@transcribe.wav", "ok001.wav", "ok002.wav", "ok003.wav"]);
+    daemon.say("wait 1").expect(3);
+    let hog = daemon.job(id, 1);
+    let failure = hog.failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::OutOfMemory, "{failure:?}");
+    assert!(failure.message.contains("memory limit of 128 MiB"), "{failure:?}");
+    assert!(daemon.jobs(id).iter().skip(1).all(|job| job.state == JobState::Completed && job.failure.is_none()));
+}
+
+#[test]
 fn a_run_that_takes_too_long_is_stopped_and_tried_again() {
     let daemon = Daemon::scripted().start();
     daemon.script("hang-once@transcribe");

@@ -82,6 +82,27 @@ fn force_replaces_whatever_is_there() {
 }
 
 #[test]
+fn the_same_again_starts_no_worker_and_says_so() {
+    let mut daemon = with_a_finished_talk();
+    let srt = daemon.media().join("talk.en.srt");
+    let before = fs::metadata(&srt).unwrap().modified().unwrap();
+    daemon.stop();
+    daemon.start();
+    daemon.say("submit subtitles --wait --force talk.wav").expect(0);
+    let job = daemon.job(BatchId(2), 1);
+    assert_eq!((job.state, job.outputs.len(), job.timings.len()), (JobState::Completed, 2, 0), "{job:#?}");
+    assert_eq!(job.detail.notes, ["from the cache: transcribe, subtitle, publish"]);
+    for role in ["files", "media", "speech", "net"] {
+        assert!(daemon.workers(role).is_empty(), "a {role} worker was started");
+    }
+    assert_eq!(fs::metadata(&srt).unwrap().modified().unwrap(), before);
+    // Once edited, it is no longer what was published.
+    fs::write(&srt, "mine").unwrap();
+    daemon.say("submit subtitles --wait --force talk.wav").expect(0);
+    assert!(fs::read_to_string(&srt).unwrap().contains("hello world"));
+}
+
+#[test]
 fn a_second_run_over_a_folder_finds_nothing_new() {
     let daemon = Daemon::real().start();
     daemon.sound("talks/a.wav", 1.5);

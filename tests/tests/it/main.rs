@@ -5,6 +5,7 @@
 mod cache;
 mod clients;
 mod crashes;
+mod dashboard;
 mod estimates;
 mod existing;
 mod failures;

@@ -235,7 +235,7 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         for index in batch.active.clone() {
             batch.change(index, |job| {
-                if matches!(job.place, Place::Ready(_) | Place::Held(_)) {
+                if matches!(job.place, Place::Checking(_) | Place::Ready(_) | Place::Held(_)) {
                     job.place = Place::Waiting;
                 }
             });
@@ -486,6 +486,9 @@ impl Scheduler {
                             (Place::Ready(lane), None, _) => {
                                 (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
                             }
+                            (Place::Checking(_), None, _) => {
+                                ("its outputs' folder is looked at: whether they are there already".to_owned(), None)
+                            }
                             (Place::Held(_), None, _) => {
                                 ("another job is just doing the same work; its result will serve both".to_owned(), None)
                             }
@@ -521,13 +524,17 @@ impl Scheduler {
 
     fn watch(&mut self, client: ClientId, scope: &Scope) {
         let ids: Vec<BatchId> = match scope {
-            Scope::House => self.batches.keys().copied().collect(),
+            Scope::House | Scope::Overview => self.batches.keys().copied().collect(),
             Scope::Batches(ids) => ids.clone(),
+            Scope::Window { batch, .. } => vec![*batch],
         };
         let (mut batches, mut jobs) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
             batches.push(batch.view());
+            if *scope == Scope::Overview {
+                continue;
+            }
             jobs.extend(batch.active.iter().filter_map(|index| batch.job_view(*index)));
         }
         let answer =

@@ -6,13 +6,13 @@ use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, JobId, RunId, WorkerId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
-use spindle_shared::worker::Outcome;
+use spindle_shared::worker::{Outcome, Published};
 
 use super::{Run, Scheduler};
 use crate::batch::{Facts, Job, Place};
 use crate::cache;
 use crate::change::{OpenJob, StoredArtifact};
-use crate::effect::{Effect, FoundInput, Start};
+use crate::effect::{Effect, FoundInput, LookupOutputs, Start};
 use crate::job::Step;
 use crate::queue::Need;
 
@@ -43,8 +43,7 @@ impl Scheduler {
         for lane in Lane::ALL {
             while self.used_of(lane) < self.slots_of(lane) {
                 let Some(id) = self.queue.first(Need::Slot(lane)) else { break };
-                let ready = self.batches.get(&id).and_then(|batch| batch.ready.get(&lane)?.first().copied());
-                let Some(index) = ready else { break };
+                let Some(index) = self.batches.get(&id).and_then(|batch| batch.next_ready(lane)) else { break };
                 self.start(JobId { batch: id, index });
             }
         }
@@ -189,9 +188,54 @@ impl Scheduler {
             }
             next
         });
-        if let Some(next) = next {
+        if let Some(next) = next
+            && !self.look_at_outputs(id, next)
+        {
             self.make_ready(id, next);
         }
+    }
+
+    /// Everything but publishing is done already: perhaps that is, too. Gives whether it asks.
+    fn look_at_outputs(&mut self, id: JobId, next: usize) -> bool {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return false };
+        let Some(job) = batch.job(id.index) else { return false };
+        let stages = batch.stages_of(job);
+        let Some(Stage::Publish(stage)) = stages.get(next).filter(|_| next + 1 == stages.len()) else { return false };
+        let feed = job.facts.as_ref().and_then(|facts| facts.artifacts.get(next.checked_sub(1)?)?.clone());
+        let Some(files) = feed else { return false };
+        let look = RunId { boot: self.boot, counter: self.run_counter + 1 };
+        let asked =
+            LookupOutputs { look, job: id, stage: stage.clone(), language: job.open.detail.language.clone(), files };
+        batch.change(id.index, |job| job.place = Place::Checking(look));
+        self.run_counter += 1;
+        self.effects.push(Effect::LookupOutputs(Box::new(asked)));
+        self.touch(id.batch);
+        true
+    }
+
+    /// The outputs are there, and the job is done; or they are not, and publishing waits for its slot.
+    pub(super) fn outputs_found(&mut self, look: RunId, id: JobId, outputs: Option<Vec<Published>>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        if job.place != Place::Checking(look) {
+            return;
+        }
+        let last = batch.stages_of(job).len().saturating_sub(1);
+        let Some(outputs) = outputs else { return self.make_ready(id, last) };
+        let started_at = self.now.wall;
+        batch.change(id.index, |job| {
+            job.stage = last;
+            job.stage_known = true;
+            job.open.started_at = job.open.started_at.or(Some(started_at));
+            if let Some(note) = job.open.detail.notes.iter_mut().find(|note| note.starts_with(FROM_THE_CACHE)) {
+                note.push_str(", publish");
+            }
+        });
+        if batch.started_at.is_none() {
+            batch.started_at = Some(started_at);
+        }
+        self.record_outputs(id, outputs);
+        self.end_job(id, Step::Finish, None);
     }
 
     /// Waits for a slot of the stage's lane from here on.
@@ -260,19 +304,21 @@ impl Scheduler {
         let Some((detail, alone, identity)) = started else { return };
         self.run_counter += 1;
         let lane = stage.facts().lane;
-        *self.used.entry(lane).or_default() += 1;
-        let since = self.now.mono;
-        let (begun, first_heard, heard) = (0.0, None, None);
-        self.runs.insert(run, Run { job: id, lane, since, address, credited: 0.0, begun, first_heard, heard });
-        if let Some(address) = address {
-            self.making.insert(address, run);
-        }
         self.queue.owner_running(batch.owner, 1);
         self.served += 1;
         batch.started = self.served;
         self.queue.serve(Need::Slot(lane), batch.owner, self.served);
         if batch.started_at.is_none() {
             batch.started_at = Some(wall);
+        }
+        self.touch(id.batch);
+        let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
+        *self.used.entry(lane).or_default() += slots;
+        let since = self.now.mono;
+        let (begun, first_heard, heard) = (0.0, None, None);
+        self.runs.insert(run, Run { job: id, lane, slots, since, address, credited: 0.0, begun, first_heard, heard });
+        if let Some(address) = address {
+            self.making.insert(address, run);
         }
         // That it runs promises nothing: it is told at once, and written with what it leads to.
         self.effects.push(Effect::Start(Box::new(Start {
@@ -284,9 +330,9 @@ impl Scheduler {
             identity,
             detail,
             alone,
+            slots,
             timeout_ms,
         })));
-        self.touch(id.batch);
     }
 
     pub(super) fn progress(&mut self, run: RunId, worker: WorkerId, done: f32, begun: f32) {
@@ -301,6 +347,24 @@ impl Scheduler {
         let stage = batch.job_view(id.index).map(|view| view.stage).unwrap_or_default();
         let batch_done = batch.progress();
         self.publish(Fact::Progress { job: id, stage, done: share, batch_done });
+    }
+
+    /// Slots for a run that can use any number of them and starts now in this lane, which has at least one free: all that are free where nobody
+    /// else is going to need one, and an even share where there are others.
+    fn share_of(&self, lane: Lane) -> u32 {
+        let free = self.slots_of(lane).saturating_sub(self.used_of(lane)).max(1);
+        if self.queue.first(Need::Admission(lane)).is_some() {
+            // More jobs than are prepared at once.
+            return 1;
+        }
+        let (mut others, mut theirs) = (0, 0);
+        let open = self.at_work.iter().filter_map(|id| self.batches.get(id)).filter(|batch| !batch.is_halted());
+        for run in open.flat_map(|batch| batch.coming(lane)) {
+            others += 1;
+            // What it holds on its way it will have to spend there.
+            theirs += run.and_then(|run| self.runs.get(&run)).filter(|run| run.lane == lane).map_or(0, |run| run.slots);
+        }
+        ((free + theirs) / (1 + others)).clamp(1, free)
     }
 
     /// The first that is heard of a run tells who has it; short ones are over before.
@@ -362,13 +426,13 @@ impl Scheduler {
         }
     }
 
-    /// Ends a run's hold on its slot and its address. Gives what it was; `None` = it is not current.
+    /// Ends a run's hold on its slots and its address. Gives what it was; `None` = it is not current.
     ///
     /// **Invariant:** a report whose RunId is not current is ignored.
     pub(super) fn release(&mut self, run: RunId) -> Option<(JobId, f64)> {
         let ended = self.runs.remove(&run)?;
         if let Some(used) = self.used.get_mut(&ended.lane) {
-            *used -= 1;
+            *used -= ended.slots;
         }
         if let Some(batch) = self.batches.get(&ended.job.batch) {
             self.queue.owner_running(batch.owner, -1);

@@ -6,7 +6,7 @@ use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::job::{Detail, FileIdentity, JobState, JobView};
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
-use spindle_shared::worker::Done;
+use spindle_shared::worker::{Done, Published};
 
 use super::{Scheduler, TOLD_AT_ONCE_MAX};
 use crate::batch::{Facts, Place};
@@ -14,7 +14,7 @@ use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
 use crate::effect::{Death, Effect};
 use crate::job::{State, Step, Why};
-use crate::retry::Policy;
+use crate::retry::{Budget, Policy, asked_wait_ms};
 
 /// A job that waits longer than this gives its place among the batch's parallel jobs up.
 const KEEPS_PLACE_MS_MAX: u64 = 10_000;
@@ -53,13 +53,6 @@ impl Scheduler {
                 wanted.stored = true;
             }
         }
-        let parameters = cache::parameters(&stages);
-        let identity = job.identity;
-        for (output, content) in &done.outputs {
-            let published =
-                PublishedFile { content: *content, input: identity, parameters, job: id, published_at: wall };
-            self.changes.push(Change::Published(output.path.clone(), published));
-        }
         let last = at + 1 == stages.len();
         let name = stage.name().to_owned();
         // What the record says of failed tries is no longer so.
@@ -68,7 +61,6 @@ impl Scheduler {
             job.open.detail.absorb(done.detail);
             job.open.timings.retain(|(known, _)| *known != name);
             job.open.timings.push((name, seconds));
-            job.outputs.extend(done.outputs.into_iter().map(|(output, _)| output));
             job.peak_memory_bytes = job.peak_memory_bytes.max(done.peak_memory_bytes);
             if let Some(facts) = &mut job.facts
                 && let Some(slot) = facts.artifacts.get_mut(at)
@@ -79,6 +71,7 @@ impl Scheduler {
                 job.open.attempts = 0;
             }
             job.open.failure = None;
+            job.limited = 0;
             job.open.alone = false;
             job.open.ready_at = None;
             job.worker = None;
@@ -86,6 +79,7 @@ impl Scheduler {
         if changed.is_none() {
             return;
         }
+        self.record_outputs(id, done.outputs);
         if last {
             self.end_job(id, Step::Finish, None);
             return;
@@ -100,6 +94,19 @@ impl Scheduler {
             Some(content) => self.identified(id, content),
             None => self.make_ready(id, at + 1),
         }
+    }
+
+    /// These are the job's outputs now, whoever gave them their names.
+    pub(super) fn record_outputs(&mut self, id: JobId, outputs: Vec<Published>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let (parameters, input) = (cache::parameters(batch.stages_of(job)), job.identity);
+        for Published { output, content, identity } in &outputs {
+            let (content, identity) = (*content, *identity);
+            let file = PublishedFile { content, identity, input, parameters, job: id, published_at: self.now.wall };
+            self.changes.push(Change::Published(output.path.clone(), file));
+        }
+        batch.change(id.index, |job| job.outputs.extend(outputs.into_iter().map(|published| published.output)));
     }
 
     /// A run is over and its job goes on, unless it was to be cancelled: then it ends here. Gives whether it goes on.
@@ -157,11 +164,29 @@ impl Scheduler {
             self.give_back(id, Step::Stopped, false);
             return;
         }
-        let wait = Policy::of(failure.kind).with_retries(retries).wait_ms(job.open.attempts, run);
+        // A service that asks to wait takes no try away.
+        let limited = failure.kind == FailureKind::RateLimited;
+        let tried = if limited { job.limited + 1 } else { job.open.attempts };
+        let wait = match failure.retry_after_ms.filter(|_| limited) {
+            Some(asked) => Some(asked_wait_ms(asked, run)),
+            None => Policy::of(failure.kind).with_retries(retries).wait_ms(tried, run),
+        };
         let Some(wait) = wait else {
             self.end_job(id, Step::Fail, Some(failure));
             return;
         };
+        let now = self.now.mono;
+        if !limited && !batch.budget.get_or_insert_with(|| Budget::new(now)).take(now) {
+            let advice = format!(
+                "{} tries of this batch were repeated within an hour, and no more are: mend what makes them fail, then \
+                 `spindlectl retry {}`",
+                Budget::PER_HOUR,
+                id.batch
+            );
+            self.end_job(id, Step::Fail, Some(failure.advise(advice)));
+            return;
+        }
+        let Some(job) = batch.job(id.index) else { return };
         let Ok(state) = job.state.after(Step::TryAgain) else { return };
         let until = self.now.mono.plus(wait);
         let ready_at = WallMs(self.now.wall.0.saturating_add(wait));
@@ -169,6 +194,8 @@ impl Scheduler {
             job.state = state;
             job.place = Place::Delayed { until, keeps: wait <= KEEPS_PLACE_MS_MAX };
             job.open.failure = Some(failure);
+            job.open.attempts -= u32::from(limited && job.open.attempts > 0);
+            job.limited = if limited { job.limited + 1 } else { 0 };
             job.open.ready_at = Some(ready_at);
             job.worker = None;
         });

@@ -51,6 +51,7 @@ const RANGE: f64 = 1.5;
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     lane: Lane,
+    spreads: bool,
     unit: Unit,
     /// Too much of a job to be left out where nothing is known of it.
     weighty: bool,
@@ -115,8 +116,10 @@ struct Left {
 }
 
 impl Left {
-    fn chain(&self) -> f64 {
-        self.waiting.values().sum::<f64>() + self.running.map_or(0.0, |(_, seconds, _)| seconds)
+    /// Seconds until it is done, if nothing kept it waiting; `wide`: slots that it has in this lane.
+    fn chain(&self, lane: Lane, wide: f64) -> f64 {
+        let waiting = self.waiting.iter().map(|(of, seconds)| if *of == lane { seconds / wide } else { *seconds });
+        waiting.sum::<f64>() + self.running.map_or(0.0, |(_, seconds, _)| seconds)
     }
 }
 
@@ -395,6 +398,7 @@ impl Scheduler {
                 let ran = f64::from(course.ran.get(facts.name).copied().unwrap_or(0));
                 Cost {
                     lane: facts.lane,
+                    spreads: facts.spreads,
                     unit: facts.unit,
                     weighty: is_weighty(stage, stages),
                     rate: self.known(stage, underway),
@@ -409,7 +413,8 @@ impl Scheduler {
         let halted = batch.is_halted();
         let length = Length::of(batch, &self.rates);
         let factor = self.factor(batch, &costs, &length);
-        let load = |limit: f64| Load {
+        let load = |limit: f64, spreads: bool| Load {
+            spreads,
             priority: batch.priority,
             owner: batch.owner,
             served: batch.started,
@@ -420,12 +425,17 @@ impl Scheduler {
             endless: false,
         };
         let parallel = f64::from(batch.spec.parallel);
+        let spreads = |lane: Lane| costs.iter().any(|cost| cost.lane == lane && cost.spreads);
+        // Where few may be at work at once, each has several slots for the stages that spread.
+        let open = f64::from(batch.counts.total() - batch.counts.ended()).max(1.0);
+        let wide = (f64::from(self.slots_of(batch.lane)) / parallel.min(open)).floor().max(1.0);
+        let wide = if spreads(batch.lane) { wide } else { 1.0 };
         let mut outlook = Outlook {
             id: batch.id,
             halted,
             unknown: false,
             loads: BTreeMap::new(),
-            whole: load(parallel),
+            whole: load(parallel, false),
             tail: 0.0,
             not_before: 0.0,
             error: 0.0,
@@ -434,16 +444,21 @@ impl Scheduler {
         let mut add = |outlook: &mut Outlook, left: &Left| {
             outlook.unknown |= !left.unknown.is_empty();
             for lane in &left.unknown {
-                outlook.loads.entry(*lane).or_insert_with(|| load(parallel)).endless = true;
+                outlook.loads.entry(*lane).or_insert_with(|| load(parallel, spreads(*lane))).endless = true;
             }
             for (lane, seconds) in left.waiting.iter().filter(|(_, seconds)| **seconds > 0.0) {
-                outlook.loads.entry(*lane).or_insert_with(|| load(parallel)).next.push(*seconds);
+                outlook.loads.entry(*lane).or_insert_with(|| load(parallel, spreads(*lane))).next.push(*seconds);
             }
             if let Some((lane, seconds, slots)) = left.running {
-                outlook.loads.entry(lane).or_insert_with(|| load(parallel)).running.push((seconds, slots));
+                outlook
+                    .loads
+                    .entry(lane)
+                    .or_insert_with(|| load(parallel, spreads(lane)))
+                    .running
+                    .push((seconds, slots));
             }
             if left.guessed {
-                guessed += left.chain();
+                guessed += left.chain(batch.lane, wide);
             }
         };
         for index in &batch.busy {
@@ -460,7 +475,7 @@ impl Scheduler {
                 left = Left { running: left.running, ..Left::default() };
             }
             add(&mut outlook, &left);
-            outlook.whole.running.push((left.chain(), 1.0));
+            outlook.whole.running.push((left.chain(batch.lane, wide), 1.0));
         }
         if halted {
             return outlook;
@@ -470,7 +485,7 @@ impl Scheduler {
             let own = batch.kib(index);
             let left = fresh(&costs, &length, own, factor);
             add(&mut outlook, &left);
-            outlook.whole.next.push(left.chain());
+            outlook.whole.next.push(left.chain(batch.lane, wide));
             jobs = jobs.saturating_sub(1);
             kib = kib.saturating_sub(u64::from(own));
         }
@@ -480,11 +495,12 @@ impl Scheduler {
             add(&mut outlook, &Left { waiting: BTreeMap::new(), ..left.clone() });
             let jobs = f64::from(jobs);
             for (lane, seconds) in left.waiting.iter().filter(|(_, seconds)| **seconds > 0.0) {
-                outlook.loads.entry(*lane).or_insert_with(|| load(parallel)).later = (jobs, jobs * seconds);
+                outlook.loads.entry(*lane).or_insert_with(|| load(parallel, spreads(*lane))).later =
+                    (jobs, jobs * seconds);
             }
-            outlook.whole.later = (jobs, jobs * left.chain());
+            outlook.whole.later = (jobs, jobs * left.chain(batch.lane, wide));
             if left.guessed {
-                guessed += jobs * left.chain();
+                guessed += jobs * left.chain(batch.lane, wide);
             }
         }
         let last_in_lane = costs.iter().rposition(|cost| cost.lane == batch.lane).unwrap_or(costs.len());

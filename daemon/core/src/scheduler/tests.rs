@@ -6,18 +6,21 @@ use spindle_shared::batch::{BatchSpec, BatchState, OnExisting, Priority};
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
-use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, OutputPlan, PathBytes};
+use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::Selection;
 use spindle_shared::wire::response::{RefusalKind, Response};
-use spindle_shared::worker::{ArtifactFile, Done, Outcome};
+use spindle_shared::worker::{ArtifactFile, Done, Outcome, Published};
 
 use super::{Config, Scheduler};
-use crate::change::{BatchStatus, Change, OpenJob, Recovered, RecoveredBatch, StoredArtifact};
-use crate::effect::{Answer, ClientId, Command, Death, Effect, FoundInput, Input, Peer, RetryItem, Start};
+use crate::change::{BatchStatus, Change, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact};
+use crate::effect::{
+    Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
+};
 
 const ADMIN: Peer = Peer { owner: Owner(0), admin: true };
 
@@ -33,8 +36,13 @@ struct House {
     batches: BTreeMap<BatchId, BatchState>,
     answers: BTreeMap<u64, Vec<Response>>,
     open: BTreeMap<JobId, OpenJob>,
+    published: BTreeMap<PathBytes, PublishedFile>,
     stopped: Vec<RunId>,
     asked: u64,
+    /// Answered at once with what is there, unless the disk is slow.
+    looks: Vec<LookupOutputs>,
+    there: Option<Vec<Published>>,
+    slow_disk: bool,
 }
 
 fn config(slots: u32) -> Config {
@@ -66,8 +74,12 @@ impl House {
             batches: BTreeMap::new(),
             answers: BTreeMap::new(),
             open: BTreeMap::new(),
+            published: BTreeMap::new(),
             stopped: Vec::new(),
             asked: 0,
+            looks: Vec::new(),
+            there: None,
+            slow_disk: false,
         };
         house.perform(effects);
         house
@@ -101,6 +113,13 @@ impl House {
                     let found = addresses.iter().map(|address| self.artifacts.get(address).cloned()).collect();
                     lookups.push(Input::ArtifactsFound { job, found });
                 }
+                Effect::LookupOutputs(asked) => {
+                    if !self.slow_disk {
+                        let (look, job, outputs) = (asked.look, asked.job, self.there.clone());
+                        lookups.push(Input::OutputsFound { look, job, outputs });
+                    }
+                    self.looks.push(*asked);
+                }
                 Effect::Start(start) => self.running.push(*start),
                 Effect::Stop(run) => self.stopped.push(run),
                 _ => {}
@@ -120,6 +139,7 @@ impl House {
             }
             Change::ArtifactStored(address, artifact) => drop(self.artifacts.insert(address, artifact)),
             Change::ArtifactDropped(address) => drop(self.artifacts.remove(&address)),
+            Change::Published(path, file) => drop(self.published.insert(path, file)),
             _ => {}
         }
     }
@@ -225,10 +245,13 @@ fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
     }
 }
 
+fn identity() -> FileIdentity {
+    FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 }
+}
+
 fn job_spec(skip: bool) -> JobSpec {
-    let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
     JobSpec {
-        input: JobInput::File { path: PathBytes(b"/in/a".to_vec()), identity },
+        input: JobInput::File { path: PathBytes(b"/in/a".to_vec()), identity: identity() },
         output: OutputPlan::default(),
         stages: None,
         skip: skip.then(|| "its outputs are there".to_owned()),
@@ -317,6 +340,74 @@ fn downloads_do_not_keep_the_cores_idle() {
     assert!(house.jobs_running().contains(&job(batch, 1)), "{:?}", house.jobs_running());
 }
 
+/// Ends runs, the oldest first, until only transcriptions run; gives the slots that each got, by job.
+fn slots_to_transcribe(house: &mut House) -> Vec<(JobId, u32)> {
+    while let Some(at) = house.running.iter().position(|start| !matches!(start.stage, Stage::Transcribe(_))) {
+        house.done(house.running[at].job);
+    }
+    house.running.iter().map(|start| (start.job, start.slots)).collect()
+}
+
+/// A batch of recordings with known contents, each another.
+fn recordings(house: &mut House, parallel: u32, count: u32) -> BatchId {
+    let batch = BatchId(house.batches.keys().last().map_or(1, |last| last.0 + 1));
+    for index in 1..=count {
+        house.contents.insert(job(batch, index), ContentHash::of(&[batch.0 as u8, index as u8]));
+    }
+    assert_eq!(house.submit_with(1, subtitles(), 50, parallel, &vec![false; count as usize]), batch);
+    batch
+}
+
+#[test]
+fn a_recording_that_is_alone_takes_every_slot_and_keeps_them_to_its_end() {
+    let mut house = House::new(4);
+    let alone = recordings(&mut house, 4, 1);
+    assert_eq!(slots_to_transcribe(&mut house), [(job(alone, 1), 4)]);
+    let late = recordings(&mut house, 4, 1);
+    assert_eq!(slots_to_transcribe(&mut house), [(job(alone, 1), 4)], "what comes later waits");
+    house.done(job(alone, 1));
+    assert_eq!(slots_to_transcribe(&mut house), [(job(late, 1), 4)]);
+}
+
+#[test]
+fn recordings_that_come_together_share_the_slots() {
+    for (slots, count, expected) in [(2, 2, vec![1, 1]), (7, 3, vec![2, 2, 3]), (2, 5, vec![1, 1])] {
+        let mut house = House::new(slots);
+        let batch = recordings(&mut house, 64, count);
+        let got: Vec<u32> = slots_to_transcribe(&mut house).into_iter().map(|(_, slots)| slots).collect();
+        assert_eq!(got, expected, "{count} in {slots} slots of batch {batch}");
+    }
+}
+
+#[test]
+fn the_longest_of_a_batch_comes_first_once_all_are_decoded() {
+    let mut house = House::new(1);
+    let batch = recordings(&mut house, 64, 3);
+    for (index, seconds) in [(1, 20.0), (2, 90.0), (3, 60.0)] {
+        assert_eq!(house.jobs_running(), [job(batch, index)], "in input order while no length is known");
+        let detail = Detail { media_seconds: Some(seconds), ..Detail::default() };
+        house.end(job(batch, index), Outcome::Done(Box::new(Done { detail, ..Done::default() })));
+    }
+    for index in [2, 3, 1] {
+        assert_eq!(slots_to_transcribe(&mut house), [(job(batch, index), 1)]);
+        house.done(job(batch, index));
+    }
+}
+
+#[test]
+fn jobs_that_may_not_run_yet_are_no_reason_to_leave_slots_free() {
+    let mut house = House::new(4);
+    let one_by_one = recordings(&mut house, 1, 3);
+    assert_eq!(slots_to_transcribe(&mut house), [(job(one_by_one, 1), 4)], "its `parallel` is one");
+    let mut house = House::new(4);
+    let paused = recordings(&mut house, 4, 2);
+    house.ask(ADMIN, Command::Pause { what: one(paused), now: false });
+    let other = recordings(&mut house, 4, 1);
+    house.done(job(paused, 1));
+    house.done(job(paused, 2));
+    assert_eq!(slots_to_transcribe(&mut house), [(job(other, 1), 4)]);
+}
+
 #[test]
 fn a_short_wait_keeps_the_place_and_a_long_one_gives_it_up() {
     let mut house = House::new(4);
@@ -358,6 +449,58 @@ fn equal_work_is_done_once() {
     assert_eq!(house.artifacts.len(), 2, "what is worth keeping is kept");
 }
 
+fn output(path: &str) -> Published {
+    let output = Output { path: PathBytes(path.into()), kind: "srt".to_owned(), bytes: 1 };
+    Published { output, content: ContentHash::of(path.as_bytes()), identity: Some(identity()) }
+}
+
+/// A batch of one recording whose work is all done already, and which waits for a word about its outputs.
+fn a_batch_done_before(house: &mut House) -> BatchId {
+    let content = ContentHash::of(b"the same recording");
+    house.contents.extend((1..4).map(|batch| (job(BatchId(batch), 1), content)));
+    let first = house.submit_with(1, subtitles(), 50, 1, &[false]);
+    for _ in 0..4 {
+        house.done(job(first, 1));
+    }
+    assert_eq!(house.batches[&first], BatchState::Completed);
+    house.submit_with(1, subtitles(), 50, 1, &[false])
+}
+
+#[test]
+fn what_is_published_already_needs_no_run() {
+    let mut house = House::new(4);
+    house.there = Some(vec![output("/out/a.srt")]);
+    let again = a_batch_done_before(&mut house);
+    assert_eq!(house.running.len(), 0);
+    assert_eq!(house.ended[&job(again, 1)], (JobState::Completed, None));
+    assert_eq!(house.published.get(&PathBytes(b"/out/a.srt".to_vec())).map(|file| file.job), Some(job(again, 1)));
+    // What is not there any more, or was edited, is published anew, and nothing before it is done again.
+    house.there = None;
+    let third = house.submit_with(1, subtitles(), 50, 1, &[false]);
+    assert_eq!(house.running.iter().map(|start| start.stage.name()).collect::<Vec<_>>(), ["publish"]);
+    house.done(job(third, 1));
+    assert_eq!(house.batches[&third], BatchState::Completed);
+}
+
+#[test]
+fn a_look_at_outputs_that_comes_too_late_changes_nothing() {
+    let mut house = House::new(4);
+    house.slow_disk = true;
+    let batch = a_batch_done_before(&mut house);
+    let look = house.looks.last().map(|asked| asked.look).unwrap();
+    house.ask(ADMIN, Command::Pause { what: Selection::Targets(vec![Target::Batch(batch)]), now: false });
+    let there = Some(vec![output("/out/a.srt")]);
+    house.tell(Input::OutputsFound { look, job: job(batch, 1), outputs: there.clone() });
+    assert!(!house.ended.contains_key(&job(batch, 1)), "it is paused");
+    house.ask(ADMIN, Command::Resume(Selection::Targets(vec![Target::Batch(batch)])));
+    house.tell(Input::OutputsFound { look, job: job(batch, 1), outputs: there.clone() });
+    assert!(!house.ended.contains_key(&job(batch, 1)), "that was another look");
+    let look = house.looks.last().map(|asked| asked.look).unwrap();
+    house.ask(ADMIN, Command::Cancel(Selection::Targets(vec![Target::Batch(batch)])));
+    house.tell(Input::OutputsFound { look, job: job(batch, 1), outputs: there });
+    assert_eq!(house.ended[&job(batch, 1)].0, JobState::Cancelled);
+}
+
 #[test]
 fn when_the_maker_fails_who_waited_for_it_makes_it() {
     let mut house = House::new(4);
@@ -367,6 +510,40 @@ fn when_the_maker_fails_who_waited_for_it_makes_it() {
     house.submit_with(1, subtitles(), 50, 4, &[false, false]);
     house.fail(job(batch, 1), FailureKind::Permission);
     assert_eq!(house.jobs_running(), [job(batch, 2)]);
+}
+
+#[test]
+fn a_service_that_asks_to_wait_takes_no_try() {
+    let mut house = House::new(1);
+    let batch = house.submit(1, 50, 1, 1);
+    for _ in 0..9 {
+        let failure = Failure::new(FailureKind::RateLimited, "429").retry_after(Some(5_000));
+        house.end(job(batch, 1), Outcome::Failed(failure));
+        house.wait(4_999);
+        assert!(house.running.is_empty(), "it waits as long as it was asked to");
+        house.wait(1_001);
+        assert_eq!(house.jobs_running(), [job(batch, 1)]);
+    }
+    assert_eq!(house.open[&job(batch, 1)].attempts, 0);
+    house.done(job(batch, 1));
+    assert_eq!(house.batches[&batch], BatchState::Completed);
+}
+
+#[test]
+fn a_batch_whose_tries_all_fail_stops_trying_soon() {
+    let mut house = House::new(64);
+    let batch = house.submit(1, 50, 64, 110);
+    while !house.running.is_empty() {
+        for start in std::mem::take(&mut house.running) {
+            let failure = Failure::new(FailureKind::Network, "the cable is cut");
+            house.tell(Input::Ended { run: start.run, outcome: Outcome::Failed(failure) });
+        }
+        house.wait(60_000);
+    }
+    assert_eq!(house.batches[&batch], BatchState::Failed);
+    let runs = house.scheduler.run_counter;
+    // 110 first tries, a hundred more at once, and those that come back while it lasts.
+    assert!((210..220).contains(&runs), "{runs} runs");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use spindle_core::change::Change;
+use spindle_core::change::{Change, PublishedFile};
 use spindle_core::rates::RateKey;
 use spindle_shared::id::{BatchId, ContentHash, JobId};
 use spindle_shared::job::{Input, JobSpec, JobState};
@@ -15,8 +15,10 @@ use super::model::Model;
 use super::samples;
 use crate::store::Store;
 
-/// Every table, every kind of row, every optional field once set and once not.
-fn turns_v1() -> Vec<Vec<Change>> {
+const PUBLISHER: JobId = JobId { batch: BatchId(1), index: 4 };
+
+/// Every table, every kind of row, every optional field once set and once not. `published`: as far as the schema knows it.
+fn turns(published: PublishedFile) -> Vec<Vec<Change>> {
     let job = |batch, index| JobId { batch: BatchId(batch), index };
     let odd = JobSpec {
         input: Input::Name("base.en".to_owned()),
@@ -54,7 +56,7 @@ fn turns_v1() -> Vec<Vec<Change>> {
             Change::BatchChanged(BatchId(3), status),
             Change::InputKnown(samples::identity(1), ContentHash::of(b"talk 1")),
             Change::ArtifactStored(ContentHash::of(&1_u64.to_le_bytes()), samples::artifact(1)),
-            Change::Published(samples::path("/out/1.srt"), samples::published(job(1, 4))),
+            Change::Published(samples::path("/out/1.srt"), published),
             Change::BatchAdded(Box::new(samples::batch(7, None, Vec::new()))),
             Change::BatchRemoved(BatchId(7)),
             Change::HousePaused(true),
@@ -62,9 +64,9 @@ fn turns_v1() -> Vec<Vec<Change>> {
     ]
 }
 
-/// As before the sizes of inputs and rates were kept.
-fn turns_v1_first() -> Vec<Vec<Change>> {
-    let mut turns = turns_v1();
+/// Before what was published was looked at, and before the sizes of inputs and rates were kept.
+fn turns_v1() -> Vec<Vec<Change>> {
+    let mut turns = turns(PublishedFile { identity: None, ..samples::published(PUBLISHER) });
     for change in turns.iter_mut().flatten() {
         if let Change::BatchAdded(batch) = change {
             batch.sizes.clear();
@@ -73,11 +75,11 @@ fn turns_v1_first() -> Vec<Vec<Change>> {
     turns
 }
 
-fn turns_v1_rates() -> Vec<Vec<Change>> {
+fn turns_v2() -> Vec<Vec<Change>> {
     let (forgotten, rate) = samples::rate(1);
     let (known, other) = samples::rate(2);
     let learned = |key: &RateKey, rate| Change::RateLearned(key.clone(), rate);
-    let mut turns = turns_v1();
+    let mut turns = turns(samples::published(PUBLISHER));
     turns.push(vec![learned(&forgotten, Some(rate)), learned(&known, Some(rate)), learned(&known, Some(other))]);
     turns.push(vec![learned(&forgotten, None)]);
     turns
@@ -85,12 +87,12 @@ fn turns_v1_rates() -> Vec<Vec<Change>> {
 
 #[test]
 fn the_queue_of_schema_1_opens() {
-    opens("v1.redb", turns_v1_first());
+    opens("v1.redb", turns_v1());
 }
 
 #[test]
-fn the_queue_with_sizes_and_rates_opens() {
-    opens("v1-rates.redb", turns_v1_rates());
+fn the_queue_of_schema_2_opens() {
+    opens("v2.redb", turns_v2());
 }
 
 fn opens(name: &str, turns: Vec<Vec<Change>>) {
@@ -117,4 +119,6 @@ fn opens(name: &str, turns: Vec<Vec<Change>>) {
     assert_eq!(store.load().unwrap(), model.recover());
     model.check(&store.reader());
     store.commit(&[Change::BatchRemoved(BatchId(1))]).unwrap();
+    drop(store);
+    assert!(Store::open(folder.path()).is_ok(), "once opened, it stays so");
 }

@@ -44,14 +44,15 @@ pub struct Rules<'a> {
 }
 
 /// Publishes all items into `directory`, or none. `tag` tells this job's parts from others'. `tick` hears of bytes written and read
-/// back, twice the sum of the items in all, and may stop the work until the first rename.
+/// back, twice the sum of the items in all, and may stop the work until the first rename. Gives each file's content, and its identity where
+/// it is sure to be that content's.
 pub fn publish(
     directory: &Path,
     items: &[Item<'_>],
     tag: &str,
     rules: &Rules<'_>,
     tick: &mut dyn FnMut(u64) -> Result<(), Halt>,
-) -> Result<Vec<ContentHash>, Halt> {
+) -> Result<Vec<(ContentHash, Option<FileIdentity>)>, Halt> {
     make_folder(directory)?;
     let folder = Folder::open(directory)?;
     for item in items {
@@ -78,11 +79,12 @@ pub fn publish(
             }
         }
     }
+    let published =
+        parts.iter().zip(&placed).map(|(part, placed)| (part.hashed.content, part.identity(placed))).collect();
     // What was exchanged out lies under the parts' names; dropping the parts removes it.
-    let hashes = parts.iter().map(|part| part.hashed.content).collect();
     drop(parts);
     folder.flush()?;
-    Ok(hashes)
+    Ok(published)
 }
 
 /// `.NAME.spindle-TAG.part`; a name too long for that is cut and keeps apart from its neighbours by a hash.
@@ -152,7 +154,7 @@ struct Folder {
 enum Standing {
     Free,
     /// It has the part's bytes already.
-    Same,
+    Same(FileIdentity),
     /// It may go, as long as it is still this file in this state.
     Replaceable(FileIdentity),
     Forced,
@@ -164,7 +166,9 @@ enum Placed {
     New,
     /// What had the name now has the part's.
     Exchanged,
-    /// Nothing to undo: the bytes were there, or the file system can't exchange.
+    /// Nothing to undo: the bytes were there, in this file.
+    Found(FileIdentity),
+    /// Nothing to undo: the file system can't exchange.
     Settled,
 }
 
@@ -238,7 +242,7 @@ impl Folder {
                     None
                 };
                 if content == Some(part.hashed.content) {
-                    Ok(Standing::Same)
+                    Ok(Standing::Same(identity))
                 } else if rules.force {
                     Ok(Standing::Forced)
                 } else if recorded.is_some() && content == recorded {
@@ -261,7 +265,7 @@ impl Folder {
     /// Gives the part its final name.
     fn place(&self, part: &Part<'_>, standing: Standing) -> Result<Placed, Failure> {
         match standing {
-            Standing::Same => Ok(Placed::Settled),
+            Standing::Same(identity) => Ok(Placed::Found(identity)),
             Standing::Free => self.name_new(part).map(|()| Placed::New),
             Standing::Forced => self.exchange(part),
             Standing::Replaceable(identity) => {
@@ -330,7 +334,7 @@ impl Folder {
     /// Takes a rename back. What can't be taken back stays: whole files, and the next try finds their bytes there.
     fn undo(&self, part: &Part<'_>, placed: Placed) {
         match placed {
-            Placed::Settled => {}
+            Placed::Settled | Placed::Found(_) => {}
             Placed::Exchanged => {
                 let flags = RenameFlags::EXCHANGE;
                 if rustix::fs::renameat_with(&self.file, &part.name, &self.file, part.target, flags).is_err() {
@@ -364,10 +368,23 @@ struct Part<'a> {
     target: &'a OsStr,
     file: File,
     hashed: Hashed,
+    /// As it stood when its content was read back.
+    verified: Option<FileIdentity>,
     keep: std::cell::Cell<bool>,
 }
 
 impl<'a> Part<'a> {
+    /// Of the file that has the final name now; `None` where it has been changed since it was read back.
+    fn identity(&self, placed: &Placed) -> Option<FileIdentity> {
+        if let Placed::Found(identity) = placed {
+            return Some(*identity);
+        }
+        let now = FileIdentity::of(&self.file.metadata().ok()?);
+        // The renaming itself is a change of the file's status.
+        let verified = FileIdentity { ctime_ns: now.ctime_ns, ..self.verified? };
+        (now == verified).then_some(now)
+    }
+
     fn write(
         folder: &'a Folder,
         item: &'a Item<'_>,
@@ -385,6 +402,7 @@ impl<'a> Part<'a> {
             target: OsStr::from_bytes(&item.name.0),
             file: descriptor.into(),
             hashed: Hashed { content: ContentHash([0; 32]), bytes: 0 },
+            verified: None,
             keep: std::cell::Cell::new(false),
             name: name.clone(),
         };
@@ -413,6 +431,7 @@ impl<'a> Part<'a> {
             Err(error) => return Err(failed(error.into()).into()),
         }
         part.file.sync_all().map_err(failed)?;
+        part.verified = Some(FileIdentity::of(&part.file.metadata().map_err(failed)?));
         let again = hash_pieces(&part.file, part.hashed.bytes, |piece| tick(piece.len() as u64))
             .map_err(|error| halted(error, failed))?;
         if again != part.hashed {
@@ -500,7 +519,8 @@ mod tests {
         }
 
         fn publish(&self, files: &[(&str, &str)], rules: &Rules<'_>) -> Result<Vec<ContentHash>, Halt> {
-            self.publish_ticking(files, rules, &mut |_| Ok(()))
+            let placed = self.publish_ticking(files, rules, &mut |_| Ok(()))?;
+            Ok(placed.into_iter().map(|(content, _)| content).collect())
         }
 
         fn publish_ticking(
@@ -508,7 +528,7 @@ mod tests {
             files: &[(&str, &str)],
             rules: &Rules<'_>,
             tick: &mut dyn FnMut(u64) -> Result<(), Halt>,
-        ) -> Result<Vec<ContentHash>, Halt> {
+        ) -> Result<Vec<(ContentHash, Option<FileIdentity>)>, Halt> {
             let sources: Vec<File> = files
                 .iter()
                 .map(|(_, content)| {
@@ -551,10 +571,10 @@ mod tests {
         files.map(|(name, content)| (name.to_owned(), content.to_owned())).to_vec()
     }
 
-    fn refusal(outcome: Result<Vec<ContentHash>, Halt>) -> Failure {
+    fn refusal<T>(outcome: Result<T, Halt>) -> Failure {
         match outcome {
             Err(Halt::Failed(failure)) => failure,
-            other => panic!("not refused: {other:?}"),
+            _ => panic!("not refused"),
         }
     }
 
@@ -598,6 +618,17 @@ mod tests {
         assert_eq!(hashes, [ContentHash::of(b"one")]);
         assert_eq!(desk.lies(), lie([("a.srt", "one")]));
         assert_eq!(desk.folder().join("a.srt").metadata().unwrap().ino(), before);
+    }
+
+    #[test]
+    fn a_published_file_is_known_as_it_stands_however_it_got_its_name() {
+        let desk = Desk::new().there("same", "one").there("forced", "theirs");
+        let files = [("new", "one"), ("same", "one"), ("forced", "one")];
+        let placed = desk.publish_ticking(&files, &FORCE, &mut |_| Ok(())).unwrap();
+        for ((name, _), (_, identity)) in files.iter().zip(placed) {
+            let now = FileIdentity::of(&desk.folder().join(name).metadata().unwrap());
+            assert_eq!(identity, Some(now), "{name}");
+        }
     }
 
     #[test]

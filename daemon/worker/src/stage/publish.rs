@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::BufReader;
 
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::job::{Output, PathBytes};
-use spindle_shared::language::{UNDETERMINED, file_code, is_known};
+use spindle_shared::job::Output;
 use spindle_shared::output;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::Format;
-use spindle_shared::worker::Done;
+use spindle_shared::worker::{Done, Published};
 
 use crate::context::{Context, Halt};
 use crate::files::publish::{Item, Rules, publish};
@@ -22,17 +21,19 @@ pub fn run(context: &Context, stage: &Publish) -> Result<Done, Halt> {
             format!("the run came with no usable place for its outputs ({} in {})", plan.stem, plan.directory);
         return Err(Failure::new(FailureKind::Internal, message).into());
     }
-    // Names are made of this text, so it is one of ours or none.
-    let language = context.assignment.detail.language.as_deref().filter(|code| is_known(code)).unwrap_or(UNDETERMINED);
-    let language = stage.language_suffix.then_some(file_code(language));
-    let mut kinds = Vec::new();
-    let mut items = Vec::new();
-    for (input, source) in context.inputs() {
-        let kind = kind_of(&input.name)?;
-        let name = output::file_name(&plan.stem, language, kind);
-        items.push(Item { name, source, bytes: input.bytes, check: check_of(kind) });
-        kinds.push(kind);
-    }
+    let files = context.inputs().map(|(input, _)| input.name.as_path());
+    let names = output::published_as(plan, stage, context.assignment.detail.language.as_deref(), files)
+        .ok_or_else(|| Failure::new(FailureKind::Internal, "the artifact has a file without a kind"))?;
+    let items: Vec<Item<'_>> = context
+        .inputs()
+        .zip(&names)
+        .map(|((input, source), (path, kind))| Item {
+            name: path.as_path().file_name().unwrap_or_default().into(),
+            source,
+            bytes: input.bytes,
+            check: check_of(kind),
+        })
+        .collect();
     if items.is_empty() {
         return Err(Failure::new(FailureKind::Internal, "the run came with nothing to publish").into());
     }
@@ -46,21 +47,15 @@ pub fn run(context: &Context, stage: &Publish) -> Result<Done, Halt> {
         Ok(())
     };
     let rules = Rules { force: stage.force, replaceable: &context.assignment.replaceable };
-    let hashes = publish(plan.directory.as_path(), &items, &context.assignment.part_tag, &rules, &mut tick)?;
-    let outputs = items.iter().zip(kinds).map(|(item, kind)| Output {
-        path: plan.directory.as_path().join(item.name.as_path()).into(),
-        kind: kind.to_owned(),
+    let placed = publish(plan.directory.as_path(), &items, &context.assignment.part_tag, &rules, &mut tick)?;
+    let outputs = names.iter().zip(&items).map(|((path, kind), item)| Output {
+        path: path.clone(),
+        kind: (*kind).to_owned(),
         bytes: item.bytes,
     });
-    Ok(Done { outputs: outputs.zip(hashes).collect(), work: bytes as f64, ..Done::default() })
-}
-
-/// The extension of the artifact's file is the output's kind and extension.
-fn kind_of(name: &PathBytes) -> Result<&str, Failure> {
-    name.as_path()
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .ok_or_else(|| Failure::new(FailureKind::Internal, format!("the artifact's file `{name}` has no kind")))
+    let outputs =
+        outputs.zip(placed).map(|(output, (content, identity))| Published { output, content, identity }).collect();
+    Ok(Done { outputs, work: bytes as f64, ..Done::default() })
 }
 
 fn check_of(kind: &str) -> fn(&File) -> Result<(), String> {
@@ -81,7 +76,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use spindle_shared::id::{ContentHash, RunId};
-    use spindle_shared::job::{Detail, OutputPlan};
+    use spindle_shared::job::{Detail, FileIdentity, OutputPlan, PathBytes};
     use spindle_shared::stage::Stage;
     use spindle_shared::worker::{Assignment, InputFile};
 
@@ -136,7 +131,10 @@ mod tests {
             let done = publish_into(directory.path(), language, stage, &[("subtitles.srt", SRT)]).unwrap();
             let path = directory.path().join(name);
             let output = Output { path: path.clone().into(), kind: "srt".to_owned(), bytes: SRT.len() as u64 };
-            assert_eq!(done.outputs, [(output, ContentHash::of(SRT.as_bytes()))]);
+            let [published] = done.outputs.as_slice() else { panic!("{:?}", done.outputs) };
+            assert_eq!((&published.output, published.content), (&output, ContentHash::of(SRT.as_bytes())));
+            let now = FileIdentity::of(&std::fs::metadata(&path).unwrap());
+            assert_eq!(published.identity, Some(now), "known as it stands");
             assert_eq!(std::fs::read_to_string(path).unwrap(), SRT);
         }
     }

@@ -18,7 +18,7 @@ use spindle_shared::id::ContentHash;
 use spindle_shared::job::Output;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::text::escaped;
-use spindle_shared::worker::Done;
+use spindle_shared::worker::{Done, Published};
 
 use crate::context::{Context, Halt, disk_failure};
 use crate::remote::http::{self, Answer, Patience, Trouble};
@@ -144,7 +144,9 @@ impl Place {
 
     fn done(&self, stage: &Pull, content: ContentHash, fetched: u64) -> Done {
         let output = Output { path: self.target.clone().into(), kind: "model".to_owned(), bytes: stage.bytes };
-        Done { outputs: vec![(output, content)], work: fetched as f64, ..Done::default() }
+        // Models are found by their names and hashes; whether one is as published is never asked.
+        let outputs = vec![Published { output, content, identity: None }];
+        Done { outputs, work: fetched as f64, ..Done::default() }
     }
 }
 
@@ -398,7 +400,10 @@ fn refused(stage: &Pull, status: u16, retry_after: Option<&str>) -> Failure {
         Some(after) if kind == FailureKind::RateLimited => format!(", to be asked again after {} s", escaped(after)),
         _ => String::new(),
     };
-    let failure = unusable(stage, kind, &format!("the server answered {status}{after}"));
+    // Given as a date it is only told.
+    let seconds = retry_after.and_then(|after| after.trim().parse::<u64>().ok());
+    let failure = unusable(stage, kind, &format!("the server answered {status}{after}"))
+        .retry_after(seconds.map(|seconds| seconds.saturating_mul(1_000)));
     match kind {
         FailureKind::Auth => failure.advise("this address wants a login, which models never need: check the mirror"),
         FailureKind::Input => failure.advise("the file is not at this address: check the mirror"),
@@ -674,7 +679,7 @@ mod tests {
         fn is_pulled(&self) {
             let done = self.run().unwrap();
             assert_eq!(std::fs::read(self.target()).unwrap(), body());
-            let (output, content) = &done.outputs[0];
+            let Published { output, content, .. } = &done.outputs[0];
             assert_eq!((output.path.as_path(), output.bytes), (self.target().as_path(), self.stage.bytes));
             assert_eq!(content.0, *blake3::hash(&body()).as_bytes());
             assert_eq!(self.files(), [FILE]);
@@ -831,6 +836,7 @@ mod tests {
             assert_eq!(failure.kind, kind, "{line}: {failure}");
             assert!(failure.message.contains(&line[..3]), "{failure}");
             assert_eq!(failure.message.contains("7 s"), kind == FailureKind::RateLimited, "{failure}");
+            assert_eq!(failure.retry_after_ms, Some(7_000));
             assert!(scene.files().is_empty());
         }
     }

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Breaks a law of the engine on purpose, one at a time, and shows that the simulator finds each. Takes some minutes; CI doesn't run it.
+#
+#   tests/mutants.sh [SEEDS]     seeds to live through with each mutant; 1000 by default
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+seeds=${1:-1000}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+git -C "$root" archive HEAD | tar -x -C "$work"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target/mutants}"
+missed=0
+
+# simulate: the first line that tells of a broken law; fails where none is broken.
+simulate() {
+    local log="$work/log"
+    (cd "$work" && cargo build --quiet --locked --release -p spindle-tests --bin simulate) || exit 1
+    if "$CARGO_TARGET_DIR/release/simulate" --seeds "$seeds" >"$log" 2>&1; then
+        return 1
+    fi
+    { grep -m 1 '^seed ' "$log" || tail -n 1 "$log"; } | cut -c1-140
+}
+
+# mutant NAME FILE PERL: the change must change something.
+mutant() {
+    local name=$1 file=$2 change=$3 found
+    cp "$work/$file" "$work/kept"
+    perl -0pi -e "$change" "$work/$file"
+    if cmp -s "$work/$file" "$work/kept"; then
+        printf 'error: %s: nothing to change in %s; the mutant is out of date\n' "$name" "$file" >&2
+        exit 1
+    fi
+    if found=$(simulate); then
+        printf 'found   %s\n        %s\n' "$name" "$found"
+    else
+        printf 'MISSED  %s\n' "$name"
+        missed=1
+    fi
+    cp "$work/kept" "$work/$file"
+}
+
+if found=$(simulate); then
+    printf 'error: without any mutant: %s\n' "$found" >&2
+    exit 1
+fi
+printf 'well    %s seeds without a mutant\n' "$seeds"
+dispatch=daemon/core/src/scheduler/dispatch.rs
+mutant 'fencing: a run of an earlier boot passes' $dispatch \
+    's/let ended = self\.runs\.remove\(&run\)\?;/let run = *self.runs.keys().find(|known| known.counter == run.counter)?;\n        let ended = self.runs.remove(&run)?;/'
+mutant 'fencing: any report is of some run' $dispatch \
+    's/let ended = self\.runs\.remove\(&run\)\?;/let run = if self.runs.contains_key(&run) { run } else { *self.runs.keys().min()? };\n        let ended = self.runs.remove(&run)?;/'
+# shellcheck disable=SC2016  # perl's own variables
+mutant 'told and done before it is durable' daemon/core/src/turn.rs \
+    's/(        if !changes\.is_empty\(\) \{\n            shell\.commit\(changes\)\?;\n        \}\n)(.*?\n        \}\n)(    \})/$2$1$3/s'
+mutant 'a slot that is never given back' $dispatch \
+    's/            \*used -= ended\.slots;/            let _ = used;/'
+mutant 'a slot that is given back at the wish to stop' daemon/core/src/scheduler/endings.rs \
+    's/            self\.effects\.push\(Effect::Stop\(run\)\);/            self.effects.push(Effect::Stop(run));\n            self.release(run);/'
+exit "$missed"
