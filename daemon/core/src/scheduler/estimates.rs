@@ -40,7 +40,7 @@ const OVERDUE_SHARE: f64 = 0.1;
 /// Jobs that are believed to need a stage before any has shown whether it does.
 const NEED_PRIOR: f64 = 2.0;
 /// An estimate's error for reasons that no run tells of beforehand, relative; and of a batch that has not shown anything of itself.
-const ERROR_ALWAYS: f64 = 0.12;
+const ERROR_ALWAYS: f64 = 0.1;
 const ERROR_UNSEEN: f64 = 0.25;
 /// Of a rate that no run has shown to its end.
 const ERROR_UNDERWAY: f64 = 0.4;
@@ -461,20 +461,20 @@ impl Scheduler {
                 guessed += left.chain(batch.lane, wide);
             }
         };
-        for index in &batch.busy {
-            let Some(job) = batch.job(*index) else { continue };
-            let own = job
-                .facts
-                .as_ref()
-                .and_then(|facts| facts.stages.as_deref())
-                .map(|own| self.costs(batch, own, underway));
-            let costs = own.as_deref().unwrap_or(&costs);
-            let mut left = self.left_of(batch, *index, job, costs, &length, factor);
-            if halted {
-                // What runs holds its slots to the end of its stage, and nothing follows.
-                left = Left { running: left.running, ..Left::default() };
-            }
-            add(&mut outlook, &left);
+        let busy = batch.busy.iter().filter_map(|index| Some((*index, batch.job(*index)?)));
+        let mut at_work: Vec<Left> = busy
+            .map(|(index, job)| {
+                let own = job.facts.as_ref().and_then(|facts| facts.stages.as_deref());
+                let own = own.map(|own| self.costs(batch, own, underway));
+                let left = self.left_of(batch, index, job, own.as_deref().unwrap_or(&costs), &length, factor);
+                // In a halted batch, what runs holds its slots to the end of its stage, and nothing follows.
+                if halted { Left { running: left.running, ..Left::default() } } else { left }
+            })
+            .collect();
+        // Of those at work the longest has the next slot.
+        at_work.sort_by(|one, other| other.chain(batch.lane, wide).total_cmp(&one.chain(batch.lane, wide)));
+        for left in &at_work {
+            add(&mut outlook, left);
             outlook.whole.running.push((left.chain(batch.lane, wide), 1.0));
         }
         if halted {
