@@ -12,7 +12,7 @@ use spindle_shared::worker::Done;
 use super::{Heard, Run, Scheduler};
 use crate::batch::{Batch, Job, Place};
 use crate::change::{Change, EndedJob};
-use crate::estimate::WEIGHTY;
+use crate::estimate::is_weighty;
 use crate::forecast::{self, Load};
 use crate::rates::{PACE_PRIOR_RUNS, Rate, RateKey, Rates, Scale};
 
@@ -40,7 +40,7 @@ const OVERDUE_SHARE: f64 = 0.1;
 /// Jobs that are believed to need a stage before any has shown whether it does.
 const NEED_PRIOR: f64 = 2.0;
 /// An estimate's error for reasons that no run tells of beforehand, relative; and of a batch that has not shown anything of itself.
-const ERROR_ALWAYS: f64 = 0.12;
+const ERROR_ALWAYS: f64 = 0.1;
 const ERROR_UNSEEN: f64 = 0.25;
 /// Of a rate that no run has shown to its end.
 const ERROR_UNDERWAY: f64 = 0.4;
@@ -162,11 +162,13 @@ impl Scheduler {
         let (id, took) = (run.job, run.slot_seconds(run.since, mono));
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
-        let Some(stage) = batch.stages_of(job).get(job.stage) else { return };
+        let stages = batch.stages_of(job);
+        let Some(stage) = stages.get(job.stage) else { return };
         let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+        let weighty = is_weighty(stage, stages);
         let first_heard = job.open.detail.media_seconds.is_none();
         let amount = scale.amount(done.work);
-        if let Some(rate) = self.rates.known(&key, scale) {
+        if let Some(rate) = self.rates.known(&key, scale).filter(|_| weighty) {
             batch.course.pace.learn(took, rate.expect(scale, amount));
         }
         self.rates.learn(key, scale, amount, took, wall);
@@ -388,7 +390,6 @@ impl Scheduler {
     }
 
     fn costs(&self, batch: &Batch, stages: &[Stage], underway: &BTreeMap<RateKey, (f64, f64)>) -> Vec<Cost> {
-        let whole: u32 = stages.iter().map(|stage| stage.facts().weight).sum();
         let course = &batch.course;
         stages
             .iter()
@@ -399,7 +400,7 @@ impl Scheduler {
                     lane: facts.lane,
                     spreads: facts.spreads,
                     unit: facts.unit,
-                    weighty: facts.weight * WEIGHTY > whole,
+                    weighty: is_weighty(stage, stages),
                     rate: self.known(stage, underway),
                     need: (ran + NEED_PRIOR) / (f64::from(course.ended) + NEED_PRIOR),
                 }
@@ -460,20 +461,20 @@ impl Scheduler {
                 guessed += left.chain(batch.lane, wide);
             }
         };
-        for index in &batch.busy {
-            let Some(job) = batch.job(*index) else { continue };
-            let own = job
-                .facts
-                .as_ref()
-                .and_then(|facts| facts.stages.as_deref())
-                .map(|own| self.costs(batch, own, underway));
-            let costs = own.as_deref().unwrap_or(&costs);
-            let mut left = self.left_of(batch, *index, job, costs, &length, factor);
-            if halted {
-                // What runs holds its slots to the end of its stage, and nothing follows.
-                left = Left { running: left.running, ..Left::default() };
-            }
-            add(&mut outlook, &left);
+        let busy = batch.busy.iter().filter_map(|index| Some((*index, batch.job(*index)?)));
+        let mut at_work: Vec<Left> = busy
+            .map(|(index, job)| {
+                let own = job.facts.as_ref().and_then(|facts| facts.stages.as_deref());
+                let own = own.map(|own| self.costs(batch, own, underway));
+                let left = self.left_of(batch, index, job, own.as_deref().unwrap_or(&costs), &length, factor);
+                // In a halted batch, what runs holds its slots to the end of its stage, and nothing follows.
+                if halted { Left { running: left.running, ..Left::default() } } else { left }
+            })
+            .collect();
+        // Of those at work the longest has the next slot.
+        at_work.sort_by(|one, other| other.chain(batch.lane, wide).total_cmp(&one.chain(batch.lane, wide)));
+        for left in &at_work {
+            add(&mut outlook, left);
             outlook.whole.running.push((left.chain(batch.lane, wide), 1.0));
         }
         if halted {

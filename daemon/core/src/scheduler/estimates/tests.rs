@@ -421,7 +421,7 @@ const MIXES: [Mix; 16] = [
     },
     Mix {
         name: "the short ones first",
-        bounds: (0.16, 0.75, 0.65),
+        bounds: (0.18, 0.75, 0.65),
         live: |seed, score| {
             alone(seed, score, STEADY, 3, |random| {
                 let mut all = recordings(random, 40, 5.0, 300.0);
@@ -464,7 +464,7 @@ const MIXES: [Mix; 16] = [
     },
     Mix {
         name: "8 recordings of half an hour",
-        bounds: (0.25, 0.8, 0.9),
+        bounds: (0.25, 0.8, 1.1),
         live: |seed, score| alone(seed, score, STEADY, 3, |random| recordings(random, 8, 1_500.0, 2_100.0)),
     },
     Mix {
@@ -522,7 +522,7 @@ const MIXES: [Mix; 16] = [
     },
     Mix {
         name: "a third is broken",
-        bounds: (0.22, 0.75, 1.1),
+        bounds: (0.25, 0.75, 1.1),
         live: |seed, score| {
             alone(seed, score, STEADY, 3, |random| {
                 let mut all = recordings(random, 40, 5.0, 300.0);
@@ -558,7 +558,7 @@ const MIXES: [Mix; 16] = [
     },
     Mix {
         name: "behind a more urgent one",
-        bounds: (0.15, 0.85, 0.8),
+        bounds: (0.15, 0.85, 1.05),
         live: |seed, score| {
             let mut world = World::new(STEADY, history(seed, 0.1));
             let mut random = Random(seed);
