@@ -37,16 +37,16 @@ def distance(wanted, got):
     return row[-1]
 
 
-def error_rate(files, out):
-    """Wrong words in per cent of those spoken, over all files of a set."""
-    errors = total = 0
+def errors(files, out):
+    """Wrong words and spoken words, over all files of a set."""
+    wrong = total = 0
     for file in files:
         wanted = words(file.with_suffix(".txt").read_text(encoding="utf-8"))
         # Spindle puts the language into the name.
         [heard] = out.glob(f"{file.stem}.*txt")
-        errors += distance(wanted, words(heard.read_text(encoding="utf-8")))
+        wrong += distance(wanted, words(heard.read_text(encoding="utf-8")))
         total += len(wanted)
-    return 100 * errors / max(1, total)
+    return wrong, total
 
 
 def fresh(folder):
@@ -132,30 +132,36 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="spindle-bench-") as place:
         place = Path(place)
-        sets = inputs.make(args.eval, place / "inputs", args.seed)
         sides = [Peer(place, args), Spindle(place, args)]
         print(f"model {args.model.name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before", flush=True)
-        for name, files in sets.items():
+        # Other recordings at each turn: four minutes alone hold too few words for a rate.
+        turns = [inputs.make(args.eval, place / f"turn{turn}", args.seed + turn) for turn in range(args.times)]
+        for name in turns[0]:
             if args.only and not any(part in name for part in args.only):
                 continue
-            seconds, rates = {side.name: [] for side in sides}, {}
-            for turn in range(args.times):
+            seconds, found = {side.name: [] for side in sides}, {side.name: [] for side in sides}
+            for sets in turns:
                 for side in sides:
                     out = fresh(place / "out")
-                    seconds[side.name].append(side.run(files, out))
-                    rates[side.name] = error_rate(files, out)
-            ratios = [peer / own for peer, own in zip(*seconds.values())]
-            for side, taken in seconds.items():
-                print(
-                    f"{name:18} {side:13} median {statistics.median(taken):7.2f} s  ({min(taken):.2f}–{max(taken):.2f})"
-                    f"  word error rate {rates[side]:5.2f} %",
-                    flush=True,
-                )
-            medians = [statistics.median(taken) for taken in seconds.values()]
-            print(
-                f"{name:18} {'ratio':13} {medians[0] / medians[1]:5.2f} ×  (by pairs {min(ratios):.2f}–{max(ratios):.2f})",
-                flush=True,
-            )
+                    seconds[side.name].append(side.run(sets[name], out))
+                    found[side.name].append(errors(sets[name], out))
+            report(name, seconds, found)
+
+
+def report(name, seconds, found):
+    """Prints what one set took and how much of it was heard wrong. The error rate is over all turns."""
+    ratios = [peer / own for peer, own in zip(*seconds.values())]
+    for side, taken in seconds.items():
+        wrong, total = map(sum, zip(*found[side]))
+        print(
+            f"{name:18} {side:13} median {statistics.median(taken):7.2f} s  ({min(taken):.2f}–{max(taken):.2f})"
+            f"  word error rate {100 * wrong / max(1, total):5.2f} % of {total}",
+            flush=True,
+        )
+    print(
+        f"{name:18} {'ratio':13} {statistics.median(ratios):5.2f} ×  (by pairs {min(ratios):.2f}–{max(ratios):.2f})",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
