@@ -148,6 +148,10 @@ impl Following<'_> {
                         }
                     }
                 }
+                Ok(Heard::Batches(batches)) => {
+                    self.snapshot.batches.extend(batches.into_iter().map(|batch| (batch.id, batch)));
+                    self.shown(displays)?;
+                }
                 Ok(Heard::Jobs(jobs)) => {
                     self.snapshot.jobs.extend(jobs.into_iter().map(|job| (job.id, job)));
                     self.shown(displays)?;

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::artifacts::Artifacts;
 use crate::inbox::{Inbox, Message};
-use crate::server::watch::Watcher;
+use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
 
@@ -331,8 +331,8 @@ impl Conductor {
         if self.watchers.is_empty() {
             return;
         }
-        let event = Arc::new(event);
-        self.watchers.retain(|watcher| watcher.push(&event));
+        let told = Arc::new(Told::new(event));
+        self.watchers.retain(|watcher| watcher.push(&told));
     }
 
     fn spec(&mut self, job: JobId) -> Option<Arc<JobSpec>> {

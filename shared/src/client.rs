@@ -1,6 +1,7 @@
 //! The client's end of the local socket: connect, one call or one watch, and every way that can go wrong. Blocking; knows no runtime.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use interprocess::ConnectWaitMode;
 use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsName};
 
-use crate::batch::BatchSpec;
+use crate::batch::{BatchSpec, BatchView};
 use crate::event::Event;
 use crate::job::{JobView, PathBytes};
 use crate::limits::{FRAME_BYTES_MAX, INPUTS_PER_FRAME_MAX};
@@ -247,6 +248,7 @@ impl Answer {
             Response::Refused(refusal) => Err(ClientError::Refused(refusal)),
             Response::Snapshot(snapshot) => Ok(Heard::Snapshot(snapshot)),
             Response::Event(event) => Ok(Heard::Event(event)),
+            Response::Batches(batches) => Ok(Heard::Batches(batches)),
             Response::Jobs(jobs) => Ok(Heard::Jobs(jobs)),
             other => Ok(Heard::Other(Box::new(other))),
         }
@@ -270,6 +272,7 @@ impl Iterator for Answer {
             Ok(Heard::Other(response)) => Some(Ok(*response)),
             Ok(Heard::Snapshot(snapshot)) => Some(Ok(Response::Snapshot(snapshot))),
             Ok(Heard::Event(event)) => Some(Ok(Response::Event(event))),
+            Ok(Heard::Batches(batches)) => Some(Ok(Response::Batches(batches))),
             Ok(Heard::Jobs(jobs)) => Some(Ok(Response::Jobs(jobs))),
             Ok(Heard::Quiet) => None,
             Err(error) => Some(Err(error)),
@@ -282,7 +285,9 @@ impl Iterator for Answer {
 pub enum Heard {
     /// How things stand; comes first.
     Snapshot(Box<Snapshot>),
-    /// More of the snapshot's jobs, where they don't fit into one frame.
+    /// More of the snapshot's batches, where they don't fit into one frame.
+    Batches(Vec<BatchView>),
+    /// More of the snapshot's jobs likewise.
     Jobs(Vec<JobView>),
     Event(Box<Event>),
     /// Nothing until the deadline. The watch goes on.
@@ -301,6 +306,23 @@ impl Watch {
     /// What comes next, waiting no longer than to the deadline.
     pub fn hear(&mut self, deadline: Option<Instant>) -> Result<Heard, ClientError> {
         self.answer.response(deadline)
+    }
+
+    /// What ends this watch from another thread, while it waits to hear.
+    pub fn hangup(&self) -> io::Result<Hangup> {
+        let Stream::UdSocket(socket) = &self.answer.link.stream;
+        Ok(Hangup(socket.as_fd().try_clone_to_owned()?))
+    }
+}
+
+/// Ends a watch: whoever waits to hear from it hears that the connection has ended.
+#[derive(Debug)]
+pub struct Hangup(OwnedFd);
+
+impl Hangup {
+    pub fn now(self) {
+        // A connection that has ended by itself needs no end.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
     }
 }
 
@@ -453,6 +475,19 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(watch.hear(Some(Instant::now() + Duration::from_millis(20))).unwrap(), Heard::Quiet);
         }
+    }
+
+    #[test]
+    fn a_watch_that_waits_is_ended_from_another_thread() {
+        let (_folder, socket) = daemon(|mut stream| {
+            say(&mut stream, &Hello::ours());
+            while stream.read(&mut [0; 64]).is_ok_and(|bytes| bytes > 0) {}
+        });
+        let mut watch = Client::connect(&socket).unwrap().watch(Scope::Overview, 0).unwrap();
+        let hangup = watch.hangup().unwrap();
+        let waiting = std::thread::spawn(move || watch.hear(None));
+        hangup.now();
+        assert!(matches!(waiting.join().unwrap(), Err(ClientError::Broken(_))));
     }
 
     #[test]

@@ -119,6 +119,31 @@ impl Failure {
         Failure { retry_after_ms: ms, ..self }
     }
 
+    /// The message without what differs from job to job: the input's name, quoted names, numbers. What is alike has one cause.
+    pub fn shape(&self, input: Option<&str>) -> String {
+        let mut text = self.message.clone();
+        if let Some(input) = input.filter(|input| !input.is_empty()) {
+            text = text.replace(input, "…");
+            if let Some(name) = input.rsplit('/').next().filter(|name| !name.is_empty()) {
+                text = text.replace(name, "…");
+            }
+        }
+        let mut shape = String::with_capacity(text.len());
+        let mut characters = text.chars().peekable();
+        while let Some(c) = characters.next() {
+            if c == '`' || c == '"' {
+                while characters.next().is_some_and(|quoted| quoted != c) {}
+                shape.push('…');
+            } else if c.is_ascii_digit() {
+                while characters.next_if(|next| next.is_ascii_digit() || *next == '.').is_some() {}
+                shape.push('#');
+            } else {
+                shape.push(c);
+            }
+        }
+        shape
+    }
+
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = clipped(advice.into());
         self
@@ -151,6 +176,15 @@ mod tests {
         let names: std::collections::BTreeSet<_> = FailureKind::ALL.iter().map(|k| k.name()).collect();
         assert_eq!(names.len(), FailureKind::ALL.len());
         assert!(FailureKind::ALL.iter().all(|k| !k.advice().is_empty()));
+    }
+
+    #[test]
+    fn unclosed_quotes_and_odd_names_do_no_harm_to_a_shape() {
+        let shape = |message, input| Failure::new(FailureKind::Input, message).shape(input);
+        assert_eq!(shape("no `track", None), "no …");
+        assert_eq!(shape("字 7 字", Some("/")), "字 # 字");
+        assert_eq!(shape("a.mp4 ends after 3.5 s", Some("/v/a.mp4")), shape("b.mp4 ends after 12 s", Some("/v/b.mp4")));
+        assert_eq!(shape("ab", Some("")), "ab");
     }
 
     #[test]

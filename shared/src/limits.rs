@@ -34,6 +34,10 @@ pub const TURN_INPUTS_MAX: usize = 512;
 pub const CLIENTS_MAX: usize = 1_000;
 /// Events waiting for one watcher before it is cut with `lagged`.
 pub const WATCHER_EVENTS_MAX: usize = 10_000;
+/// Jobs in one window of a batch.
+pub const WINDOW_JOBS_MAX: u32 = 10_000;
+/// A screen's watcher is told no more often than this; what comes meanwhile goes together.
+pub const SCREEN_PACE_MS: u64 = 50;
 /// Ids named in one request.
 pub const TARGETS_MAX: usize = 10_000;
 /// A prompt for a model of speech.

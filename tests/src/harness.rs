@@ -429,6 +429,9 @@ impl Watcher {
         match self.watch.hear(Some(deadline)) {
             Ok(Heard::Event(event)) => self.snapshot.apply(&event),
             Ok(Heard::Snapshot(snapshot)) => self.snapshot = *snapshot,
+            Ok(Heard::Batches(batches)) => {
+                self.snapshot.batches.extend(batches.into_iter().map(|batch| (batch.id, batch)));
+            }
             Ok(Heard::Jobs(jobs)) => self.snapshot.jobs.extend(jobs.into_iter().map(|job| (job.id, job))),
             Ok(Heard::Other(other)) => panic!("while waiting for: {what}: {other:?}"),
             Ok(Heard::Quiet) => panic!("in vain: {what}; known is {:#?}", self.snapshot),

@@ -3,3 +3,4 @@
 pub mod harness;
 pub mod parrot;
 pub mod sim;
+pub mod terminal;

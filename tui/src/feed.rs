@@ -1,21 +1,22 @@
-//! The feed: watches the daemon, asks it, and begins anew when it has gone. Turns all it hears into messages; knows no model and no screen.
+//! The feed: watches the house and a window of one batch's jobs, asks, and begins anew when the daemon has gone. Turns all it hears
+//! into messages; knows no model and no screen.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use spindle_shared::batch::BatchView;
-use spindle_shared::client::{Client, ClientError, Heard, Watch, Which};
+use spindle_shared::client::{Client, ClientError, Hangup, Heard, Watch, Which};
 use spindle_shared::event::Fact;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::wire::request::{BatchFilter, Request, Scope};
 use spindle_shared::wire::response::Response;
 
-use crate::message::Message;
-use crate::spawn;
+use crate::message::{Message, News};
+use crate::terminal::spawn;
 
-/// Jobs of one batch that are asked for at once.
+/// Jobs of one batch that are watched at once, beside those at work and failed.
 pub const JOBS_WINDOW: u32 = 500;
 /// Batches that had ended before the dashboard came.
 const ENDED_WINDOW: u32 = 200;
@@ -28,31 +29,41 @@ const PULSE: Duration = Duration::from_secs(1);
 pub struct Feed {
     found: Found,
     messages: SyncSender<Message>,
-    readings: Sender<Request>,
+    windows: Sender<Scope>,
+    /// Ends the watch of the window that is no longer wanted.
+    hangup: Arc<Mutex<Option<Hangup>>>,
 }
 
 impl Feed {
     pub fn start(which: Which, messages: SyncSender<Message>) -> Feed {
         let found = Found { which, socket: Arc::default() };
-        let (readings, wanted) = mpsc::channel();
-        let (watched, pulse, reader) = (found.clone(), found.clone(), found.clone());
+        let (windows, wanted) = mpsc::channel();
+        let hangup = Arc::new(Mutex::new(None));
+        let (watched, pulse) = (found.clone(), found.clone());
+        let window = Windows { found: found.clone(), wanted, hangup: Arc::clone(&hangup) };
         let threads = [
             spawn("watch", messages.clone(), move |messages| watch(&watched, messages)),
             spawn("pulse", messages.clone(), move |messages| feel(&pulse, messages)),
-            spawn("reader", messages.clone(), move |messages| read(&reader, &wanted, messages)),
+            spawn("window", messages.clone(), move |messages| {
+                // The program's end is the only one.
+                let _ = window.watch(messages);
+            }),
         ];
         for error in threads.into_iter().filter_map(Result::err) {
             // Nobody listens yet, and there is room: this doesn't wait.
             let _ = messages.send(Message::Died(format!("a thread that could not start ({error})")));
         }
-        Feed { found, messages, readings }
+        Feed { found, messages, windows, hangup }
     }
 
     /// Asks; the answer comes as a message. Never waits.
     pub fn ask(&self, request: Request) {
-        if matches!(request, Request::Jobs { .. }) {
-            // The reader is gone only when the program ends.
-            let _ = self.readings.send(request);
+        if let Request::Watch { scope, .. } = request {
+            // The thread is gone only when the program ends.
+            let _ = self.windows.send(scope);
+            if let Some(hangup) = locked(&self.hangup).take() {
+                hangup.now();
+            }
             return;
         }
         // A cancel is answered when the work has stopped: others don't wait for it. The model bounds how many are under way.
@@ -76,7 +87,7 @@ struct Found {
 
 impl Found {
     fn socket(&self) -> Option<PathBuf> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.socket).clone()
     }
 
     fn connect(&self) -> Result<(PathBuf, Client), ClientError> {
@@ -84,9 +95,13 @@ impl Found {
             return Client::connect(&socket).map(|client| (socket, client));
         }
         let (socket, client) = self.which.connect()?;
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.clone());
+        *locked(&self.socket) = Some(socket.clone());
         Ok((socket, client))
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The program's end, seen from a thread: nobody takes messages any more.
@@ -133,7 +148,7 @@ impl From<Over> for Ended {
 fn watch_once(found: &Found, messages: &SyncSender<Message>) -> Result<(), Ended> {
     let (socket, client) = found.connect()?;
     let build = client.daemon_build().to_owned();
-    let mut watch = client.watch(Scope::House, JOBS_WINDOW)?;
+    let mut watch = client.watch(Scope::Overview, 0)?;
     let snapshot = first(&mut watch)?;
     // Asked after the snapshot: what ends in between is told by an event too.
     let ended = ended_batches(found)?;
@@ -142,10 +157,65 @@ fn watch_once(found: &Found, messages: &SyncSender<Message>) -> Result<(), Ended
         match watch.hear(None)? {
             Heard::Event(event) if event.fact == Fact::Lagged => return Ok(()),
             Heard::Event(event) => send(messages, Message::Event(event))?,
-            Heard::Jobs(jobs) => send(messages, Message::Jobs(jobs))?,
-            Heard::Quiet => {}
+            Heard::Batches(batches) => send(messages, Message::Batches(batches))?,
             Heard::Snapshot(_) => return Err(unexpected("a second snapshot")),
+            Heard::Jobs(_) | Heard::Quiet => {}
             Heard::Other(_) => return Ok(()),
+        }
+    }
+}
+
+/// The window's thread: of what has been asked for, the last is watched.
+struct Windows {
+    found: Found,
+    wanted: Receiver<Scope>,
+    hangup: Arc<Mutex<Option<Hangup>>>,
+}
+
+impl Windows {
+    fn watch(&self, messages: &SyncSender<Message>) -> Result<(), Over> {
+        let mut scope = self.wanted.recv().map_err(|_| Over)?;
+        loop {
+            let ended = self.watch_once(&scope, messages);
+            // The watch is over, and nobody needs to end it.
+            locked(&self.hangup).take();
+            let next = match ended {
+                Err(Ended::Over) => return Err(Over),
+                Ok(Some(newer)) => Ok(newer),
+                Err(Ended::Fault(ClientError::Refused(refusal))) => {
+                    send(messages, Message::Window(scope.clone(), News::Refused(refusal.message)))?;
+                    self.wanted.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                }
+                // A daemon that is gone is told of by the watch of the house.
+                Err(Ended::Fault(_)) | Ok(None) => self.wanted.recv_timeout(RETRY),
+            };
+            scope = match next {
+                Ok(next) => self.wanted.try_iter().last().unwrap_or(next),
+                Err(RecvTimeoutError::Timeout) => scope,
+                Err(RecvTimeoutError::Disconnected) => return Err(Over),
+            };
+        }
+    }
+
+    /// Watches until the daemon is gone or says no, or has cut us; gives the window that is wanted instead, where that is known.
+    fn watch_once(&self, scope: &Scope, messages: &SyncSender<Message>) -> Result<Option<Scope>, Ended> {
+        let tell = |news| send(messages, Message::Window(scope.clone(), news));
+        let mut watch = self.found.connect()?.1.watch(scope.clone(), 0)?;
+        *locked(&self.hangup) = watch.hangup().ok();
+        // From here on whoever wants another ends this one; who wanted it before had no hold of it.
+        if let Some(newer) = self.wanted.try_iter().last() {
+            return Ok(Some(newer));
+        }
+        tell(News::Snapshot(first(&mut watch)?))?;
+        loop {
+            match watch.hear(None)? {
+                Heard::Event(event) if event.fact == Fact::Lagged => return Ok(None),
+                Heard::Event(event) => tell(News::Event(event))?,
+                Heard::Jobs(jobs) => tell(News::Jobs(jobs))?,
+                Heard::Snapshot(_) => return Err(unexpected("a second snapshot")),
+                Heard::Batches(_) | Heard::Quiet => {}
+                Heard::Other(_) => return Ok(None),
+            }
         }
     }
 }
@@ -186,16 +256,6 @@ fn feel(found: &Found, messages: &SyncSender<Message>) {
             }
         }
         std::thread::sleep(PULSE);
-    }
-}
-
-/// Reads what the dashboard wants to show; of what has piled up only the last.
-fn read(found: &Found, wanted: &Receiver<Request>, messages: &SyncSender<Message>) {
-    while let Ok(mut request) = wanted.recv() {
-        while let Ok(newer) = wanted.try_recv() {
-            request = newer;
-        }
-        answer(found, request, messages);
     }
 }
 

@@ -1,10 +1,15 @@
 //! spindletop: gives the terminal to the dashboard, starts its threads, and turns how it ended into an exit code. Knows no key and no panel.
 
+#[cfg(test)]
+mod fake;
 mod feed;
+mod filter;
 mod keys;
 mod message;
 mod model;
+mod pace;
 mod screen;
+mod terminal;
 mod view;
 
 use std::io::{self, IsTerminal, Write};
@@ -17,7 +22,6 @@ use spindle_shared::client::Which;
 use spindle_shared::exit;
 
 use feed::Feed;
-use message::Message;
 use model::Model;
 use screen::ScreenError;
 
@@ -47,16 +51,15 @@ fn main() -> ExitCode {
         return ExitCode::from(exit::USAGE);
     }
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    // Its panic hook gives the terminal back before the panic is told.
-    let result = ratatui::try_init().map_err(ScreenError::Terminal).and_then(|mut terminal| {
+    let result = terminal::take().map_err(ScreenError::Terminal).and_then(|mut taken| {
         let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
         let feed = Feed::start(Which { socket: cli.socket, system: cli.system }, sender.clone());
-        screen::listen(sender).map_err(ScreenError::Terminal)?;
+        terminal::listen(sender).map_err(ScreenError::Terminal)?;
         let mut model = Model::new(!forbidden);
-        screen::run(&mut terminal, &mut model, &messages, |request| feed.ask(request))
+        let result = screen::run(&mut taken.terminal, &mut model, &messages, |request| feed.ask(request));
+        result.and(taken.give_back().map_err(ScreenError::Terminal))
     });
-    let restored = ratatui::try_restore();
-    match result.and(restored.map_err(ScreenError::Terminal)) {
+    match result {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => {
             tell(&format!("error: {error}"));
@@ -68,28 +71,6 @@ fn main() -> ExitCode {
 fn tell(text: &str) {
     // Nobody is left to tell where standard error is gone.
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Runs a part of the program on its own thread; should it panic, the loop is told and ends instead of showing what is no longer true.
-fn spawn(
-    name: &'static str,
-    messages: mpsc::SyncSender<Message>,
-    body: impl FnOnce(&mpsc::SyncSender<Message>) + Send + 'static,
-) -> io::Result<()> {
-    struct Watched(&'static str, mpsc::SyncSender<Message>);
-    impl Drop for Watched {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                // The loop may be over already.
-                let _ = self.1.send(Message::Died(self.0.to_owned()));
-            }
-        }
-    }
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let watched = Watched(name, messages);
-        body(&watched.1);
-    })?;
-    Ok(())
 }
 
 #[cfg(test)]

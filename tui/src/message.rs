@@ -8,12 +8,13 @@ use spindle_shared::batch::BatchView;
 use spindle_shared::event::Event;
 use spindle_shared::job::JobView;
 use spindle_shared::snapshot::Snapshot;
-use spindle_shared::wire::request::Request;
+use spindle_shared::time::WallMs;
+use spindle_shared::wire::request::{Request, Scope};
 use spindle_shared::wire::response::{HouseView, Response};
 
 #[derive(Debug)]
 pub enum Message {
-    /// A watch has begun: how things stand, and the newest batches that have ended before.
+    /// The house is watched from here on: how it stands, and the newest batches that have ended before.
     Watching {
         socket: PathBuf,
         build: String,
@@ -21,11 +22,14 @@ pub enum Message {
         ended: Vec<BatchView>,
         at: Instant,
     },
-    /// More of the snapshot's jobs.
-    Jobs(Vec<JobView>),
+    /// More of that snapshot's batches.
+    Batches(Vec<BatchView>),
+    /// What happened in the house.
     Event(Box<Event>),
-    /// The watch can't be had or has broken; the feed goes on trying.
+    /// The house can't be watched, or not any more; the feed goes on trying.
     Lost(String),
+    /// Of the jobs in the window that was asked for.
+    Window(Scope, News),
     /// The daemon itself, asked for once a second.
     House(Box<HouseView>, Instant),
     /// What came of a request, or why it wasn't done.
@@ -33,12 +37,24 @@ pub enum Message {
     Key(KeyEvent),
     /// The terminal has another size.
     Resized,
-    /// Nothing happened for a while.
-    Tick(Instant),
+    /// Time has passed.
+    Tick(Instant, WallMs),
     /// Somebody asked the program to end.
     Quit,
     /// The keyboard can't be read any more.
     Deaf(String),
-    /// A thread of this program ended in a panic.
+    /// A thread of this program ended in a panic: which, and what it said.
     Died(String),
+}
+
+/// What is heard of a window.
+#[derive(Debug)]
+pub enum News {
+    /// It begins, or begins anew.
+    Snapshot(Box<Snapshot>),
+    /// More of the snapshot's jobs.
+    Jobs(Vec<JobView>),
+    Event(Box<Event>),
+    /// The daemon won't show it.
+    Refused(String),
 }

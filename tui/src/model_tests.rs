@@ -1,15 +1,15 @@
 //! Keys and messages against a made-up house.
 
 use crossterm::event::{KeyCode, KeyModifiers};
-use spindle_shared::batch::Counts;
+use spindle_shared::batch::{Counts, Eta};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::Owner;
-use spindle_shared::job::{Detail, FileIdentity, Input, PathBytes};
-use spindle_shared::time::WallMs;
+use spindle_shared::job::{Detail, FileIdentity};
+use spindle_shared::wire::response::WorkDone;
 
 use super::*;
 
-fn batch(id: u64, name: &str, state: BatchState, progress: f32, counts: Counts) -> BatchView {
+pub fn batch(id: u64, name: &str, state: BatchState, progress: f32, counts: Counts) -> BatchView {
     BatchView {
         id: BatchId(id),
         name: (!name.is_empty()).then(|| name.to_owned()),
@@ -29,7 +29,7 @@ fn batch(id: u64, name: &str, state: BatchState, progress: f32, counts: Counts) 
     }
 }
 
-fn job(batch: u64, index: u32, state: JobState, name: &str) -> JobView {
+pub fn job(batch: u64, index: u32, state: JobState, name: &str) -> JobView {
     let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
     let path = PathBytes(format!("/media/recordings/{name}").into_bytes());
     JobView {
@@ -51,43 +51,40 @@ fn job(batch: u64, index: u32, state: JobState, name: &str) -> JobView {
     }
 }
 
-fn watching(snapshot: Snapshot, ended: Vec<BatchView>) -> Message {
+pub fn watching(snapshot: Snapshot, ended: Vec<BatchView>) -> Message {
     let socket = PathBuf::from("/run/user/1000/spindle/spindled.sock");
     Message::Watching { socket, build: "0.1.0".to_owned(), snapshot: Box::new(snapshot), ended, at: Instant::now() }
 }
 
-/// A house at work: two open batches, two ended; CJK names and a name that would move the cursor.
-pub fn busy() -> Model {
-    let counts = Counts { pending: 3, running: 2, completed: 4, failed: 2, ..Counts::default() };
-    let open = [
-        batch(12, "会议录音 第三季度 全体员工大会 (北京)", BatchState::Running, 0.57, counts),
-        batch(11, "", BatchState::Paused, 0.0, Counts { pending: 7, ..Counts::default() }),
-    ];
-    let ended = vec![
-        batch(9, "ポッドキャスト", BatchState::Completed, 1.0, Counts { completed: 3, ..Counts::default() }),
-        batch(8, "a\u{1b}[2Jb", BatchState::Failed, 1.0, Counts { failed: 1, ..Counts::default() }),
-    ];
-    let mut jobs = vec![
-        job(12, 1, JobState::Completed, "一.wav"),
-        job(12, 2, JobState::Running, "李明-发言-第二场-下午-主会场-完整版-未剪辑-高清-立体声-备份.mp4"),
-        job(12, 3, JobState::Failed, "坏的.mp3"),
-        job(12, 4, JobState::Running, "interview with a very long name that goes on and on and on and on.mp4"),
-        job(12, 5, JobState::Failed, "bad\n.mp3"),
-        job(12, 6, JobState::Pending, "六.wav"),
-    ];
-    for at in [2, 4] {
-        jobs[at].failure = Some(Failure::new(FailureKind::Input, "坏的.mp3: no sound in it"));
-    }
-    let snapshot = Snapshot {
+fn snapshot(batches: impl IntoIterator<Item = BatchView>, jobs: impl IntoIterator<Item = JobView>) -> Snapshot {
+    Snapshot {
         seq: 10,
-        paused: false,
-        batches: open.into_iter().map(|batch| (batch.id, batch)).collect(),
+        batches: batches.into_iter().map(|batch| (batch.id, batch)).collect(),
         jobs: jobs.into_iter().map(|job| (job.id, job)).collect(),
-        alerts: Vec::new(),
-    };
-    let mut model = Model::new(true);
-    model.update(watching(snapshot, ended));
-    let house = HouseView {
+        ..Snapshot::default()
+    }
+}
+
+pub fn window(batch: u64, from: u32) -> Scope {
+    Scope::Window { batch: BatchId(batch), from, len: JOBS_WINDOW }
+}
+
+/// Tells of a window what the daemon would.
+fn hear(model: &mut Model, scope: Scope, news: News) -> Option<Request> {
+    model.update(Message::Window(scope, news))
+}
+
+/// The jobs of a window, as the daemon first tells them.
+fn jobs(jobs: impl IntoIterator<Item = JobView>) -> News {
+    News::Snapshot(Box::new(snapshot([], jobs)))
+}
+
+fn told_of(seq: u64, fact: Fact) -> Box<Event> {
+    Box::new(Event { seq, time: WallMs(0), fact })
+}
+
+pub fn house() -> HouseView {
+    HouseView {
         version: "0.1.0".to_owned(),
         pid: 1,
         started_at: WallMs(0),
@@ -97,25 +94,100 @@ pub fn busy() -> Model {
         counts: Counts::default(),
         lanes: vec![("cpu".to_owned(), 2, 2), ("io".to_owned(), 0, 4), ("net".to_owned(), 0, 2)],
         done: Default::default(),
-        eta: None,
+        eta: Some(Eta { seconds: 1_500.0, low: 1_100.0, high: 2_000.0 }),
         state_dir: PathBytes::default(),
         model_dir: PathBytes::default(),
-    };
-    model.update(Message::House(Box::new(house), Instant::now()));
+    }
+}
+
+/// A house at work: three open batches, two ended; CJK names and a name that would move the cursor.
+pub fn busy() -> Model {
+    let counts = Counts { pending: 3, running: 2, completed: 4, failed: 2, ..Counts::default() };
+    let mut open = [
+        batch(12, "会议录音 第三季度 全体员工大会 (北京)", BatchState::Running, 0.57, counts),
+        batch(11, "", BatchState::Paused, 0.0, Counts { pending: 7, ..Counts::default() }),
+        batch(
+            13,
+            "👨\u{200d}👩\u{200d}👧 family 2026",
+            BatchState::Pending,
+            0.0,
+            Counts { pending: 1_200, ..Counts::default() },
+        ),
+    ];
+    open[0].started_at = Some(WallMs(60_000));
+    open[0].stage = Some("transcribe".to_owned());
+    open[0].eta = Some(Eta { seconds: 250.0, low: 185.0, high: 350.0 });
+    open[0].tags = vec![("quarter".to_owned(), "3".to_owned())];
+    open[2].priority = Priority(25);
+    let mut ended = vec![
+        batch(9, "ポッドキャスト", BatchState::Completed, 1.0, Counts { completed: 3, ..Counts::default() }),
+        batch(8, "a\u{1b}[2Jb", BatchState::Failed, 1.0, Counts { failed: 1, ..Counts::default() }),
+    ];
+    ended[0].started_at = Some(WallMs(1_000));
+    ended[0].finished_at = Some(WallMs(41_000));
+    let mut known = vec![
+        job(12, 1, JobState::Completed, "一.wav"),
+        job(12, 2, JobState::Running, "李明-发言-第二场-下午-主会场-完整版-未剪辑-高清-立体声-备份.mp4"),
+        job(12, 3, JobState::Failed, "坏的.mp3"),
+        job(12, 4, JobState::Running, "interview with a very long name that goes on and on and on and on, part 3.mp4"),
+        job(12, 5, JobState::Failed, "bad\n.mp3"),
+        job(12, 6, JobState::Pending, "六.wav"),
+    ];
+    for at in [2, 4] {
+        let input = known[at].input.as_ref().map(ToString::to_string).unwrap_or_default();
+        known[at].failure = Some(Failure::new(FailureKind::Input, format!("{input}: no sound in it")));
+        known[at].started_at = Some(WallMs(70_000));
+        known[at].finished_at = Some(WallMs(72_500));
+    }
+    for at in [1, 3] {
+        known[at].started_at = Some(WallMs(100_000));
+        known[at].worker = Some("speech-1".to_owned());
+        known[at].detail.media_seconds = Some(4_000.0);
+    }
+    let mut model = Model::new(true);
+    let asked = model.update(watching(snapshot(open, []), ended));
+    assert_eq!(asked, Some(Request::Watch { scope: window(12, 1), jobs: 0 }));
+    hear(&mut model, window(12, 1), jobs(known));
+    let begun = Instant::now();
+    for second in 0..=40_u32 {
+        let done = WorkDone { jobs: u64::from(second / 18), media_seconds: f64::from(second.pow(2)) / 3.0 };
+        let at = begun + Duration::from_secs(u64::from(second));
+        model.update(Message::House(Box::new(HouseView { done, ..house() }), at));
+        model.update(Message::Tick(at, WallMs(160_000 + u64::from(second) * 1_000)));
+    }
     model
+}
+
+/// A house with one batch of so many jobs, and the first window that was asked for.
+fn with_many(counts: Counts) -> (Model, Scope) {
+    let mut model = Model::new(false);
+    let asked = model.update(watching(snapshot([batch(1, "", BatchState::Running, 0.5, counts)], []), Vec::new()));
+    let Some(Request::Watch { scope, .. }) = asked else { panic!("no window is asked for") };
+    (model, scope)
+}
+
+/// All jobs that belong into a window of a batch of `total`.
+fn all_of(scope: &Scope, total: u32, state: JobState) -> Vec<JobView> {
+    let Scope::Window { batch, from, len } = scope else { panic!("{scope:?} is no window") };
+    (*from..(*from + *len).min(total + 1)).map(|index| job(batch.0, index, state, &format!("{index}.wav"))).collect()
 }
 
 /// Presses keys one after another; gives what the last one asked for.
 pub fn press(model: &mut Model, keys: &str) -> Option<Request> {
-    keys.chars().fold(None, |_, key| {
-        let code = match key {
-            '\t' => KeyCode::Tab,
-            '\r' => KeyCode::Enter,
-            '\u{1b}' => KeyCode::Esc,
-            other => KeyCode::Char(other),
-        };
-        model.update(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)))
-    })
+    keys.chars().fold(None, |_, key| model.update(Message::Key(stroke(key))))
+}
+
+/// The key that makes this letter; `\n` is the arrow down.
+pub fn stroke(letter: char) -> KeyEvent {
+    let code = match letter {
+        '\t' => KeyCode::Tab,
+        '\r' => KeyCode::Enter,
+        '\n' => KeyCode::Down,
+        '\u{8}' => KeyCode::Backspace,
+        '\u{1b}' => KeyCode::Esc,
+        other => KeyCode::Char(other),
+    };
+    KeyEvent::new(code, KeyModifiers::NONE)
 }
 
 fn targets(target: Target) -> Selection {
@@ -124,16 +196,31 @@ fn targets(target: Target) -> Selection {
 
 const TWELVE: Target = Target::Batch(BatchId(12));
 
+fn index(model: &Model) -> Option<u32> {
+    model.job.map(|job| job.index)
+}
+
+fn order(model: &Model) -> Vec<u64> {
+    model.batches().iter().map(|batch| batch.id.0).collect()
+}
+
 #[test]
 fn moving_chooses_and_asks_for_the_jobs() {
     let mut model = busy();
-    assert_eq!(model.batch, Some(BatchId(12)), "the newest open batch comes first");
-    assert!(matches!(press(&mut model, "j"), Some(Request::Jobs { batch: BatchId(11), .. })));
-    assert!(matches!(press(&mut model, "j"), Some(Request::Jobs { batch: BatchId(9), .. })), "ended ones follow");
-    assert!(matches!(press(&mut model, "G"), Some(Request::Jobs { batch: BatchId(8), .. })));
+    assert_eq!(
+        order(&model),
+        [12, 13, 11, 9, 8],
+        "at work, waiting, held, and then what has ended, the newest end first"
+    );
+    assert_eq!(model.batch, Some(BatchId(12)));
+    assert_eq!(press(&mut model, "j"), Some(Request::Watch { scope: window(13, 1), jobs: 0 }));
+    assert_eq!(press(&mut model, "G"), Some(Request::Watch { scope: window(8, 1), jobs: 0 }));
     assert_eq!(press(&mut model, "j"), None, "there is nothing below the last");
-    press(&mut model, "g\tj");
-    assert_eq!((model.panel, model.job.map(|job| job.index)), (Panel::Jobs, Some(4)), "running jobs come first");
+    assert_eq!(press(&mut model, "g"), Some(Request::Watch { scope: window(12, 1), jobs: 0 }));
+    let running = [2, 4].map(|index| job(12, index, JobState::Running, "x"));
+    hear(&mut model, window(12, 1), jobs(running));
+    press(&mut model, "\tj");
+    assert_eq!((model.panel, index(&model)), (Panel::Jobs, Some(4)));
     press(&mut model, "\r");
     assert_eq!(model.cover, Some(Cover::Job { scroll: 0 }));
     press(&mut model, "\u{1b}\t");
@@ -163,19 +250,44 @@ fn every_action_asks_for_what_its_key_says() {
     assert_eq!(press(&mut model, "+"), prioritize(25));
     assert_eq!(press(&mut model, "-"), prioritize(75));
     let eleven = Target::Batch(BatchId(11));
-    assert_eq!(press(&mut model, "jp"), Some(Request::Resume(targets(eleven))), "it is paused");
+    assert_eq!(press(&mut model, "jjp"), Some(Request::Resume(targets(eleven))), "it is paused");
     press(&mut model, "q");
     assert_eq!(model.ending, Some(Ok(())));
+}
+
+#[test]
+fn a_search_shows_what_has_all_its_words() {
+    let mut model = busy();
+    press(&mut model, "/会议q");
+    assert!(model.ending.is_none() && model.batches().is_empty(), "q is a letter here");
+    assert_eq!((model.batch, model.jobs().len()), (None, 0));
+    let asked = press(&mut model, "\u{8}");
+    assert_eq!(order(&model), [12]);
+    assert_eq!(asked, Some(Request::Watch { scope: window(12, 1), jobs: 0 }), "its jobs had been let go");
+    press(&mut model, "\r");
+    assert_eq!(press(&mut model, "p"), Some(Request::Pause { what: targets(TWELVE), now: false }), "keys act again");
+    press(&mut model, "\u{1b}");
+    for (words, found) in
+        [("SUBTITLES paused", &[11][..]), ("quarter=3", &[12]), ("completed", &[9]), ("", &[12, 13, 11, 9, 8])]
+    {
+        press(&mut model, &format!("/{words}"));
+        assert_eq!(order(&model), found, "{words}");
+        press(&mut model, "\u{1b}");
+    }
+    let mut model = busy();
+    press(&mut model, "\t/mp3\r");
+    assert_eq!(model.jobs().iter().map(|job| job.id.index).collect::<Vec<_>>(), [3, 5]);
+    assert_eq!(index(&model), Some(3), "what is chosen is seen");
+    assert_eq!(model.batches().len(), 5, "each panel has its own search");
 }
 
 #[test]
 fn what_came_of_an_action_is_told() {
     let mut model = busy();
     let asked = press(&mut model, "r").unwrap();
-    let acted = Response::Acted(vec![Acted { target: TWELVE, what: "2 jobs queued again".to_owned() }]);
-    let next = model.update(Message::Answered(Box::new(asked), Ok(vec![acted])));
-    assert_eq!(model.status, Some(Status { text: "12: 2 jobs queued again".to_owned(), bad: false }));
-    assert!(matches!(next, Some(Request::Jobs { batch: BatchId(12), .. })), "its jobs are read again");
+    let acted = Response::Acted(vec![Acted { target: TWELVE, what: "2 queued again".to_owned() }]);
+    model.update(Message::Answered(Box::new(asked), Ok(vec![acted])));
+    assert_eq!(model.status, Some(Status { text: "12: 2 queued again".to_owned(), bad: false }));
     let asked = press(&mut model, "r").unwrap();
     model.update(Message::Answered(Box::new(asked), Err("no\u{7}".to_owned())));
     assert_eq!(model.status, Some(Status { text: "no\\u{7}".to_owned(), bad: true }));
@@ -190,82 +302,178 @@ fn a_held_key_does_not_flood_the_daemon() {
 #[test]
 fn a_daemon_that_goes_is_noticed_and_what_is_known_stays() {
     let mut model = busy();
-    let heard = Instant::now();
+    let heard = model.heard_at.unwrap();
     model.changed = false;
-    model.update(Message::Tick(heard));
+    model.update(Message::Tick(heard, WallMs(0)));
     assert!(!model.is_stale() && !model.changed, "nothing changed, nothing is drawn");
-    model.update(Message::Tick(heard + Duration::from_secs(2)));
+    model.update(Message::Tick(heard + Duration::from_millis(1_900), WallMs(0)));
     assert_eq!((&model.link, model.changed), (&Link::Silent, true));
+    model.changed = false;
+    let wall = model.wall;
+    model.update(Message::Tick(heard + Duration::from_secs(7), WallMs(1_000_000)));
+    assert_eq!(model.wall, wall, "no time goes on over what is stale");
+    assert_eq!((model.silent_for, model.changed), (7, true), "how old it is can be seen");
+    model.update(Message::Event(told_of(11, Fact::Paused(true))));
+    assert!(!model.is_stale(), "whoever tells is there");
+    model.update(Message::Tick(heard + Duration::from_secs(10), wall));
     model.update(Message::Lost("gone".to_owned()));
     assert!(model.is_stale());
-    assert_eq!(model.batches().len(), 4);
+    assert_eq!((model.batches().len(), model.jobs().len()), (5, 6));
     assert_eq!(press(&mut model, "p"), None);
     assert!(model.status.as_ref().is_some_and(|status| status.bad), "and says why not");
     let asked = model.update(watching(model.snapshot.clone(), Vec::new()));
-    assert!(!model.is_stale());
-    assert!(matches!(asked, Some(Request::Jobs { .. })), "the jobs are read anew");
+    assert_eq!((model.is_stale(), model.silent_for), (false, 0));
+    assert_eq!(asked, Some(Request::Watch { scope: window(12, 1), jobs: 0 }), "the jobs are asked for anew");
 }
 
 #[test]
-fn an_answer_never_undoes_a_newer_event() {
+fn what_is_heard_of_another_window_is_old() {
     let mut model = busy();
-    let ended = job(12, 2, JobState::Completed, "x");
-    let fact = Fact::Job(Box::new(JobView { input: None, ..ended }));
-    model.update(Message::Event(Box::new(Event { seq: 11, time: WallMs(0), fact })));
-    let request = Request::Jobs { batch: BatchId(12), states: Vec::new(), from: 1, limit: JOBS_WINDOW };
-    let old = vec![job(12, 2, JobState::Running, "x"), job(12, 7, JobState::Pending, "seven")];
-    model.update(Message::Answered(Box::new(request), Ok(vec![Response::Jobs(old)])));
-    let state = |index| model.snapshot.jobs.get(&JobId { batch: BatchId(12), index }).map(|job| job.state);
-    assert_eq!((state(2), state(7)), (Some(JobState::Completed), Some(JobState::Pending)));
+    press(&mut model, "j");
+    hear(&mut model, window(12, 1), jobs([job(12, 1, JobState::Running, "x")]));
+    assert!(model.jobs().is_empty() && !model.arrived);
+    hear(&mut model, window(13, 1), jobs([job(13, 1, JobState::Running, "x")]));
+    assert_eq!(model.jobs().len(), 1);
 }
 
 #[test]
 fn a_removed_batch_leaves_another_chosen() {
     let mut model = busy();
-    let fact = Fact::Removed(BatchId(12));
-    let asked = model.update(Message::Event(Box::new(Event { seq: 11, time: WallMs(0), fact })));
-    assert_eq!((model.batch, model.job), (Some(BatchId(11)), None));
-    assert!(matches!(asked, Some(Request::Jobs { batch: BatchId(11), .. })));
+    let asked = model.update(Message::Event(told_of(11, Fact::Removed(BatchId(12)))));
+    assert_eq!((model.batch, model.job), (Some(BatchId(13)), None));
+    assert_eq!(asked, Some(Request::Watch { scope: window(13, 1), jobs: 0 }));
 }
 
 #[test]
 fn the_chosen_job_stays_chosen_and_an_unchosen_one_does_not() {
-    let index = |model: &Model| model.job.map(|job| job.index);
-    let ends = |index, seq| {
-        let fact = Fact::Job(Box::new(job(12, index, JobState::Completed, "x")));
-        Message::Event(Box::new(Event { seq, time: WallMs(0), fact }))
-    };
     let mut model = busy();
+    let ends = |model: &mut Model, index, seq| {
+        let fact = Fact::Job(Box::new(job(12, index, JobState::Completed, "x")));
+        hear(model, window(12, 1), News::Event(told_of(seq, fact)));
+    };
     assert_eq!(index(&model), None);
-    model.update(ends(2, 11));
+    ends(&mut model, 2, 11);
     press(&mut model, "\t");
     assert_eq!(index(&model), Some(4), "what is at work comes first");
-    model.update(ends(4, 12));
+    ends(&mut model, 4, 12);
     assert_eq!(index(&model), Some(4), "it was looked at");
 }
 
 #[test]
-fn failed_jobs_beyond_the_window_are_asked_for() {
-    let counts = Counts { completed: 2_000, failed: 1, ..Counts::default() };
-    let mut model = Model::new(false);
-    let asked = model.update(watching(Snapshot::default(), vec![batch(1, "", BatchState::Partial, 1.0, counts)]));
-    let next = model.update(Message::Answered(Box::new(asked.unwrap()), Ok(vec![])));
-    assert_eq!(next, Some(failed_jobs(BatchId(1))));
-    assert_eq!(model.update(Message::Answered(Box::new(next.unwrap()), Ok(vec![]))), None);
+fn a_window_of_a_large_batch_begins_where_its_work_is_and_goes_with_it() {
+    let counts = Counts { completed: 30_000, running: 2, pending: 69_998, ..Counts::default() };
+    let (mut model, scope) = with_many(counts);
+    assert_eq!(scope, window(1, 29_875));
+    assert_eq!(model.window(), Some(29_875..=30_374));
+    let on = Counts { completed: 30_400, pending: 69_598, ..counts };
+    let fact = |counts| Fact::Batch(Box::new(batch(1, "", BatchState::Running, 0.6, counts)));
+    let asked = model.update(Message::Event(told_of(11, fact(on))));
+    assert_eq!(asked, Some(Request::Watch { scope: window(1, 30_275), jobs: 0 }));
+    hear(&mut model, window(1, 30_275), jobs(all_of(&window(1, 30_275), 100_000, JobState::Pending)));
+    press(&mut model, "\t");
+    let far = Counts { completed: 50_000, pending: 49_998, ..counts };
+    assert_eq!(model.update(Message::Event(told_of(12, fact(far)))), None, "somebody looks at a job of it");
 }
 
 #[test]
-fn jobs_do_not_pile_up_without_end() {
+fn beyond_a_windows_ends_others_follow() {
+    let (mut model, first) = with_many(Counts { pending: 1_200, ..Counts::default() });
+    assert_eq!(first, window(1, 1));
+    hear(&mut model, first.clone(), jobs(all_of(&first, 1_200, JobState::Pending)));
+    assert_eq!(press(&mut model, "\tG"), None);
+    assert_eq!(index(&model), Some(500));
+    assert_eq!(press(&mut model, "j"), Some(Request::Watch { scope: window(1, 501), jobs: 0 }));
+    assert_eq!(press(&mut model, "jjj"), None, "one at a time");
+    hear(&mut model, window(1, 501), jobs(all_of(&window(1, 501), 1_200, JobState::Pending)));
+    assert_eq!(index(&model), Some(501));
+    assert_eq!(
+        press(&mut model, "Gj"),
+        Some(Request::Watch { scope: window(1, 701), jobs: 0 }),
+        "the last is full too"
+    );
+    hear(&mut model, window(1, 701), jobs(all_of(&window(1, 701), 1_200, JobState::Pending)));
+    assert_eq!(index(&model), Some(1_001), "and goes on behind what was seen");
+    assert_eq!(press(&mut model, "Gjj"), None, "there is nothing below the last");
+    assert_eq!(press(&mut model, "gk"), Some(Request::Watch { scope: window(1, 201), jobs: 0 }));
+    hear(&mut model, window(1, 201), jobs(all_of(&window(1, 201), 1_200, JobState::Pending)));
+    assert_eq!(index(&model), Some(700));
+}
+
+#[test]
+fn a_search_goes_through_all_windows() {
+    let (mut model, first) = with_many(Counts { pending: 1_200, ..Counts::default() });
+    hear(&mut model, first.clone(), jobs(all_of(&first, 1_200, JobState::Pending)));
+    assert_eq!(press(&mut model, "\t/1100.wav\r"), Some(Request::Watch { scope: window(1, 501), jobs: 0 }));
+    let part = all_of(&window(1, 501), 1_200, JobState::Pending);
+    let (one, other) = part.split_at(200);
+    assert_eq!(hear(&mut model, window(1, 501), jobs(one.to_vec())), None, "all of a window is looked at");
+    let next = hear(&mut model, window(1, 501), News::Jobs(other.to_vec()));
+    assert_eq!(next, Some(Request::Watch { scope: window(1, 701), jobs: 0 }));
+    hear(&mut model, window(1, 701), jobs(all_of(&window(1, 701), 1_200, JobState::Pending)));
+    assert_eq!((model.jobs().len(), index(&model)), (1, Some(1_100)));
+    press(&mut model, "/0\r");
+    let status = model.status.as_ref().map(|status| status.text.as_str());
+    assert_eq!(status, None, "it is looked for from the first window on");
+    for from in [1, 501, 701] {
+        hear(&mut model, window(1, from), jobs(all_of(&window(1, from), 1_200, JobState::Pending)));
+    }
+    assert_eq!(model.status.as_ref().map(|status| status.text.as_str()), Some("no job has these words"));
+}
+
+#[test]
+fn a_large_batch_that_changes_at_once_is_asked_for_anew() {
+    let counts = Counts { pending: 100_000, ..Counts::default() };
+    let (mut model, scope) = with_many(counts);
+    hear(&mut model, scope.clone(), jobs(all_of(&scope, 100_000, JobState::Pending)));
+    let cancelled = Counts { cancelled: 100_000, ..Counts::default() };
+    let fact = Fact::Batch(Box::new(batch(1, "", BatchState::Cancelled, 0.0, cancelled)));
+    assert_eq!(model.update(Message::Event(told_of(11, fact))), Some(Request::Watch { scope, jobs: 0 }));
+}
+
+#[test]
+fn jobs_beside_the_window_are_those_at_work_and_failed_and_have_an_end() {
+    let (mut model, scope) = with_many(Counts { pending: 100_000, ..Counts::default() });
+    hear(&mut model, scope.clone(), jobs(all_of(&scope, 100_000, JobState::Pending)));
+    let tell = |model: &mut Model, seq, index, state| {
+        hear(model, scope.clone(), News::Event(told_of(seq, Fact::Job(Box::new(job(1, index, state, "x"))))));
+    };
+    tell(&mut model, 11, 9_000, JobState::Running);
+    assert_eq!(model.jobs().first().map(|job| job.id.index), Some(9_000));
+    tell(&mut model, 12, 9_000, JobState::Completed);
+    assert_eq!(model.jobs().len(), 500);
+    for seq in 13..10_000 {
+        tell(&mut model, seq, 10_000 + seq as u32, JobState::Failed);
+    }
+    tell(&mut model, 10_000, 50_000, JobState::Running);
+    assert!(model.jobs().len() <= 500 + ELSEWHERE_MAX + 1, "{}", model.jobs().len());
+    assert_eq!(model.jobs().iter().filter(|job| job.state == JobState::Pending).count(), 500);
+    assert_eq!(model.jobs().first().map(|job| job.state), Some(JobState::Running));
+}
+
+#[test]
+fn ended_batches_do_not_pile_up_without_end() {
     let mut model = busy();
-    for index in 0..3 * JOBS_MAX as u32 {
-        let fact = Fact::Job(Box::new(job(12, index + 10, JobState::Completed, "x")));
-        model.update(Message::Event(Box::new(Event { seq: u64::from(index) + 11, time: WallMs(0), fact })));
+    for id in 100..100 + 2 * ENDED_MAX as u64 {
+        let mut ended = batch(id, "", BatchState::Completed, 1.0, Counts { completed: 1, ..Counts::default() });
+        ended.finished_at = Some(WallMs(1_000_000 + id));
+        model.update(Message::Event(told_of(id, Fact::Batch(Box::new(ended)))));
     }
-    assert!(model.snapshot.jobs.len() <= JOBS_MAX);
-    assert_eq!(model.jobs().iter().filter(|job| job.state == JobState::Failed).count(), 2, "failures are kept");
-    for index in 0..2 * JOBS_MAX as u32 {
-        let fact = Fact::Job(Box::new(job(12, index + 10, JobState::Failed, "x")));
-        model.update(Message::Event(Box::new(Event { seq: u64::from(index) + 100_000, time: WallMs(0), fact })));
-    }
-    assert!(model.snapshot.jobs.len() <= JOBS_MAX, "but not without end");
+    assert_eq!(model.batches().len(), 3 + ENDED_MAX);
+    assert_eq!(order(&model)[3], 99 + 2 * ENDED_MAX as u64, "the newest stay");
+}
+
+#[test]
+fn until_somebody_moves_what_is_at_work_is_shown() {
+    let ends = |model: &mut Model, seq| {
+        let counts = Counts { completed: 1, ..Counts::default() };
+        let ended = batch(12, "", BatchState::Completed, 1.0, counts);
+        model.update(Message::Event(told_of(seq, Fact::Batch(Box::new(ended)))));
+    };
+    let mut model = busy();
+    ends(&mut model, 11);
+    assert_eq!(model.batch, Some(BatchId(13)));
+    let mut model = busy();
+    press(&mut model, "g");
+    ends(&mut model, 11);
+    assert_eq!(model.batch, Some(BatchId(12)), "it is looked at");
 }

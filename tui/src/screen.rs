@@ -1,24 +1,23 @@
-//! The loop: messages into the model, the model onto the terminal, at most ten times a second and only when something changed. Knows no panel.
+//! The loop: messages into the model, the model onto the terminal, at most twenty times a second and only when something changed.
+//! Knows no panel.
 
 use std::fmt::Display;
-use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossterm::event::{self, Event};
 use ratatui::Terminal;
 use ratatui::backend::Backend;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use ratatui::layout::{Position, Rect};
+use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Request;
 
 use crate::message::Message;
 use crate::model::Model;
-use crate::{spawn, view};
+use crate::view;
 
 /// Between two frames.
-const FRAME: Duration = Duration::from_millis(100);
-/// Without messages the model is told the time this often, to notice a silent daemon.
+const FRAME: Duration = Duration::from_millis(50);
+/// The model is told the time this often, to notice a silent daemon.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Why the dashboard ended before anybody wanted it to.
@@ -37,7 +36,7 @@ pub fn run<B: Backend>(
     messages: &Receiver<Message>,
     mut ask: impl FnMut(Request),
 ) -> Result<(), ScreenError<B::Error>> {
-    let mut next_frame = Instant::now();
+    let (mut next_frame, mut next_tick) = (Instant::now(), Instant::now());
     loop {
         let now = Instant::now();
         if model.changed && now >= next_frame {
@@ -45,53 +44,41 @@ pub fn run<B: Backend>(
             model.changed = false;
             next_frame = now + FRAME;
         }
-        let wait = if model.changed { next_frame.saturating_duration_since(now) } else { TICK };
-        let first = match messages.recv_timeout(wait) {
-            Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => Message::Tick(Instant::now()),
+        let wake = if model.changed { next_frame.min(next_tick) } else { next_tick };
+        let mut next = match messages.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(ScreenError::Stopped("nothing is heard any more".to_owned()));
             }
         };
-        // What has piled up goes into one frame, but the frame isn't kept waiting.
-        let mut next = Some(first);
-        let until = Instant::now() + FRAME;
-        while let Some(message) = next.take() {
-            if let Some(request) = model.update(message) {
-                ask(request);
+        let now = Instant::now();
+        if now >= next_tick {
+            next_tick = now + TICK;
+            model.update(Message::Tick(now, wall())).map(&mut ask);
+        }
+        while let Some(message) = next {
+            if matches!(message, Message::Resized) {
+                // It may have its old size again, and have lost on the way what stood beyond its edges. (`clear` would ask the
+                // terminal where its cursor is, and the answer would come as keys.)
+                let size = terminal.size().map_err(ScreenError::Terminal)?;
+                terminal.resize(Rect::from((Position::ORIGIN, size))).map_err(ScreenError::Terminal)?;
             }
+            model.update(message).map(&mut ask);
             if let Some(ending) = model.ending.take() {
                 return ending.map_err(ScreenError::Stopped);
             }
-            if Instant::now() < until {
-                next = messages.try_recv().ok();
-            }
+            // What has piled up goes into one frame, but the frame isn't kept waiting.
+            next = if now.elapsed() < FRAME { messages.try_recv().ok() } else { None };
         }
     }
 }
 
-/// Starts what listens to the keyboard and to signals.
-pub fn listen(messages: SyncSender<Message>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    spawn("signals", messages.clone(), move |messages| {
-        for _ in signals.forever() {
-            if messages.send(Message::Quit).is_err() {
-                return;
-            }
-        }
-    })?;
-    spawn("keyboard", messages, |messages| {
-        loop {
-            let message = match event::read() {
-                Ok(Event::Key(key)) => Message::Key(key),
-                Ok(Event::Resize(..)) => Message::Resized,
-                Ok(_) => continue,
-                Err(error) => Message::Deaf(error.to_string()),
-            };
-            let deaf = matches!(message, Message::Deaf(_));
-            if messages.send(message).is_err() || deaf {
-                return;
-            }
-        }
-    })
+fn wall() -> WallMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+#[path = "screen_tests.rs"]
+mod tests;

@@ -249,7 +249,7 @@ impl ProgressFile {
             Ok(()) => self.failed = false,
             Err(fault) if !self.failed => {
                 self.failed = true;
-                self.console.talk(format_args!("{}; the work goes on", fault.message));
+                self.console.talk(format_args!("{}; the work does not depend on it", fault.message));
             }
             Err(_) => {}
         }
@@ -297,8 +297,12 @@ impl Display for ProgressFile {
         Ok(())
     }
 
-    /// How it ended must stand there.
+    /// How it ended must stand there, whenever the last write was.
     fn finish(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
-        if self.pending { self.write(snapshot) } else { Ok(()) }
+        if self.pending {
+            self.failed = false;
+            self.write_or_tell(snapshot);
+        }
+        Ok(())
     }
 }

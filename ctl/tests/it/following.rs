@@ -278,7 +278,34 @@ fn the_progress_file_holds_the_end() {
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".part"))
         .count();
     assert_eq!(left, 0);
-    assert!(
-        daemon.run(&["submit", "subtitles", "a.mp4", "--progress-file", "none/p.json"]).with(2).err.contains("folder")
-    );
+    for (path, why) in [("none/p.json", "folder"), (".", "no file"), ("/dev/null", "no file")] {
+        let ran = daemon.run(&["submit", "subtitles", "a.mp4", "--progress-file", path]).with(2);
+        assert!(ran.err.contains(why), "{path}: {ran:#?}");
+    }
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+}
+
+#[test]
+fn a_progress_file_that_cannot_be_written_stops_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("gone");
+    std::fs::create_dir(&folder).unwrap();
+    let gone = folder.clone();
+    let daemon = Daemon::start(move |call| match call.request {
+        Request::Watch { .. } => {
+            call.send(snapshot(7, &[running(1)], &[]));
+            call.send(event(8, Fact::Batch(Box::new(ended(1, 3, 0, 0)))));
+            call.until_gone();
+        }
+        _ => {
+            // Between the look at the folder and the first state, the folder goes.
+            let _ = std::fs::remove_dir(&gone);
+            answer_from(call, &[running(1)], &[]);
+        }
+    });
+    daemon.file("a.mp4", "x");
+    let path = folder.join("p.json");
+    let arguments = ["submit", "subtitles", "a.mp4", "--progress-file", path.to_str().unwrap()];
+    let ran = daemon.run(&arguments).with(0);
+    assert!(ran.err.contains("failed to write the progress file"), "{ran:#?}");
 }

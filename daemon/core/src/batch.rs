@@ -1,5 +1,6 @@
 //! An open batch in memory: its jobs as small cells, the few at work in full, and its counts, which always agree with the cells.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_shared::batch::{After, BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
@@ -120,6 +121,21 @@ impl Job {
         (f64::from(self.open.progress) * 1e9) as u64
     }
 
+    /// Milliseconds of media, by which those that wait for a core are put in order; more than any while nobody knows.
+    fn length(&self) -> u64 {
+        self.open.detail.media_seconds.map_or(u64::MAX, |seconds| (seconds * 1_000.0) as u64)
+    }
+
+    /// The lane it waits for, and where it stands there among the batch's jobs: the longest first where they take their time, so that no long
+    /// one is left to run alone at the end; what is not known yet is found out before. Otherwise as submitted.
+    fn turn(&self, index: u32) -> Option<(Lane, (Reverse<u64>, u32))> {
+        match self.place {
+            Place::Ready(Lane::Cpu) => Some((Lane::Cpu, (Reverse(self.length()), index))),
+            Place::Ready(lane) => Some((lane, (Reverse(0), index))),
+            _ => None,
+        }
+    }
+
     /// Whether it counts among the batch's parallel jobs.
     pub fn is_at_work(&self) -> bool {
         !matches!(self.place, Place::Waiting | Place::Delayed { keeps: false, .. })
@@ -144,7 +160,7 @@ pub struct Batch {
     next_fresh: usize,
     /// Jobs that wait for admission again.
     back: BTreeSet<u32>,
-    pub ready: BTreeMap<Lane, BTreeSet<u32>>,
+    ready: BTreeMap<Lane, BTreeSet<(Reverse<u64>, u32)>>,
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
@@ -358,8 +374,10 @@ impl Batch {
     pub fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
         let Some(Cell::Active(job)) = self.cells.get_mut((index as usize).checked_sub(1)?) else { return None };
         let before = (job.shown(), job.place, job.is_at_work(), job.parts());
+        let turn_before = job.turn(index);
         let result = change(job);
         let after = (job.shown(), job.place, job.is_at_work(), job.parts());
+        let turn_after = job.turn(index);
         if job.state.run().is_some() {
             self.running.insert(index);
         } else {
@@ -383,25 +401,21 @@ impl Batch {
         }
         if before.1 != after.1 {
             self.looking = self.looking + u32::from(after.1 == Place::Looking) - u32::from(before.1 == Place::Looking);
-            match before.1 {
-                Place::Ready(lane) => {
-                    if let Some(ready) = self.ready.get_mut(&lane) {
-                        ready.remove(&index);
-                    }
-                }
-                Place::Waiting => {
-                    self.back.remove(&index);
-                }
-                _ => {}
+            if before.1 == Place::Waiting {
+                self.back.remove(&index);
             }
-            match after.1 {
-                Place::Ready(lane) => {
-                    self.ready.entry(lane).or_default().insert(index);
-                }
-                Place::Waiting => {
-                    self.back.insert(index);
-                }
-                _ => {}
+            if after.1 == Place::Waiting {
+                self.back.insert(index);
+            }
+        }
+        if turn_before != turn_after {
+            if let Some((lane, turn)) = turn_before
+                && let Some(ready) = self.ready.get_mut(&lane)
+            {
+                ready.remove(&turn);
+            }
+            if let Some((lane, turn)) = turn_after {
+                self.ready.entry(lane).or_default().insert(turn);
             }
         }
         Some(result)
@@ -529,9 +543,14 @@ impl Batch {
         })
     }
 
+    /// The job that gets the next slot of this lane.
+    pub fn next_ready(&self, lane: Lane) -> Option<u32> {
+        self.ready.get(&lane)?.first().map(|(_, index)| *index)
+    }
+
     /// Where it stands among those that want a slot of this lane.
     pub fn slot(&self, lane: Lane) -> Option<Standing> {
-        (!self.is_halted() && self.ready.get(&lane).is_some_and(|ready| !ready.is_empty())).then_some(Standing {
+        (!self.is_halted() && self.next_ready(lane).is_some()).then_some(Standing {
             priority: self.priority,
             owner: self.owner,
             busy: self.running.len() as u32,
@@ -547,7 +566,7 @@ impl Batch {
             State::Running { run } => Some(Some(run)),
             _ => None,
         });
-        let ready = self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |index| (*needed, index)));
+        let ready = self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |(_, index)| (*needed, index)));
         let ready = ready.filter(move |(needed, index)| *needed == lane || ahead(index)).map(|_| None);
         running.chain(ready)
     }

@@ -101,13 +101,12 @@ impl Work {
     }
 
     fn known(stages: &[Stage], length: Option<(f64, f64)>, rates: &Rates) -> Option<((f64, f64), f64)> {
-        let whole: u32 = stages.iter().map(|stage| stage.facts().weight).sum();
         let (mut base, mut slope, mut mean) = (0.0, 0.0, 0.0);
         for stage in stages {
             let facts = stage.facts();
             let scale = Scale::of(facts.unit);
             let Some(rate) = rates.known(&RateKey::of(stage), scale) else {
-                if facts.weight * WEIGHTY > whole {
+                if is_weighty(stage, stages) {
                     return None;
                 }
                 continue;
@@ -140,8 +139,11 @@ impl Work {
     }
 }
 
-/// A stage with more than this part of a recipe's weight must be known.
-pub const WEIGHTY: u32 = 20;
+/// Whether a stage is too much of its job to be left out of an estimate where nothing is known of it: more than a twentieth.
+pub fn is_weighty(stage: &Stage, stages: &[Stage]) -> bool {
+    let whole: u32 = stages.iter().map(|stage| stage.facts().weight).sum();
+    stage.facts().weight * 20 > whole
+}
 
 /// A guess of the right size, for want of this machine's own figures.
 fn table_seconds(stages: &[Stage]) -> Option<f64> {

@@ -38,11 +38,13 @@ const SMALL_MEDIA: f64 = 10.0;
 const SMALL_KIB: f64 = 1_024.0;
 /// How much it counts that a run without work should take no time; keeps runs of one size from claiming that all is overhead.
 const ORIGIN_WEIGHT: f64 = 0.02;
-/// How far runs lie from what is expected of them before anything is known of that: as logarithm, and counted as so many runs.
+/// How far runs lie from what is expected of them, as a share of it, before anything is known of that; counted as so many runs.
 const SPREAD_UNKNOWN: f64 = 0.25;
 const SPREAD_UNKNOWN_RUNS: f64 = 2.0;
 /// One run, however odd, says no more than this.
-const SURPRISE_MAX: f64 = 1.5;
+const SURPRISE_MAX: f64 = 2.0;
+/// Long runs decide when all is over, and short ones vary most: an error counts by the run's length, up to this many times the mean.
+const WEIGHT_MAX: f64 = 2.0;
 /// Beyond these, a figure is no measurement.
 const SENSIBLE: std::ops::RangeInclusive<f64> = 1e-6..=1e12;
 /// A rate is known after this many runs, or after this much media in fewer.
@@ -95,7 +97,7 @@ pub struct Rate {
     pub wy: f64,
     pub wxx: f64,
     pub wxy: f64,
-    /// Runs of which something was expected, and the sum of their squared logarithmic errors.
+    /// Runs of which something was expected, and the sum of their squared relative errors, both weighted by length.
     pub judged: f64,
     pub scatter: f64,
     pub learned_at: WallMs,
@@ -107,8 +109,7 @@ impl Rate {
         if !(SENSIBLE.contains(&x) && SENSIBLE.contains(&y)) {
             return false;
         }
-        let surprise =
-            self.is_known(scale).then(|| (y / self.expect(scale, x)).ln().clamp(-SURPRISE_MAX, SURPRISE_MAX));
+        let surprise = self.is_known(scale).then(|| (y / self.expect(scale, x) - 1.0).min(SURPRISE_MAX));
         // A short run tells little, and makes little forgotten.
         let mean = if self.runs > 0.0 { self.x / self.runs } else { x };
         let kept = (-(x / mean).min(1.0) / MEMORY_RUNS).exp();
@@ -137,8 +138,9 @@ impl Rate {
         self.wxx += w * x * x;
         self.wxy += w * x * y;
         if let Some(surprise) = surprise {
-            self.judged += 1.0;
-            self.scatter += surprise * surprise;
+            let weight = (x / mean).min(WEIGHT_MAX);
+            self.judged += weight;
+            self.scatter += weight * surprise * surprise;
         }
         self.learned_at = at;
         true
@@ -175,7 +177,7 @@ impl Rate {
         if self.runs > 0.0 { self.y / self.runs } else { 0.0 }
     }
 
-    /// How far a single run lies from what is expected of it, as a standard deviation of logarithms.
+    /// How far a single run lies from what is expected of it, as a standard deviation, relative.
     pub fn spread(&self) -> f64 {
         spread(self.scatter, self.judged, SPREAD_UNKNOWN)
     }
@@ -193,13 +195,14 @@ pub struct Pace {
     runs: f64,
     took: f64,
     expected: f64,
+    judged: f64,
     scatter: f64,
 }
 
 /// The batch's last runs count; those before are forgotten.
-const PACE_RUNS: f64 = 8.0;
+const PACE_RUNS: f64 = 10.0;
 /// How much the rates are believed against the batch's own runs, counted in runs.
-const PACE_PRIOR_RUNS: f64 = 1.0;
+pub const PACE_PRIOR_RUNS: f64 = 3.0;
 
 impl Pace {
     /// A run took this long where so much was expected of it.
@@ -207,16 +210,18 @@ impl Pace {
         if !(SENSIBLE.contains(&took) && SENSIBLE.contains(&expected)) {
             return;
         }
-        let surprise = (took / (expected * self.factor(0.0, 0.0))).ln().clamp(-SURPRISE_MAX, SURPRISE_MAX);
+        let surprise = (took / (expected * self.factor(0.0, 0.0)) - 1.0).min(SURPRISE_MAX);
         let mean = if self.runs > 0.0 { self.expected / self.runs } else { expected };
         let kept = (-(expected / mean).min(1.0) / PACE_RUNS).exp();
-        for sum in [&mut self.runs, &mut self.took, &mut self.expected, &mut self.scatter] {
+        for sum in [&mut self.runs, &mut self.took, &mut self.expected, &mut self.judged, &mut self.scatter] {
             *sum *= kept;
         }
+        let weight = (expected / mean).min(WEIGHT_MAX);
         self.runs += 1.0;
         self.took += took;
         self.expected += expected;
-        self.scatter += surprise * surprise;
+        self.judged += weight;
+        self.scatter += weight * surprise * surprise;
     }
 
     /// What the rates' seconds are to be multiplied by. What runs just now counts as far as it has come.
@@ -232,7 +237,7 @@ impl Pace {
 
     /// How far its single runs lie apart; `before`: what the rates say of that.
     pub fn spread(&self, before: f64) -> f64 {
-        spread(self.scatter, self.runs, before)
+        spread(self.scatter, self.judged, before)
     }
 }
 
@@ -372,12 +377,12 @@ mod tests {
         for _ in 0..4 {
             pace.learn(20.0, 10.0);
         }
-        near(pace.factor(0.0, 0.0), 1.8, 0.05);
+        near(pace.factor(0.0, 0.0), 1.54, 0.01);
         // And as it goes, before it has ended.
-        near(pace.factor(40.0, 20.0), 1.85, 0.05);
+        near(pace.factor(40.0, 20.0), 1.65, 0.01);
         pace.learn(f64::NAN, 1.0);
         pace.learn(1.0, 0.0);
-        near(pace.factor(0.0, 0.0), 1.8, 0.05);
+        near(pace.factor(0.0, 0.0), 1.54, 0.01);
     }
 
     #[test]

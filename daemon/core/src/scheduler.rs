@@ -1,7 +1,8 @@
 //! The scheduler: one step per input, pure. Decides what runs, what waits and what is told; does none of it.
 //!
-//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order, bounded
-//! by lanes and by each batch's `parallel`, which counts jobs from their first start to their end.
+//! Dispatch: priority → owner with the fewest running → batch with the fewest running (of equals, served longest ago) → input order (those
+//! that wait for a core: the longest first), bounded by lanes and by each batch's `parallel`, which counts jobs from their first start to
+//! their end.
 
 mod commands;
 mod dispatch;
@@ -56,8 +57,10 @@ struct Run {
     address: Option<ContentHash>,
     /// Media-seconds of it that are counted as done.
     credited: f64,
-    /// Share of the stage that was done before it, and what it has told of its own progress last.
+    /// Share of the stage that was done before it.
     begun: f64,
+    /// What it has told of its progress, first and last.
+    first_heard: Option<Heard>,
     heard: Option<Heard>,
 }
 
@@ -72,6 +75,18 @@ impl Run {
     /// Slots of its lane that it holds.
     fn slots(&self) -> f64 {
         f64::from(self.slots)
+    }
+
+    /// Slot-seconds between two times; the one place where seconds meet slots.
+    fn slot_seconds(&self, from: MonoMs, until: MonoMs) -> f64 {
+        until.since(from) as f64 / 1_000.0 * self.slots()
+    }
+
+    /// The share of its stage that it has done between its first word and its last, and the slot-seconds that took. What comes before the first
+    /// word, a model to load or a recording to survey, tells nothing of the pace.
+    fn stretch(&self) -> Option<(f64, f64)> {
+        let (first, last) = (self.first_heard?, self.heard?);
+        Some((last.done - first.done, self.slot_seconds(first.at, last.at))).filter(|(share, _)| *share > 0.0)
     }
 }
 
@@ -252,6 +267,9 @@ impl Scheduler {
             if counted > self.slots_of(lane) {
                 return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
             }
+        }
+        if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
+            return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
         }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();
         for lane in Lane::ALL.into_iter().filter(|lane| !halted && self.used_of(*lane) < self.slots_of(*lane)) {

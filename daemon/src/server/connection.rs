@@ -35,15 +35,25 @@ impl From<crate::inbox::Closed> for Broken {
     }
 }
 
+/// Small frames are written in pieces of this size.
+const TOGETHER_BYTES: usize = 32 << 10;
+
+/// A value as it goes over the socket.
+pub fn frame_of<T: Serialize>(value: &T) -> Vec<u8> {
+    encode_frame(&codec::encode(value))
+}
+
 pub struct Connection {
     stream: Stream,
     decoder: FrameDecoder,
     buffer: Box<[u8]>,
+    leaving: Vec<u8>,
 }
 
 impl Connection {
     pub fn new(stream: Stream) -> Self {
-        Connection { stream, decoder: FrameDecoder::new(), buffer: vec![0; 16 << 10].into_boxed_slice() }
+        let buffer = vec![0; 16 << 10].into_boxed_slice();
+        Connection { stream, decoder: FrameDecoder::new(), buffer, leaving: Vec::new() }
     }
 
     /// The next value. `patience` bounds the whole frame, so a drip of bytes buys no time.
@@ -69,9 +79,20 @@ impl Connection {
     }
 
     pub async fn send<T: Serialize>(&mut self, value: &T) -> Result<(), Broken> {
-        let frame = encode_frame(&codec::encode(value));
+        self.put(&frame_of(value)).await?;
+        self.flush().await
+    }
+
+    /// Sends a frame that is in bytes already; small ones leave together, the last with [`Connection::flush`].
+    pub async fn put(&mut self, frame: &[u8]) -> Result<(), Broken> {
+        self.leaving.extend_from_slice(frame);
+        if self.leaving.len() >= TOGETHER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    pub async fn flush(&mut self) -> Result<(), Broken> {
+        let bytes = std::mem::take(&mut self.leaving);
         let patience = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
-        timeout(patience, self.stream.write_all(&frame)).await.map_err(|_| Broken::Stuck)??;
+        timeout(patience, self.stream.write_all(&bytes)).await.map_err(|_| Broken::Stuck)??;
         Ok(())
     }
 

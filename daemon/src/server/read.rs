@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::Serialize;
 use spindle_core::cache;
 use spindle_core::effect::{Answer, Command, Peer, RetryItem};
 use spindle_shared::batch::BatchView;
@@ -10,6 +11,7 @@ use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, Target};
 use spindle_shared::job::{Input, JobState, JobView};
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
+use spindle_shared::wire::codec;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
 use spindle_shared::wire::response::{Explanation, Health, Refusal, RefusalKind, Response, WorkerView};
 
@@ -54,14 +56,39 @@ fn fits(view: &BatchView, filter: &BatchFilter) -> bool {
         && filter.tags.iter().all(|tag| view.tags.contains(tag))
 }
 
-fn in_frames<T>(rows: Vec<T>, frame: impl Fn(Vec<T>) -> Response) -> Vec<Response> {
-    let mut frames = Vec::new();
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        frames.push(frame(rows.by_ref().take(limits::ROWS_PER_FRAME_MAX / 4).collect()));
+/// Two chunks and what stands around them fit into one frame.
+const CHUNK_BYTES: usize = limits::FRAME_BYTES_MAX / 4;
+
+/// Rows in chunks that fit into a frame each, however long their names.
+fn chunked<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<Vec<T>> {
+    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for row in rows {
+        let more = codec::encode(&row).len();
+        if !chunk.is_empty() && (chunk.len() == limits::ROWS_PER_FRAME_MAX || bytes + more > CHUNK_BYTES) {
+            chunks.push(std::mem::take(&mut chunk));
+            bytes = 0;
+        }
+        bytes += more;
+        chunk.push(row);
     }
-    frames.push(Response::End);
-    frames
+    if !chunk.is_empty() {
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+fn in_frames<T: Serialize>(rows: Vec<T>, frame: impl Fn(Vec<T>) -> Response) -> Vec<Response> {
+    chunked(rows).into_iter().map(frame).chain([Response::End]).collect()
+}
+
+/// A snapshot in frames: first what fits, then the other batches, then the other jobs.
+pub fn snapshot_in_frames(mut snapshot: Snapshot) -> Vec<Response> {
+    let mut batches = chunked(std::mem::take(&mut snapshot.batches).into_values()).into_iter();
+    let mut jobs = chunked(std::mem::take(&mut snapshot.jobs).into_values()).into_iter();
+    snapshot.batches = batches.next().into_iter().flatten().map(|view| (view.id, view)).collect();
+    snapshot.jobs = jobs.next().into_iter().flatten().map(|view| (view.id, view)).collect();
+    let first = Response::Snapshot(Box::new(snapshot));
+    std::iter::once(first).chain(batches.map(Response::Batches)).chain(jobs.map(Response::Jobs)).collect()
 }
 
 fn not_found(what: impl std::fmt::Display) -> Vec<Response> {
@@ -399,12 +426,14 @@ pub async fn complete_snapshot(
     snapshot: &mut Snapshot,
     active: Vec<JobView>,
     scope: &Scope,
-    window: u32,
+    limit: u32,
 ) -> Result<(), Broken> {
-    let ids: Vec<BatchId> = match scope {
-        Scope::House => Vec::new(),
-        Scope::Batches(ids) => ids.clone(),
+    let (ids, from, len) = match scope {
+        Scope::House | Scope::Overview => (Vec::new(), 1, limit),
+        Scope::Batches(ids) => (ids.clone(), 1, limit),
+        Scope::Window { batch, from, len } => (vec![*batch], *from, *len),
     };
+    let window = matches!(scope, Scope::Window { .. });
     let open: BTreeMap<JobId, JobView> = active.into_iter().map(|view| (view.id, view)).collect();
     let known: Vec<BatchId> = snapshot.batches.keys().copied().collect();
     let (batches, jobs) = on_store(house, move |house| {
@@ -414,15 +443,21 @@ pub async fn complete_snapshot(
             if !known.contains(id) {
                 batches.extend(house.reader.batch(*id)?);
             }
-            for view in house.reader.jobs(*id, &[], 1, window)? {
-                jobs.insert(view.id, laid_over(view, &open));
+            let mut rows = house.reader.jobs(*id, &[], from, len)?;
+            if window {
+                rows.extend(house.reader.jobs(*id, &[JobState::Failed], 1, len)?);
             }
+            jobs.extend(rows.into_iter().map(|view| (view.id, laid_over(view, &open))));
         }
+        // Those at work belong to it wherever they stand; of what waits for its next try there may be many.
+        let mut room = len;
         for (id, live) in &open {
-            if window > 0
-                && !jobs.contains_key(id)
-                && let Some(stored) = house.reader.job(*id)?
-            {
+            let at_work = live.state == JobState::Running;
+            if (window && !at_work && room == 0) || len == 0 || jobs.contains_key(id) {
+                continue;
+            }
+            if let Some(stored) = house.reader.job(*id)? {
+                room = room.saturating_sub(u32::from(!at_work));
                 jobs.insert(*id, JobView { input: stored.input, ..live.clone() });
             }
         }
@@ -432,4 +467,20 @@ pub async fn complete_snapshot(
     snapshot.batches.extend(batches.into_iter().map(|view| (view.id, view)));
     snapshot.jobs = jobs;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_go_into_frames_that_fit_however_long_they_are() {
+        for (count, bytes) in [(2_500, 1), (2_500, 1_000), (20, CHUNK_BYTES / 3), (3, CHUNK_BYTES + 1)] {
+            let rows = vec!["x".repeat(bytes); count];
+            let chunks = chunked(rows.clone());
+            assert!(chunks.iter().all(|chunk| chunk.len() <= limits::ROWS_PER_FRAME_MAX), "{bytes}");
+            assert!(chunks.iter().all(|chunk| codec::encode(chunk).len() <= limits::FRAME_BYTES_MAX / 2), "{bytes}");
+            assert_eq!(chunks.concat(), rows, "{bytes}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! One client's session: hello, one request, its answer. A session waits as long as it must; the conductor never waits for it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use spindle_shared::wire::request::{Request, Scope, Selection};
 use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use tokio::sync::oneshot;
 
-use super::connection::{Broken, Connection};
-use super::watch::Watcher;
+use super::connection::{Broken, Connection, frame_of};
+use super::watch::{Watcher, Window};
 use super::{House, read, submit};
 use crate::inbox::Message;
 
@@ -63,8 +63,9 @@ fn is_frozen(request: &Request) -> bool {
 
 async fn send_all(connection: &mut Connection, frames: Vec<Response>) -> Result<(), Broken> {
     for frame in &frames {
-        connection.send(frame).await?;
+        connection.put(&frame_of(frame)).await?;
     }
+    connection.flush().await?;
     match frames.last() {
         Some(Response::End | Response::Refused(_)) => Ok(()),
         _ => connection.send(&Response::End).await,
@@ -149,9 +150,18 @@ async fn watch(
     scope: Scope,
     jobs: u32,
 ) -> Result<(), Broken> {
-    if let Scope::Batches(ids) = &scope
-        && let Some(missing) = read::first_missing(house, ids).await?
+    if let Scope::Window { len, .. } = scope
+        && len > limits::WINDOW_JOBS_MAX
     {
+        let message = format!("a window of {len} jobs is longer than {}", limits::WINDOW_JOBS_MAX);
+        return send_all(connection, vec![Response::Refused(Refusal::new(RefusalKind::Limit, message))]).await;
+    }
+    let named = match &scope {
+        Scope::House | Scope::Overview => Vec::new(),
+        Scope::Batches(ids) => ids.clone(),
+        Scope::Window { batch, .. } => vec![*batch],
+    };
+    if let Some(missing) = read::first_missing(house, &named).await? {
         let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no batch {missing}"));
         return send_all(connection, vec![Response::Refused(refusal)]).await;
     }
@@ -182,33 +192,35 @@ async fn watched(
         alerts,
     };
     read::complete_snapshot(house, &mut snapshot, active, scope, jobs).await?;
-    let known: HashSet<_> = snapshot.batches.keys().copied().collect();
-    tracing::debug!(batches = known.len(), "a watcher came");
-    send_snapshot(connection, snapshot).await?;
+    tracing::debug!(batches = snapshot.batches.len(), "a watcher came");
+    let mut window = Window::of(scope, &snapshot);
+    let pace = matches!(scope, Scope::Overview | Scope::Window { .. });
+    for frame in read::snapshot_in_frames(snapshot) {
+        connection.put(&frame_of(&frame)).await?;
+    }
+    connection.flush().await?;
     loop {
         let events = tokio::select! {
             events = watcher.next() => events,
             () = connection.closed() => return Err(Broken::Closed),
         };
-        let Some(events) = events else {
+        let Some(mut events) = events else {
             let lagged = Event { seq: u64::MAX, time: spindle_shared::time::WallMs(0), fact: Fact::Lagged };
-            connection.send(&Response::Event(Box::new(lagged))).await?;
-            return Ok(());
+            return connection.send(&Response::Event(Box::new(lagged))).await;
         };
-        for event in events {
-            connection.send(&Response::Event(Box::new(Event::clone(&event)))).await?;
+        if let Some(window) = &mut window {
+            events.retain(|told| window.shows(&told.event.fact));
+        }
+        for told in events {
+            connection.put(told.frame()).await?;
+        }
+        connection.flush().await?;
+        if pace {
+            // What comes meanwhile goes together: no screen shows more, and a burst of ends costs no burst of frames.
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(limits::SCREEN_PACE_MS)) => {}
+                () = connection.closed() => return Err(Broken::Closed),
+            }
         }
     }
-}
-
-/// A snapshot in frames: the first with everything but the jobs that don't fit; each further one adds jobs.
-async fn send_snapshot(connection: &mut Connection, mut snapshot: Snapshot) -> Result<(), Broken> {
-    let mut jobs: Vec<_> = std::mem::take(&mut snapshot.jobs).into_values().collect();
-    let rest = jobs.split_off(jobs.len().min(limits::ROWS_PER_FRAME_MAX));
-    snapshot.jobs = jobs.into_iter().map(|view| (view.id, view)).collect();
-    connection.send(&Response::Snapshot(Box::new(snapshot))).await?;
-    for chunk in rest.chunks(limits::ROWS_PER_FRAME_MAX) {
-        connection.send(&Response::Jobs(chunk.to_vec())).await?;
-    }
-    Ok(())
 }

@@ -127,6 +127,8 @@ fn spawn_once(
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("spindle-worker").arg("--role").arg(request.role.name());
     command.current_dir("/").process_group(0);
+    // A thread of ggml that waits for another sleeps. Spinning, two of them on busy cores took fifty times as long.
+    command.env("OMP_WAIT_POLICY", "passive");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls are made: no allocation, no lock.
     unsafe {

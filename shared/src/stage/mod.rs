@@ -75,7 +75,7 @@ impl Stage {
             role,
             lane,
             spreads: matches!(self, Stage::Transcribe(_)),
-            version: 1,
+            version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: matches!(self, Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_)),
             transient: matches!(self, Stage::Decode(_)),
             timeout_ms: HOUR_MS,

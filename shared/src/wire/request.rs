@@ -61,7 +61,7 @@ pub enum Request {
     },
     Models,
     Workers,
-    /// A snapshot, then every event. `jobs`: how many of each batch's jobs the snapshot holds, running and failed ones first.
+    /// A snapshot, then every event of the scope. `jobs`: how many of each batch's jobs the snapshot holds besides those at work.
     Watch {
         scope: Scope,
         jobs: u32,
@@ -111,4 +111,13 @@ pub enum Scope {
     /// Every batch, no jobs but running and newly ended ones as they change.
     House,
     Batches(Vec<BatchId>),
+    /// For a screen: every batch and no jobs. A slow watcher is told how things stand now, not each step on the way.
+    Overview,
+    /// For a screen, and told as the overview is: so many of one batch's jobs in input order, `from` on (1-based), and wherever
+    /// they stand those at work and as many failed ones.
+    Window {
+        batch: BatchId,
+        from: u32,
+        len: u32,
+    },
 }

@@ -53,6 +53,8 @@ pub struct Boot {
     last_counter: u64,
     known: BTreeMap<BatchId, Known>,
     pub looked: BTreeSet<JobId>,
+    /// Of these, jobs whose artifacts were asked for: only then are their addresses known.
+    traced: BTreeSet<JobId>,
     house_paused: bool,
     draining: bool,
     stopping: bool,
@@ -78,8 +80,8 @@ pub struct Laws {
     killed_own_worker: BTreeMap<JobId, u32>,
     /// In which boot transient artifacts were stored.
     pub transient: BTreeMap<ContentHash, u64>,
-    /// Some job ended without having been looked at since the boot, or its file was edited: nobody can know of what it had made before the
-    /// last restart, and housekeeping must.
+    /// Some job ended before its artifacts were asked for since the boot, or its file was edited: nobody can know of what it had made before
+    /// the last restart, and housekeeping must.
     pub lost_sight: bool,
 }
 
@@ -206,6 +208,7 @@ impl Laws {
                     None => return Err(format!("run {run} is stopped and not current")),
                 },
                 Effect::LookupInput { job, .. } => drop(self.boot.looked.insert(*job)),
+                Effect::LookupArtifacts { job, .. } => drop(self.boot.traced.insert(*job)),
                 _ => {}
             }
         }
@@ -358,7 +361,7 @@ impl Laws {
         for change in changes {
             match change {
                 Change::JobEnded(job, ended) => {
-                    if !self.boot.looked.contains(job) {
+                    if !self.boot.traced.contains(job) {
                         self.lost_sight = true;
                     }
                     let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {
@@ -509,6 +512,10 @@ impl Laws {
 
     /// A watcher's fold of the events and the scheduler's own view are the same.
     pub fn same_view(&mut self, seq: u64, paused: bool, batches: &[BatchView], jobs: &[JobView]) -> Result<(), String> {
+        let halted = paused || self.boot.draining || self.boot.stopping;
+        if let Some(view) = batches.iter().find(|view| halted && view.eta.is_some()) {
+            return Err(format!("the house is halted and batch {} is told to end in {:?}", view.id, view.eta));
+        }
         let Some(watcher) = &self.boot.watcher else {
             let batches = batches.iter().map(|view| (view.id, view.clone())).collect();
             let jobs = jobs.iter().map(|view| (view.id, view.clone())).collect();

@@ -5,6 +5,8 @@
 mod cache;
 mod clients;
 mod crashes;
+mod dashboard;
+mod estimates;
 mod existing;
 mod failures;
 mod main_path;

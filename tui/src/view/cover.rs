@@ -1,121 +1,155 @@
 //! What lies over the panels: the help, one job in full, the question before a cancel.
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use ratatui::widgets::{Block, Clear, Paragraph};
 use spindle_shared::id::Target;
 use spindle_shared::job::JobView;
-use spindle_shared::text::escaped;
 
-use super::style::{Palette, percent, width};
+use super::figures::{percent, span};
+use super::style::{Palette, clipped, shown, width, wrapped};
 use crate::keys::{Place, TABLE};
 use crate::model::{Cover, Model};
 
-pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, palette: Palette) {
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
     match &model.cover {
         None => {}
-        Some(Cover::Help { scroll }) => page(frame, body, " keys ".to_owned(), help(palette), *scroll),
+        Some(Cover::Help { scroll }) => page(frame, area, "keys", |cells| help(cells, palette), *scroll),
         Some(Cover::Job { scroll }) => {
             if let Some(job) = model.chosen_job() {
-                page(frame, body, format!(" job {} ", job.id), in_full(job, palette), *scroll);
+                let title = format!("job {}", job.id);
+                page(frame, area, &title, |cells| in_full(job, model, cells, palette), *scroll);
             }
         }
-        Some(Cover::Cancel { target, yes }) => question(frame, body, *target, *yes, model, palette),
+        Some(Cover::Cancel { target, yes }) => question(frame, area, *target, *yes, model, palette),
     }
 }
 
-fn page(frame: &mut Frame<'_>, area: Rect, title: String, lines: Vec<Line<'static>>, scroll: u16) {
+/// Lines that may be more than there is room for.
+fn page(frame: &mut Frame<'_>, area: Rect, title: &str, lines: impl Fn(u16) -> Vec<Line<'static>>, scroll: u16) {
     frame.render_widget(Clear, area);
     let framed = area.height > 4;
-    // Wrapped lines are counted by what they need; the last one stays in sight.
-    let inner = usize::from(area.width.saturating_sub(2)).max(1);
-    let needed: usize = lines.iter().map(|line| line.width().div_ceil(inner).max(1)).sum();
-    let last = u16::try_from(needed).unwrap_or(u16::MAX).saturating_sub(1);
-    let text = Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((scroll.min(last), 0));
-    frame.render_widget(if framed { text.block(Block::bordered().title(title)) } else { text }, area);
+    let (edge, cells) = if framed { (2, area.width.saturating_sub(4)) } else { (0, area.width) };
+    let lines = lines(cells);
+    let rows = usize::from(area.height.saturating_sub(edge));
+    let last = lines.len().saturating_sub(rows);
+    let first = usize::from(scroll).min(last);
+    let shown: Vec<_> = lines.into_iter().skip(first).take(rows).collect();
+    let text = Paragraph::new(shown);
+    if !framed {
+        frame.render_widget(text, area);
+        return;
+    }
+    let mut block = Block::bordered().title(format!(" {title} ")).padding(ratatui::widgets::Padding::horizontal(1));
+    if first > 0 {
+        block = block.title_top(Line::from(" ↑ more ").right_aligned());
+    }
+    if first < last {
+        block = block.title_bottom(Line::from(" ↓ more ").right_aligned());
+    }
+    frame.render_widget(text.block(block), area);
 }
 
-fn help(palette: Palette) -> Vec<Line<'static>> {
+fn help(cells: u16, palette: Palette) -> Vec<Line<'static>> {
     let label_width = TABLE.iter().map(|binding| width(binding.label)).max().unwrap_or(0);
     let mut lines = Vec::new();
-    for (place, title) in
-        [(Place::Main, "batches and jobs"), (Place::Page, "pages like this one"), (Place::Question, "questions")]
-    {
+    for (place, title) in [
+        (Place::Main, "batches and jobs"),
+        (Place::Find, "writing what to find"),
+        (Place::Page, "pages like this one"),
+        (Place::Question, "questions"),
+    ] {
         lines.push(Line::styled(title, palette.strong()));
         for binding in TABLE.iter().filter(|binding| binding.place == place) {
-            let gap = " ".repeat(label_width - width(binding.label) + 2);
-            lines.push(Line::from(vec![
-                Span::styled(format!("  {}", binding.label), palette.strong()),
-                Span::raw(format!("{gap}{}", binding.long)),
-            ]));
+            let indent = label_width + 3;
+            let room = cells.saturating_sub(indent as u16).max(10);
+            for (nth, text) in wrapped(binding.long, room, usize::MAX).into_iter().enumerate() {
+                let label = if nth == 0 { binding.label } else { "" };
+                let gap = " ".repeat(label_width - width(label) + 2);
+                lines.push(Line::from(vec![
+                    Span::styled(format!(" {label}"), palette.strong()),
+                    Span::raw(format!("{gap}{text}")),
+                ]));
+            }
         }
     }
     lines
 }
 
 /// All that is known of a job.
-fn in_full(job: &JobView, palette: Palette) -> Vec<Line<'static>> {
+fn in_full(job: &JobView, model: &Model, cells: u16, palette: Palette) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
-    let mut row = |name: &'static str, value: String| {
-        lines.push(Line::from(vec![Span::styled(format!("{name}: "), palette.strong()), Span::raw(value)]));
+    let mut row = |name: &str, value: &str| {
+        let text = wrapped(&format!("{name}: {value}"), cells, usize::MAX);
+        lines.extend(text.into_iter().map(Line::from));
     };
     if let Some(input) = &job.input {
-        row("input", input.to_string());
+        row("input", &shown(&input.to_string()));
     }
-    row("state", format!("{}, {} done, stage {}", job.state.name(), percent(job.progress), escaped(&job.stage)));
-    row("tries", job.attempts.to_string());
+    row("state", &format!("{}, {} done, at stage {}", job.state.name(), percent(job.progress), shown(&job.stage)));
+    row("tries", &job.attempts.to_string());
     if let Some(worker) = &job.worker {
-        row("worker", escaped(worker));
+        row("worker", &shown(worker));
+    }
+    let time = super::jobs::time(job, model);
+    if !time.is_empty() {
+        row("time", &time);
     }
     for (stage, seconds) in &job.timings {
-        row("time", format!("{} {seconds:.1} s", escaped(stage)));
+        row(&format!("  {}", shown(stage)), &span(*seconds));
     }
     let detail = &job.detail;
     if let Some(seconds) = detail.media_seconds {
-        row("length", format!("{seconds:.1} s"));
+        row("length", &span(seconds));
     }
     if let Some(language) = &detail.language {
-        row("language", escaped(language));
+        let sure = detail.language_probability.map(|share| format!(" ({} sure)", percent(share as f32)));
+        row("language", &format!("{}{}", shown(language), sure.unwrap_or_default()));
     }
     if let Some(reason) = &job.skipped_reason {
-        row("skipped", escaped(reason));
+        row("skipped", &shown(reason));
     }
     for output in &job.outputs {
-        row("output", format!("{} ({}, {} bytes)", output.path, escaped(&output.kind), output.bytes));
+        let path = shown(&output.path.to_string());
+        row("output", &format!("{path} ({}, {} bytes)", shown(&output.kind), output.bytes));
     }
     for note in &detail.notes {
-        row("note", escaped(note));
+        row("note", &shown(note));
     }
     if let Some(failure) = &job.failure {
-        lines.extend(super::failures::told(format!("failure: {}", failure.kind), failure, palette));
+        let cause = format!("failure: {}", failure.kind);
+        lines.extend(super::detail::told(&cause, failure, cells, usize::MAX, palette));
     }
     lines
 }
 
-fn question(frame: &mut Frame<'_>, body: Rect, target: Target, yes: bool, model: &Model, palette: Palette) {
-    let what = match target {
-        Target::Batch(id) => match model.snapshot.batches.get(&id) {
-            Some(batch) => format!("Cancel batch {id} ({})?", super::batch_name(batch)),
-            None => format!("Cancel batch {id}?"),
-        },
-        Target::Job(id) => format!("Cancel job {id}?"),
+fn question(frame: &mut Frame<'_>, area: Rect, target: Target, yes: bool, model: &Model, palette: Palette) {
+    let batch = model.snapshot.batches.get(&target.batch());
+    let (what, stops) = match (target, batch) {
+        (Target::Batch(id), Some(batch)) => {
+            let open = batch.counts.total() - batch.counts.ended();
+            let jobs = if open == 1 { "1 job stops".to_owned() } else { format!("{open} jobs stop") };
+            (format!("Cancel batch {id} ({})?", super::batch_name(batch)), jobs)
+        }
+        (target, _) => (format!("Cancel {target}?"), "Its work stops".to_owned()),
     };
+    let consequence = format!("{stops} for good; finished results stay.");
     let mark = |marked: bool| if marked { palette.chosen(true) } else { palette.plain() };
-    let answers = Line::from(vec![Span::styled(" No ", mark(!yes)), Span::raw("  "), Span::styled(" Yes ", mark(yes))]);
-    let text_width = u16::try_from(width(&what)).unwrap_or(u16::MAX).saturating_add(4).max(51);
-    let area = body.centered(
-        ratatui::layout::Constraint::Length(text_width.min(body.width)),
-        ratatui::layout::Constraint::Length(5.min(body.height)),
-    );
+    // Brackets mark the answer where nothing is shown reversed.
+    let answer =
+        |word: &str, marked| Span::styled(if marked { format!("[{word}]") } else { format!(" {word} ") }, mark(marked));
+    let answers = Line::from(vec![answer("No", !yes), Span::raw("  "), answer("Yes", yes)]);
+    let text_width = width(&what).max(width(&consequence)).max(40) + 4;
+    let text_width = u16::try_from(text_width).unwrap_or(u16::MAX).min(area.width);
+    let area = area.centered(Constraint::Length(text_width), Constraint::Length(5.min(area.height)));
     frame.render_widget(Clear, area);
-    let cells = area.width.saturating_sub(2);
-    let mut lines = vec![Line::raw(super::style::clipped(&what, cells)), answers];
+    let cells = area.width.saturating_sub(4);
+    let mut lines = vec![Line::from(clipped(&what, cells)), answers];
     if area.height > 4 {
-        lines.insert(1, Line::styled("Its work stops for good; finished results stay.", palette.faint()));
+        lines.insert(1, Line::styled(clipped(&consequence, cells), palette.faint()));
     }
-    // Where there is no room for a frame, the answers count more than it.
-    let question = Paragraph::new(lines);
-    let question = if area.height >= 4 { question.block(Block::bordered()) } else { question };
-    frame.render_widget(question, area);
+    let text = Paragraph::new(lines);
+    let block = Block::bordered().padding(ratatui::widgets::Padding::horizontal(1));
+    frame.render_widget(if area.height > 3 { text.block(block) } else { text }, area);
 }

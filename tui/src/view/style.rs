@@ -3,6 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 use spindle_shared::batch::BatchState;
 use spindle_shared::job::JobState;
+use spindle_shared::text::escaped;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -72,6 +73,20 @@ impl Palette {
     }
 }
 
+/// Text from outside, safe to show, and without what joins and tints emoji; flags become their letters. Terminals differ in how wide
+/// they make what is joined and in how many pieces they keep it: what stands behind would be out of line, and pieces would stay behind.
+pub fn shown(text: &str) -> String {
+    escaped(text).chars().filter_map(unjoined).collect()
+}
+
+fn unjoined(letter: char) -> Option<char> {
+    match letter {
+        '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}' => None,
+        '\u{1f1e6}'..='\u{1f1ff}' => char::from_u32(u32::from('A') + u32::from(letter) - 0x1f1e6),
+        other => Some(other),
+    }
+}
+
 pub fn width(text: &str) -> usize {
     text.width()
 }
@@ -97,15 +112,62 @@ pub fn clipped(text: &str, cells: u16) -> String {
     kept
 }
 
-/// A bar of so many cells; full only when all is done.
-pub fn bar(share: f32, cells: usize) -> String {
-    let full = (f64::from(share.clamp(0.0, 1.0)) * cells as f64) as usize;
-    format!("{}{}", "█".repeat(full), "░".repeat(cells.saturating_sub(full)))
+/// As [`clipped`], with the end kept too: of names of files the ends differ.
+pub fn clipped_middle(text: &str, cells: u16) -> String {
+    let cells = usize::from(cells);
+    if text.width() <= cells {
+        return text.to_owned();
+    }
+    if cells < MIDDLE_MIN {
+        return clipped(text, cells as u16);
+    }
+    let tail_cells = (cells - 1) / 3;
+    let (mut tail, mut used) = (Vec::new(), 0);
+    for cluster in text.graphemes(true).rev() {
+        used += cluster.width();
+        if used > tail_cells {
+            break;
+        }
+        tail.push(cluster);
+    }
+    let tail: String = tail.into_iter().rev().collect();
+    // What a wide character leaves free at the cut goes to the head; with its `…` the rest is full.
+    let head = clipped(text, (cells - tail.width()) as u16);
+    head + &tail
 }
 
-/// Whole per cents; 100 only when all is done.
-pub fn percent(share: f32) -> String {
-    format!("{}%", (share.clamp(0.0, 1.0) * 100.0) as u8)
+const MIDDLE_MIN: usize = 9;
+
+/// The text in lines of at most so many cells, broken between words where that is possible. Where it needs more than `most` lines the
+/// last ends in `…`.
+pub fn wrapped(text: &str, cells: u16, most: usize) -> Vec<String> {
+    let starts = line_starts(text, usize::from(cells).max(1));
+    let line = |nth: usize| match starts.get(nth + 1) {
+        Some(end) if nth + 1 < most => text[starts[nth]..*end].trim_end().to_owned(),
+        _ => clipped(text[starts[nth]..].trim_end(), cells),
+    };
+    (0..starts.len().min(most)).map(line).collect()
+}
+
+fn line_starts(text: &str, cells: usize) -> Vec<usize> {
+    let (mut starts, mut used, mut at) = (vec![0], 0, 0);
+    for word in text.split_word_bounds() {
+        let blank = word.trim().is_empty();
+        if used > 0 && !blank && used + word.width() > cells {
+            starts.push(at);
+            used = 0;
+        }
+        for cluster in word.graphemes(true) {
+            // A word may be longer than a line. Blanks at a line's end need no room.
+            if !blank && used > 0 && used + cluster.width() > cells {
+                starts.push(at);
+                used = 0;
+            }
+            used += cluster.width();
+            at += cluster.len();
+        }
+    }
+    starts
 }
 
 #[cfg(test)]
@@ -123,9 +185,36 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_done_before_it_is_done() {
-        assert_eq!((bar(0.999, 10), percent(0.999)), ("█████████░".to_owned(), "99%".to_owned()));
-        assert_eq!((bar(1.0, 4), percent(1.0)), ("████".to_owned(), "100%".to_owned()));
-        assert_eq!((bar(f32::NAN, 2), percent(f32::NAN)), ("░░".to_owned(), "0%".to_owned()));
+    fn nothing_joined_is_wider_than_its_parts() {
+        assert_eq!(shown("👨\u{200d}👩\u{200d}👧 ❤\u{fe0f} 👍🏽\u{1b}[2J"), "👨👩👧 ❤ 👍\\u{1b}[2J");
+        assert_eq!(shown("🇯🇵 🏴\u{e0067}\u{e0062}\u{e007f}"), "JP 🏴");
+        assert_eq!(width(&shown("👍🏽👨\u{200d}👩")), 6);
+    }
+
+    #[test]
+    fn a_names_end_stays_in_sight() {
+        assert_eq!(clipped_middle("interview with somebody part 3.mp4", 20), "interview wit… 3.mp4");
+        assert_eq!(clipped_middle("会议录音第三季度全体大会北京.mp4", 20), "会议录音第三…京.mp4");
+        assert_eq!(clipped_middle("short.mp4", 20), "short.mp4");
+        for cells in 0..40 {
+            let cut = clipped_middle("会a议b录c音第三季度x全体大会北京👍.mp4", cells);
+            assert!(width(&cut) <= usize::from(cells), "{cut} in {cells}");
+        }
+    }
+
+    #[test]
+    fn texts_are_broken_between_words_and_nothing_is_lost() {
+        assert_eq!(wrapped("the quick brown fox", 9, 9), ["the quick", "brown fox"]);
+        assert_eq!(wrapped("the quick brown fox", 9, 1), ["the quic…"]);
+        assert_eq!(wrapped("会议录音第三季度", 5, 9), ["会议", "录音", "第三", "季度"]);
+        assert_eq!(wrapped("abcdefgh", 3, 2), ["abc", "de…"]);
+        assert_eq!(wrapped("", 3, 2), [""]);
+        let text = "a 会议 very-long-word-that-fits-nowhere 录音   and some";
+        for cells in 2..20 {
+            let lines = wrapped(text, cells, usize::MAX);
+            assert!(lines.iter().all(|line| width(line) <= usize::from(cells)), "{lines:?} in {cells}");
+            let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
+            assert_eq!(letters(&lines.concat()), letters(text));
+        }
     }
 }

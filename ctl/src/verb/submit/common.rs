@@ -146,8 +146,12 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
     }
     if let Some(path) = &common.progress_file {
         let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        if !folder.is_some_and(|folder| folder.is_dir()) || path.is_dir() {
+        if !folder.is_some_and(|folder| folder.is_dir()) {
             return Err(Fault::usage(format!("--progress-file {}: its folder isn't there", shown(path))));
+        }
+        // It is replaced at every change; a device or a pipe would be gone.
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(Fault::usage(format!("--progress-file {}: is there, and is no file", shown(path))));
         }
     }
     let submitted = send(context, spec, &inputs)?;
@@ -337,15 +341,26 @@ fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<
             jobs: planned.iter().map(PlannedJson::from).collect(),
         },
         || {
-            let mut table =
-                Table::new(&[("JOB", Align::Right), ("INPUT", Align::Left), ("OUTPUTS OR REASON", Align::Left)]);
+            let mut table = Table::new(&[
+                ("JOB", Align::Right),
+                ("ABOUT", Align::Right),
+                ("INPUT", Align::Left),
+                ("OUTPUTS OR REASON", Align::Left),
+            ]);
             for job in &planned {
                 let outputs = job.outputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
                 let remark = job
                     .skipped_reason
                     .as_ref()
                     .map_or(outputs, |reason| format!("skipped: {}", human::escaped(reason)));
-                table.row(vec![job.index.to_string().into(), job.input.to_string().into(), remark.into()]);
+                let about = job.estimated_seconds.filter(|_| job.skipped_reason.is_none());
+                let about = about.map_or(human::UNKNOWN.to_owned(), human::seconds);
+                table.row(vec![
+                    job.index.to_string().into(),
+                    about.into(),
+                    job.input.to_string().into(),
+                    remark.into(),
+                ]);
             }
             table.render(false)
         },

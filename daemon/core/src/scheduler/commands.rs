@@ -539,13 +539,17 @@ impl Scheduler {
 
     fn watch(&mut self, client: ClientId, scope: &Scope) {
         let ids: Vec<BatchId> = match scope {
-            Scope::House => self.batches.keys().copied().collect(),
+            Scope::House | Scope::Overview => self.batches.keys().copied().collect(),
             Scope::Batches(ids) => ids.clone(),
+            Scope::Window { batch, .. } => vec![*batch],
         };
         let (mut batches, mut jobs) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
             batches.push(batch.view());
+            if *scope == Scope::Overview {
+                continue;
+            }
             jobs.extend(batch.active.iter().filter_map(|index| batch.job_view(*index)));
         }
         let answer =

@@ -43,8 +43,7 @@ impl Scheduler {
         for lane in Lane::ALL {
             while self.used_of(lane) < self.slots_of(lane) {
                 let Some(id) = self.queue.first(Need::Slot(lane)) else { break };
-                let ready = self.batches.get(&id).and_then(|batch| batch.ready.get(&lane)?.first().copied());
-                let Some(index) = ready else { break };
+                let Some(index) = self.batches.get(&id).and_then(|batch| batch.next_ready(lane)) else { break };
                 self.start(JobId { batch: id, index });
             }
         }
@@ -316,7 +315,8 @@ impl Scheduler {
         let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
         *self.used.entry(lane).or_default() += slots;
         let since = self.now.mono;
-        self.runs.insert(run, Run { job: id, lane, slots, since, address, credited: 0.0, begun: 0.0, heard: None });
+        let (begun, first_heard, heard) = (0.0, None, None);
+        self.runs.insert(run, Run { job: id, lane, slots, since, address, credited: 0.0, begun, first_heard, heard });
         if let Some(address) = address {
             self.making.insert(address, run);
         }
@@ -420,6 +420,7 @@ impl Scheduler {
             if left > 0 {
                 let until = self.now.mono.plus(left);
                 batch.change(index, |job| job.place = Place::Delayed { until, keeps: false });
+                batch.course.delayed_until = batch.course.delayed_until.max(until);
                 self.delayed.insert((until, JobId { batch: id, index }));
             }
         }

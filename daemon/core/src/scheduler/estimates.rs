@@ -3,19 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use spindle_shared::batch::Eta;
+use spindle_shared::batch::{Eta, Priority};
 use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::{Stage, Unit};
-use spindle_shared::time::MonoMs;
 use spindle_shared::worker::Done;
 
 use super::{Heard, Run, Scheduler};
 use crate::batch::{Batch, Job, Place};
 use crate::change::{Change, EndedJob};
-use crate::estimate::WEIGHTY;
+use crate::estimate::is_weighty;
 use crate::forecast::{self, Load};
-use crate::rates::{Rate, RateKey, Rates, Scale};
+use crate::rates::{PACE_PRIOR_RUNS, Rate, RateKey, Rates, Scale};
 
 /// Between two forecasts, and between two records of what was learned.
 const FORECAST_EVERY_MS: u64 = 1_000;
@@ -27,18 +26,24 @@ const BATCHES_PER_MS: u64 = 1;
 /// An estimate that differs by less than this, in seconds and as a share, is not told anew.
 const SAME_SECONDS: f64 = 0.9;
 const SAME_SHARE: f64 = 0.02;
+/// Batches that are looked at; of those that come long after them nothing is told.
+const FORESEEN_MAX: usize = 1_000;
+/// What a kind of work must have shown before its first runs have ended.
+const UNDERWAY_MEDIA_SECONDS: f64 = 30.0;
+const UNDERWAY_SECONDS: f64 = 5.0;
 /// Jobs of a batch that are weighed one by one.
 const WEIGHED_MAX: usize = 100;
 /// How much a running stage is believed to go like its batch, against how it has gone itself; counted in stages.
-const OWN_PRIOR: f64 = 0.5;
+const OWN_PRIOR: f64 = 0.3;
 /// What a run that is over its time still takes, as a share of what it is over.
 const OVERDUE_SHARE: f64 = 0.1;
 /// Jobs that are believed to need a stage before any has shown whether it does.
 const NEED_PRIOR: f64 = 2.0;
-/// An estimate's error for reasons that no run tells of beforehand, as a standard deviation of logarithms; and of a batch that has not shown
-/// anything of itself.
-const ERROR_ALWAYS: f64 = 0.07;
-const ERROR_UNSEEN: f64 = 0.3;
+/// An estimate's error for reasons that no run tells of beforehand, relative; and of a batch that has not shown anything of itself.
+const ERROR_ALWAYS: f64 = 0.1;
+const ERROR_UNSEEN: f64 = 0.25;
+/// Of a rate that no run has shown to its end.
+const ERROR_UNDERWAY: f64 = 0.4;
 /// Standard deviations to each side of the range.
 const RANGE: f64 = 1.5;
 
@@ -131,16 +136,11 @@ struct Outlook {
     tail: f64,
     /// Not before this, in seconds.
     not_before: f64,
-    /// Squared error of the estimate, as logarithm.
+    /// Squared error of the estimate, relative.
     error: f64,
 }
 
 impl Scheduler {
-    /// Slot-seconds that a run has taken until then; the one place where seconds meet slots.
-    fn slot_seconds(run: &Run, until: MonoMs) -> f64 {
-        until.since(run.since) as f64 / 1_000.0 * run.slots()
-    }
-
     /// What a worker says of a run's progress.
     pub(super) fn hear(&mut self, run: RunId, done: f32, begun: f32) {
         let at = self.now.mono;
@@ -151,6 +151,7 @@ impl Scheduler {
         // One that goes back says nothing.
         if share(done) > before {
             run.heard = Some(Heard { done: share(done), at });
+            run.first_heard = run.first_heard.or(run.heard);
         }
     }
 
@@ -158,14 +159,16 @@ impl Scheduler {
     pub(super) fn learn(&mut self, run: RunId, done: &Done) {
         let (wall, mono) = (self.now.wall, self.now.mono);
         let Some(run) = self.runs.get(&run) else { return };
-        let (id, took) = (run.job, Self::slot_seconds(run, mono));
+        let (id, took) = (run.job, run.slot_seconds(run.since, mono));
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
-        let Some(stage) = batch.stages_of(job).get(job.stage) else { return };
+        let stages = batch.stages_of(job);
+        let Some(stage) = stages.get(job.stage) else { return };
         let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+        let weighty = is_weighty(stage, stages);
         let first_heard = job.open.detail.media_seconds.is_none();
         let amount = scale.amount(done.work);
-        if let Some(rate) = self.rates.known(&key, scale) {
+        if let Some(rate) = self.rates.known(&key, scale).filter(|_| weighty) {
             batch.course.pace.learn(took, rate.expect(scale, amount));
         }
         self.rates.learn(key, scale, amount, took, wall);
@@ -254,7 +257,11 @@ impl Scheduler {
     /// second, whatever the number of events.
     pub(super) fn look_ahead(&mut self) {
         let due = self.forecast_at.map_or(!self.runs.is_empty(), |at| at <= self.now.mono);
-        if !due || self.is_house_halted() {
+        if self.is_house_halted() {
+            self.forecast_at = None;
+            return;
+        }
+        if !due {
             return;
         }
         self.tell_etas();
@@ -268,26 +275,72 @@ impl Scheduler {
     }
 
     fn tell_etas(&mut self) {
-        let outlooks: Vec<Outlook> = self.batches.values().map(|batch| self.outlook(batch)).collect();
-        let etas = self.foresee(&outlooks);
-        let mut house = Some(Eta { seconds: 0.0, low: 0.0, high: 0.0 });
-        let mut open = 0;
-        for (outlook, eta) in outlooks.iter().zip(etas) {
-            if !outlook.halted {
-                open += 1;
-                house = house.zip(eta).map(|(house, eta)| Eta {
-                    seconds: house.seconds.max(eta.seconds),
-                    low: house.low.max(eta.low),
-                    high: house.high.max(eta.high),
-                });
+        let underway = self.underway();
+        let outlooks: Vec<Outlook> =
+            self.foreseen().iter().filter_map(|id| Some(self.outlook(self.batches.get(id)?, &underway))).collect();
+        let etas: BTreeMap<BatchId, Option<Eta>> =
+            outlooks.iter().map(|outlook| outlook.id).zip(self.foresee(&outlooks)).collect();
+        let mut house: Option<Eta> = None;
+        let mut all_known = true;
+        for (id, batch) in &mut self.batches {
+            let eta = etas.get(id).copied().flatten();
+            if !batch.is_halted() {
+                all_known &= eta.is_some();
+                house = house.map_or(eta, |house| Some(later(house, eta?)));
             }
-            let Some(batch) = self.batches.get_mut(&outlook.id) else { continue };
             if !is_same(batch.eta, eta) {
                 batch.eta = eta;
-                self.changed.insert(outlook.id);
+                self.changed.insert(*id);
             }
         }
-        self.eta = house.filter(|_| open > 0);
+        self.eta = house.filter(|_| all_known);
+    }
+
+    /// Batches that are looked at: those at work, then those that come next.
+    fn foreseen(&self) -> Vec<BatchId> {
+        if self.batches.len() <= FORESEEN_MAX {
+            return self.batches.keys().copied().collect();
+        }
+        let mut next: Vec<_> =
+            self.batches.values().map(|batch| (batch.at_work == 0, batch.priority, batch.id)).collect();
+        next.sort_unstable();
+        next.truncate(FORESEEN_MAX);
+        next.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    /// What the runs of today have shown so far of kinds of work of which nothing is known yet: slot-seconds, work, and its scale.
+    fn underway(&self) -> BTreeMap<RateKey, (f64, f64)> {
+        let mut underway: BTreeMap<RateKey, (f64, f64)> = BTreeMap::new();
+        for run in self.runs.values() {
+            let Some((share, seconds)) = run.stretch() else { continue };
+            let Some(batch) = self.batches.get(&run.job.batch) else { continue };
+            let Some(job) = batch.job(run.job.index) else { continue };
+            let Some(stage) = batch.stages_of(job).get(job.stage) else { continue };
+            let whole = match stage.facts().unit {
+                Unit::MediaSeconds => job.open.detail.media_seconds,
+                Unit::InputBytes => Some(f64::from(batch.kib(run.job.index))),
+                Unit::OutputBytes => None,
+            };
+            let Some(whole) = whole.filter(|whole| *whole > 0.0) else { continue };
+            let (took, amount) = underway.entry(RateKey::of(stage)).or_default();
+            *took += seconds;
+            *amount += whole * share;
+        }
+        underway
+    }
+
+    /// A rate of finished runs; before there are enough of them, what runs just now stands in.
+    fn known(&self, stage: &Stage, underway: &BTreeMap<RateKey, (f64, f64)>) -> Option<Known> {
+        let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+        if let Some(rate) = self.rates.known(&key, scale) {
+            return Some(Known::of(rate, scale));
+        }
+        let (took, amount) = *underway.get(&key)?;
+        let enough = match scale {
+            Scale::MediaSeconds => amount >= UNDERWAY_MEDIA_SECONDS,
+            Scale::Kib => took >= UNDERWAY_SECONDS,
+        };
+        enough.then(|| Known { base: 0.0, slope: took / amount, mean: took, spread: ERROR_UNDERWAY })
     }
 
     fn foresee(&self, outlooks: &[Outlook]) -> Vec<Option<Eta>> {
@@ -295,18 +348,21 @@ impl Scheduler {
         let likely = self.ends(outlooks, true);
         // As if what is unknown were nothing.
         let soonest = if unknown { self.ends(outlooks, false) } else { likely.clone() };
+        let errors = errors(outlooks);
         outlooks
             .iter()
             .zip(likely.iter().zip(&soonest))
             .map(|(outlook, (seconds, soonest))| {
-                if outlook.halted || outlook.unknown || !seconds.is_finite() {
-                    return None;
-                }
-                let wide = (RANGE * error_with(outlook, outlooks).sqrt()).exp();
+                let error = errors.range(..=outlook.whole.priority).next_back().map_or(0.0, |(_, error)| *error);
+                let wide = (RANGE * error.sqrt()).exp();
                 let tenths = |seconds: f64| (seconds * 10.0).round() / 10.0;
-                let high = tenths(seconds * wide);
-                Some(Eta { seconds: tenths(*seconds), low: tenths(soonest.min(*seconds) / wide), high })
-                    .filter(|eta| eta.high.is_finite())
+                let eta = Eta {
+                    // What is still open is not over.
+                    seconds: tenths(seconds.max(0.1)),
+                    low: tenths(soonest.min(*seconds) / wide),
+                    high: tenths(seconds.max(0.1) * wide),
+                };
+                Some(eta).filter(|eta| !outlook.halted && !outlook.unknown && eta.high.is_finite())
             })
             .collect()
     }
@@ -333,29 +389,27 @@ impl Scheduler {
         ends
     }
 
-    fn costs(&self, batch: &Batch, stages: &[Stage]) -> Vec<Cost> {
-        let whole: u32 = stages.iter().map(|stage| stage.facts().weight).sum();
+    fn costs(&self, batch: &Batch, stages: &[Stage], underway: &BTreeMap<RateKey, (f64, f64)>) -> Vec<Cost> {
         let course = &batch.course;
         stages
             .iter()
             .map(|stage| {
                 let facts = stage.facts();
-                let scale = Scale::of(facts.unit);
                 let ran = f64::from(course.ran.get(facts.name).copied().unwrap_or(0));
                 Cost {
                     lane: facts.lane,
                     spreads: facts.spreads,
                     unit: facts.unit,
-                    weighty: facts.weight * WEIGHTY > whole,
-                    rate: self.rates.known(&RateKey::of(stage), scale).map(|rate| Known::of(rate, scale)),
+                    weighty: is_weighty(stage, stages),
+                    rate: self.known(stage, underway),
                     need: (ran + NEED_PRIOR) / (f64::from(course.ended) + NEED_PRIOR),
                 }
             })
             .collect()
     }
 
-    fn outlook(&self, batch: &Batch) -> Outlook {
-        let costs = self.costs(batch, &batch.spec.recipe.map);
+    fn outlook(&self, batch: &Batch, underway: &BTreeMap<RateKey, (f64, f64)>) -> Outlook {
+        let costs = self.costs(batch, &batch.spec.recipe.map, underway);
         let halted = batch.is_halted();
         let length = Length::of(batch, &self.rates);
         let factor = self.factor(batch, &costs, &length);
@@ -407,16 +461,20 @@ impl Scheduler {
                 guessed += left.chain(batch.lane, wide);
             }
         };
-        for index in &batch.busy {
-            let Some(job) = batch.job(*index) else { continue };
-            let own = job.facts.as_ref().and_then(|facts| facts.stages.as_deref()).map(|own| self.costs(batch, own));
-            let costs = own.as_deref().unwrap_or(&costs);
-            let mut left = self.left_of(batch, *index, job, costs, &length, factor);
-            if halted {
-                // What runs holds its slots to the end of its stage, and nothing follows.
-                left = Left { running: left.running, ..Left::default() };
-            }
-            add(&mut outlook, &left);
+        let busy = batch.busy.iter().filter_map(|index| Some((*index, batch.job(*index)?)));
+        let mut at_work: Vec<Left> = busy
+            .map(|(index, job)| {
+                let own = job.facts.as_ref().and_then(|facts| facts.stages.as_deref());
+                let own = own.map(|own| self.costs(batch, own, underway));
+                let left = self.left_of(batch, index, job, own.as_deref().unwrap_or(&costs), &length, factor);
+                // In a halted batch, what runs holds its slots to the end of its stage, and nothing follows.
+                if halted { Left { running: left.running, ..Left::default() } } else { left }
+            })
+            .collect();
+        // Of those at work the longest has the next slot.
+        at_work.sort_by(|one, other| other.chain(batch.lane, wide).total_cmp(&one.chain(batch.lane, wide)));
+        for left in &at_work {
+            add(&mut outlook, left);
             outlook.whole.running.push((left.chain(batch.lane, wide), 1.0));
         }
         if halted {
@@ -447,7 +505,7 @@ impl Scheduler {
         }
         let last_in_lane = costs.iter().rposition(|cost| cost.lane == batch.lane).unwrap_or(costs.len());
         outlook.tail = costs.iter().skip(last_in_lane + 1).map(|cost| cost.seconds(None, 0) * factor).sum();
-        if batch.course.delayed_until > self.now.mono {
+        if batch.counts.retrying > 0 && batch.course.delayed_until > self.now.mono {
             outlook.not_before = batch.course.delayed_until.since(self.now.mono) as f64 / 1_000.0;
         }
         outlook.error = error_of(batch, &outlook.whole, &costs, &length, guessed);
@@ -463,13 +521,11 @@ impl Scheduler {
             else {
                 continue;
             };
-            let (Some(heard), Some(rate)) = (run.heard, &cost.rate) else { continue };
+            let (Some((share, seconds)), Some(rate)) = (run.stretch(), &cost.rate) else { continue };
             let media = job.open.detail.media_seconds.or_else(|| length.of_kib(batch.kib(run.job.index)));
-            if let Some(amount) = cost.amount(media, batch.kib(run.job.index))
-                && heard.done > run.begun
-            {
-                taking += Self::slot_seconds(run, heard.at);
-                expecting += rate.expect(amount * (heard.done - run.begun));
+            if let Some(amount) = cost.amount(media, batch.kib(run.job.index)) {
+                taking += seconds;
+                expecting += rate.slope * amount * share;
             }
         }
         batch.course.pace.factor(taking, expecting)
@@ -511,19 +567,16 @@ impl Scheduler {
         let (left, since) = match run.heard.filter(|heard| heard.done > run.begun) {
             None => (whole * factor, run.since),
             Some(heard) => {
-                let share = ((heard.done - run.begun) / (1.0 - run.begun).max(1e-6)).min(1.0);
                 // What a run costs as such it has behind it.
-                let base = match amount {
-                    Some(_) => rate.base.min(whole),
-                    None => 0.0,
-                };
-                let done = base + (whole - base) * share;
-                let own = (Self::slot_seconds(run, heard.at) + OWN_PRIOR * whole * factor)
-                    / (done + OWN_PRIOR * whole).max(1e-9);
-                ((whole - done) * own, heard.at)
+                let base = amount.map_or(0.0, |_| rate.base.min(whole));
+                let stage = (whole - base) / (1.0 - run.begun).max(1e-6);
+                let (share, took) = run.stretch().unwrap_or_default();
+                let prior = OWN_PRIOR * whole;
+                let own = (took + prior * factor) / (stage * share + prior).max(1e-9);
+                (stage * (1.0 - heard.done) * own, heard.at)
             }
         };
-        let gone = self.now.mono.since(since) as f64 / 1_000.0 * run.slots();
+        let gone = run.slot_seconds(since, self.now.mono);
         (left - gone).max(OVERDUE_SHARE * (gone - left)).max(0.0)
     }
 }
@@ -558,7 +611,7 @@ impl Length {
     }
 }
 
-/// Squared error of a batch's estimate, as logarithm.
+/// Squared error of a batch's estimate, relative.
 fn error_of(batch: &Batch, whole: &Load, costs: &[Cost], length: &Length, guessed: f64) -> f64 {
     let pieces = whole.running.iter().map(|(seconds, _)| *seconds).chain(whole.next.iter().copied());
     let (mut sum, mut squares) = pieces.fold((0.0, 0.0), |(sum, squares), one| (sum + one, squares + one * one));
@@ -587,19 +640,31 @@ fn error_of(batch: &Batch, whole: &Load, costs: &[Cost], length: &Length, guesse
     ERROR_ALWAYS.powi(2)
         + unseen * unseen
         + needs
-        + spread * spread * (1.0 / (1.0 + runs) + few)
+        + spread * spread * (1.0 / (PACE_PRIOR_RUNS + runs) + few)
         + (lengths * guessed / sum).powi(2) * (1.0 / (1.0 + seen) + few)
 }
 
-/// The error of a batch's estimate, with that of the work which comes before it or beside it.
-fn error_with(outlook: &Outlook, outlooks: &[Outlook]) -> f64 {
-    let priority = outlook.whole.priority;
-    let (mut work, mut errors) = (0.0, 0.0);
-    for other in outlooks.iter().filter(|other| !other.halted && other.whole.priority <= priority) {
-        work += other.whole.work();
-        errors += other.whole.work() * other.error;
+/// By priority, the mean squared error of all work that is as urgent or more: what comes before a batch or beside it delays it.
+fn errors(outlooks: &[Outlook]) -> BTreeMap<Priority, f64> {
+    let mut sums: BTreeMap<Priority, (f64, f64)> = BTreeMap::new();
+    for outlook in outlooks.iter().filter(|outlook| !outlook.halted) {
+        let (work, errors) = sums.entry(outlook.whole.priority).or_default();
+        *work += outlook.whole.work();
+        *errors += outlook.whole.work() * outlook.error;
     }
-    if work > 0.0 { errors / work } else { outlook.error }
+    let (mut work, mut errors) = (0.0, 0.0);
+    sums.into_iter()
+        .map(|(priority, sums)| {
+            work += sums.0;
+            errors += sums.1;
+            (priority, if work > 0.0 { errors / work } else { ERROR_ALWAYS * ERROR_ALWAYS })
+        })
+        .collect()
+}
+
+/// Until both are over.
+fn later(one: Eta, other: Eta) -> Eta {
+    Eta { seconds: one.seconds.max(other.seconds), low: one.low.max(other.low), high: one.high.max(other.high) }
 }
 
 /// Whether a watcher would hardly see a difference.

@@ -6,7 +6,7 @@ use spindle_shared::batch::{After, BatchSpec, BatchState, Halt, HaltAt, OnExisti
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
-use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
@@ -377,6 +377,21 @@ fn recordings_that_come_together_share_the_slots() {
         let batch = recordings(&mut house, 64, count);
         let got: Vec<u32> = slots_to_transcribe(&mut house).into_iter().map(|(_, slots)| slots).collect();
         assert_eq!(got, expected, "{count} in {slots} slots of batch {batch}");
+    }
+}
+
+#[test]
+fn the_longest_of_a_batch_comes_first_once_all_are_decoded() {
+    let mut house = House::new(1);
+    let batch = recordings(&mut house, 64, 3);
+    for (index, seconds) in [(1, 20.0), (2, 90.0), (3, 60.0)] {
+        assert_eq!(house.jobs_running(), [job(batch, index)], "in input order while no length is known");
+        let detail = Detail { media_seconds: Some(seconds), ..Detail::default() };
+        house.end(job(batch, index), Outcome::Done(Box::new(Done { detail, ..Done::default() })));
+    }
+    for index in [2, 3, 1] {
+        assert_eq!(slots_to_transcribe(&mut house), [(job(batch, index), 1)]);
+        house.done(job(batch, index));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Batches and jobs for tests. Fixed values, no randomness.
 
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
-use spindle_core::rates::{Rate, RateKey, Scale};
+use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::{BatchSpec, Counts, OnExisting, Priority};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
@@ -153,9 +153,20 @@ pub(super) fn published(job: JobId) -> PublishedFile {
 
 pub(super) fn rate(number: u64) -> (RateKey, Rate) {
     let key = RateKey { kind: "transcribe".to_owned(), model: format!("model {number}") };
-    let mut rate = Rate::default();
-    for x in [10.0, 60.0, 300.0] {
-        rate.learn(Scale::MediaSeconds, x, 0.5 + x * number as f64, WallMs(55_000));
-    }
+    let n = number as f64;
+    let rate = Rate {
+        count: number,
+        runs: n + 0.5,
+        x: 370.0 * n,
+        y: 371.5 * n,
+        w: 0.0026,
+        wx: 0.039,
+        wy: 0.079,
+        wxx: 1.89,
+        wxy: 3.8,
+        judged: 2.0,
+        scatter: 0.25,
+        learned_at: WallMs(55_000),
+    };
     (key, rate)
 }

@@ -10,6 +10,8 @@ pub struct SpeechHeader {
     pub vocabulary: i32,
     pub text_context: i32,
     pub mel_bands: i32,
+    /// Width of its encoder.
+    pub audio_state: i32,
 }
 
 /// Why a file is no model that could be loaded.
@@ -58,7 +60,7 @@ impl SpeechHeader {
         let mut walk = Walk::open(file)?;
         let [vocabulary, audio_context, audio_state, audio_heads, audio_layers] = walk.integers()?;
         let [text_context, text_state, text_heads, text_layers, mel_bands, kind] = walk.integers()?;
-        let header = SpeechHeader { vocabulary, text_context, mel_bands };
+        let header = SpeechHeader { vocabulary, text_context, mel_bands, audio_state };
 
         let sane = VOCABULARIES.contains(&vocabulary)
             && (1..=1_500).contains(&audio_context)

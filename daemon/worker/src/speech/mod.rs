@@ -5,6 +5,7 @@ pub mod header;
 pub mod hear;
 pub mod model;
 pub mod recording;
+pub mod spread;
 pub mod voice;
 pub mod window;
 pub mod words;

@@ -1,13 +1,14 @@
-//! whisper.cpp, wrapped once: one loaded model for the process, a listener for each run, the voice detector. The only unsafe code of this
+//! whisper.cpp, wrapped once: one loaded model for the process, listeners over it, the voice detector. The only unsafe code of this
 //! crate's speech; knows no run, no window, no file but the models'.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -112,6 +113,11 @@ impl Lease {
     pub fn model(&self) -> &Model {
         self.0.as_ref().expect("a lease holds its model until it is dropped")
     }
+
+    /// One more for the same model.
+    pub fn share(&self) -> Self {
+        Lease(self.0.clone())
+    }
 }
 
 impl Drop for Lease {
@@ -131,7 +137,9 @@ impl Model {
         // SAFETY: plain data; the path lives over the call, and the file behind it was just checked from head to tail.
         let context = unsafe {
             let mut params = sys::whisper_context_default_params();
-            params.flash_attn = true;
+            // On a processor, attention by plain matrices is the faster one, and it alone is exact: the other pads keys with zeros, and
+            // with what an earlier pass of another length has left there.
+            params.flash_attn = false;
             sys::whisper_init_from_file_with_params_no_state(path.as_ptr(), params)
         };
         match NonNull::new(context) {
@@ -190,9 +198,11 @@ pub struct Token {
     pub log_probability: f32,
 }
 
-/// A run's own state over the shared model.
+/// A state of its own over the shared model.
 pub struct Listener {
     state: Option<NonNull<sys::whisper_state>>,
+    /// It is as when it was made, its random numbers too.
+    fresh: bool,
     lease: Lease,
 }
 
@@ -212,12 +222,12 @@ impl Drop for Listener {
 const SAMPLES_MIN: usize = 16_000;
 /// The code for "no memory for the search": the state is freed already.
 const STATE_LOST: i32 = -7;
-/// The code for "stopped while encoding", and for any other failure there.
-const ENCODE_FAILED: [i32; 3] = [-6, -8, -9];
+/// The codes for "stopped", and for any other failure, while encoding, before the first word, and between words.
+const ABORTED: [i32; 3] = [-6, -8, -9];
 
 impl Listener {
     pub fn new(lease: Lease) -> Result<Self, ModelError> {
-        let mut listener = Listener { state: None, lease };
+        let mut listener = Listener { state: None, fresh: false, lease };
         listener.renew()?;
         Ok(listener)
     }
@@ -226,8 +236,16 @@ impl Listener {
         self.lease.model()
     }
 
+    /// Another listener over the same model.
+    pub fn another(&self) -> Result<Self, ModelError> {
+        Listener::new(self.lease.share())
+    }
+
     /// Forgets everything, the state of its random numbers too: what follows is the same whatever was heard before.
     pub fn renew(&mut self) -> Result<(), ModelError> {
+        if self.fresh {
+            return Ok(());
+        }
         if let Some(state) = self.state.take() {
             // SAFETY: as in drop; the field is empty from here on, so nothing frees it again.
             unsafe { sys::whisper_free_state(state.as_ptr()) }
@@ -235,7 +253,8 @@ impl Listener {
         // SAFETY: the context is loaded and held by the lease.
         let state = unsafe { sys::whisper_init_state(self.lease.model().context.as_ptr()) };
         self.state = NonNull::new(state);
-        if self.state.is_some() { Ok(()) } else { Err(ModelError::Memory) }
+        self.fresh = self.state.is_some();
+        if self.fresh { Ok(()) } else { Err(ModelError::Memory) }
     }
 
     /// How likely each language is, by whisper's number of it; from the first 30 s of `samples`.
@@ -267,6 +286,9 @@ impl Listener {
     }
 
     /// One pass of the model over at most 30 s of `samples` from `from` on; the search ends at `until` (both in centiseconds).
+    ///
+    /// The encoder is given as much sound as there is, and not 30 s, which is what it was taught with and what costs most of the time of a
+    /// short pass. Where the model then finds no answer it is sure of, it hears the whole 30 s as it was taught.
     pub fn listen(
         &mut self,
         samples: &[f32],
@@ -275,17 +297,39 @@ impl Listener {
         manner: &Manner,
         stop: &AtomicBool,
     ) -> Result<Vec<Phrase>, ListenError> {
+        if let Some(frames) = fitting_frames(until - from, self.model().header.audio_state) {
+            let answer = self.pass(samples, from..until, Some(frames), manner, stop)?;
+            if let Some(phrases) = answer {
+                return Ok(phrases);
+            }
+            self.renew().map_err(|_| lost())?;
+        }
+        Ok(self.pass(samples, from..until, None, manner, stop)?.unwrap_or_default())
+    }
+
+    /// As [`Self::listen`]. `frames`: what the encoder is given, 50 to a second; with them, `None` = the first temperature failed.
+    fn pass(
+        &mut self,
+        samples: &[f32],
+        time: Range<i64>,
+        frames: Option<c_int>,
+        manner: &Manner,
+        stop: &AtomicBool,
+    ) -> Result<Option<Vec<Phrase>>, ListenError> {
         let state = self.state()?;
+        self.fresh = false;
         let samples = long_enough(samples);
         let language = CString::new(manner.language.as_str())
             .map_err(|_| ListenError::Failed { code: 0, message: "a language's code holds a NUL".to_owned() })?;
-        let mut pass = Pass { stop, begun: false };
+        let rungs_max = if frames.is_some() { 1 } else { u32::MAX };
+        let pass = Pass { stop, begun: AtomicBool::new(false), rungs: AtomicU32::new(0), rungs_max };
         // SAFETY: a plain call that fills a struct.
         let mut params =
             unsafe { sys::whisper_full_default_params(sys::whisper_sampling_strategy_WHISPER_SAMPLING_BEAM_SEARCH) };
         params.n_threads = manner.threads.max(1) as c_int;
-        params.offset_ms = (from * 10) as c_int;
-        params.duration_ms = ((until - from).max(0) * 10) as c_int;
+        params.audio_ctx = frames.unwrap_or(0);
+        params.offset_ms = (time.start * 10) as c_int;
+        params.duration_ms = ((time.end - time.start).max(0) * 10) as c_int;
         params.translate = manner.translate;
         params.language = language.as_ptr();
         params.print_progress = false;
@@ -304,11 +348,13 @@ impl Listener {
         params.no_speech_thold = 0.6;
         params.greedy.best_of = manner.best_of as c_int;
         params.beam_search.beam_size = manner.beam_size as c_int;
-        let user_data = (&raw mut pass).cast::<c_void>();
+        let user_data = (&raw const pass).cast_mut().cast::<c_void>();
         params.abort_callback = Some(asked_to_abort);
         params.abort_callback_user_data = user_data;
         params.encoder_begin_callback = Some(about_to_encode);
         params.encoder_begin_callback_user_data = user_data;
+        params.logits_filter_callback = Some(about_to_choose);
+        params.logits_filter_callback_user_data = user_data;
         // SAFETY: context and state belong together; samples, language, prompt and `pass` outlive the call, which keeps none of them.
         let code = unsafe {
             sys::whisper_full_with_state(
@@ -322,17 +368,15 @@ impl Listener {
         if code == STATE_LOST {
             self.state = None;
         }
-        if code != 0 {
-            return match ENCODE_FAILED.contains(&code) && stop.load(Ordering::Relaxed) {
-                true => Err(ListenError::Stopped),
-                false => Err(ListenError::Failed { code, message: last_error() }),
-            };
+        match code {
+            code if ABORTED.contains(&code) && stop.load(Ordering::Relaxed) => Err(ListenError::Stopped),
+            code if (code == 0 || ABORTED.contains(&code)) && pass.has_failed() => Ok(None),
+            0 => Ok(Some(self.phrases(state))),
+            code => Err(ListenError::Failed { code, message: last_error() }),
         }
-        Ok(self.phrases(state))
     }
 
     fn state(&self) -> Result<*mut sys::whisper_state, ListenError> {
-        let lost = || ListenError::Failed { code: STATE_LOST, message: "too little memory for the search".to_owned() };
         self.state.map(NonNull::as_ptr).ok_or_else(lost)
     }
 
@@ -361,15 +405,60 @@ impl Listener {
     }
 }
 
+fn lost() -> ListenError {
+    ListenError::Failed { code: STATE_LOST, message: "too little memory for the search".to_owned() }
+}
+
+/// What the encoder is given for a pass of so many centiseconds, by a model of this width; `None` = all of it.
+fn fitting_frames(length: i64, audio_state: i32) -> Option<c_int> {
+    /// Of 30 s.
+    const FRAMES_ALL: u64 = 1_500;
+    /// Silence behind the sound, by which the model knows that it is over: three seconds.
+    const FRAMES_BEHIND: u64 = 150;
+    /// With less than 15 s, OpenAI's models say their last words twice and mistake figures. None of them is narrower than tiny.
+    const FRAMES_MIN: u64 = 768;
+    const TINY_STATE: i32 = 384;
+    /// What the fast products of matrices take.
+    const MULTIPLE: u64 = 32;
+    let least = if audio_state < TINY_STATE { 0 } else { FRAMES_MIN };
+    let frames = (length.max(0).unsigned_abs().div_ceil(2) + FRAMES_BEHIND).div_ceil(MULTIPLE) * MULTIPLE;
+    Some(frames.max(least)).filter(|frames| *frames < FRAMES_ALL).map(|frames| frames as c_int)
+}
+
 /// What whisper.cpp's callbacks look at during one pass.
 struct Pass<'a> {
     stop: &'a AtomicBool,
-    begun: bool,
+    begun: AtomicBool,
+    /// Temperatures begun, and the most that are to be tried.
+    rungs: AtomicU32,
+    rungs_max: u32,
+}
+
+impl Pass<'_> {
+    fn has_failed(&self) -> bool {
+        self.rungs.load(Ordering::Relaxed) > self.rungs_max
+    }
 }
 
 unsafe extern "C" fn asked_to_abort(user_data: *mut c_void) -> bool {
-    // SAFETY: it points to the `Pass` of the call that asks; that call's thread alone touches it.
-    unsafe { &*user_data.cast::<Pass<'_>>() }.stop.load(Ordering::Relaxed)
+    // SAFETY: it points to the `Pass` of the call that asks, which outlives the call; all threads of the call may look at it.
+    let pass = unsafe { &*user_data.cast::<Pass<'_>>() };
+    pass.stop.load(Ordering::Relaxed) || pass.has_failed()
+}
+
+/// Is told of every choice of a next token; with none before it, another temperature begins.
+unsafe extern "C" fn about_to_choose(
+    _: *mut sys::whisper_context,
+    _: *mut sys::whisper_state,
+    _: *const sys::whisper_token_data,
+    tokens_before: c_int,
+    _: *mut f32,
+    user_data: *mut c_void,
+) {
+    if tokens_before == 0 {
+        // SAFETY: as in `asked_to_abort`.
+        unsafe { &*user_data.cast::<Pass<'_>>() }.rungs.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Lets the first pass begin and no other: where to listen again is for the caller to say.
@@ -379,8 +468,8 @@ unsafe extern "C" fn about_to_encode(
     user_data: *mut c_void,
 ) -> bool {
     // SAFETY: as in `asked_to_abort`.
-    let pass = unsafe { &mut *user_data.cast::<Pass<'_>>() };
-    !std::mem::replace(&mut pass.begun, true)
+    let pass = unsafe { &*user_data.cast::<Pass<'_>>() };
+    !pass.begun.swap(true, Ordering::Relaxed)
 }
 
 /// Silero's detector through whisper.cpp; each run has its own.

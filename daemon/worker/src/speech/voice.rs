@@ -1,8 +1,11 @@
 //! Where speech is: level, noise floor and likelihood of speech for each frame of a recording, and the regions they make. Knows no model of
 //! words.
 
+use std::io;
+
 use super::model::{ListenError, VoiceModel};
 use super::recording::Recording;
+use super::spread::spread;
 
 /// Samples of one frame: 32 ms, as Silero has them.
 pub const FRAME: usize = 512;
@@ -52,30 +55,54 @@ pub enum SurveyError {
     Detector(#[from] ListenError),
 }
 
-/// Reads the recording once, block by block. `go_on` is told the share that is done and says whether to go on.
-pub fn survey<E: From<SurveyError>>(
+/// Reads the recording once, block by block, in as many threads as there are detectors, all of one kind or none. `go_on` is told the share
+/// that is done and says whether to go on.
+pub fn survey<E: Send + From<SurveyError> + From<io::Error>>(
     recording: &Recording<'_>,
-    mut detector: Option<&mut VoiceModel>,
+    detectors: &mut [Option<VoiceModel>],
     mut go_on: impl FnMut(f64) -> Result<(), E>,
 ) -> Result<Survey, E> {
+    let blocks = blocks(recording);
+    let mut parts: Vec<(Vec<f32>, Vec<f32>)> = vec![Default::default(); blocks];
+    let mut done = 0;
+    go_on(0.0)?;
+    spread(
+        detectors,
+        blocks,
+        |detector, at| Ok(block(recording, at as u64, detector.as_mut())?),
+        |at, part| {
+            parts[at] = part;
+            done += 1;
+            go_on(done as f64 / blocks as f64)
+        },
+    )?;
+    let (levels, probabilities): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let levels = levels.concat();
+    Ok(Survey { floors: floors(&levels), levels, probabilities: probabilities.concat() })
+}
+
+/// Pieces in which a recording is read.
+pub fn blocks(recording: &Recording<'_>) -> usize {
+    recording.samples().div_ceil(BLOCK_FRAMES * FRAME as u64) as usize
+}
+
+/// Levels and probabilities of one block. The detector hears a little of what comes before it, too.
+fn block(
+    recording: &Recording<'_>,
+    number: u64,
+    detector: Option<&mut VoiceModel>,
+) -> Result<(Vec<f32>, Vec<f32>), SurveyError> {
     let frame = FRAME as u64;
-    let mut survey = Survey::default();
-    let mut at = 0;
-    while at < recording.samples() {
-        go_on(at as f64 / recording.samples() as f64)?;
-        let end = (at + BLOCK_FRAMES * frame).min(recording.samples());
-        let warm_up = WARM_UP_FRAMES.min(at / frame);
-        let samples = recording.read(at - warm_up * frame..end).map_err(SurveyError::Io)?;
-        let skip = warm_up as usize * FRAME;
-        survey.levels.extend(levels(&samples, skip));
-        if let Some(detector) = detector.as_deref_mut() {
-            let heard = detector.hear(&samples).map_err(SurveyError::Detector)?;
-            survey.probabilities.extend(heard.into_iter().skip(warm_up as usize));
-        }
-        at = end;
-    }
-    survey.floors = floors(&survey.levels);
-    Ok(survey)
+    let at = number * BLOCK_FRAMES * frame;
+    let end = (at + BLOCK_FRAMES * frame).min(recording.samples());
+    let warm_up = WARM_UP_FRAMES.min(at / frame);
+    let samples = recording.read(at - warm_up * frame..end)?;
+    let levels = levels(&samples, warm_up as usize * FRAME).collect();
+    let probabilities = match detector {
+        None => Vec::new(),
+        Some(detector) => detector.hear(&samples)?.split_off(warm_up as usize),
+    };
+    Ok((levels, probabilities))
 }
 
 /// The level of each frame from sample `from` on. The first difference damps hum and rumble, which would hide pauses.

@@ -19,6 +19,10 @@ pub struct Window {
 }
 
 impl Window {
+    pub fn samples(&self) -> u64 {
+        self.end - self.start
+    }
+
     pub fn speech_seconds(&self) -> f64 {
         seconds(self.speech.iter().map(|speech| speech.end - speech.start).sum())
     }

@@ -1,7 +1,9 @@
-//! Transcribe: samples to a transcript, window by window; a finished window is never heard again. Knows no codec and no subtitle.
+//! Transcribe: samples to a transcript, window by window, several at once where the run holds several slots; a finished window is never
+//! heard again. Knows no codec and no subtitle.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,8 @@ use crate::context::{Context, Halt};
 use crate::language::transcript::{Segment, Transcript};
 use crate::speech::header::HeaderError;
 use crate::speech::model::{Lease, ListenError, Listener, Manner, Model, ModelError, VoiceModel};
-use crate::speech::recording::{Recording, seconds};
+use crate::speech::recording::Recording;
+use crate::speech::spread::spread;
 use crate::speech::voice::{self, SurveyError};
 use crate::speech::window::{self, Window};
 use crate::speech::{belief, hear};
@@ -27,7 +30,7 @@ use crate::speech::{belief, hear};
 /// Share of the progress that finding the speech takes.
 const SURVEY_SHARE: f64 = 0.03;
 /// Raised when windows of one version must not be mixed with another's.
-const PLAN_VERSION: u32 = 1;
+const PLAN_VERSION: u32 = 2;
 /// Below this the language is called unknown.
 const LANGUAGE_SURE: f32 = 0.5;
 
@@ -36,7 +39,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     let recording = Recording::open(audio).map_err(audio_failure)?;
     let fingerprint = fingerprint(stage, audio)?;
     let mut ledger = Ledger::open(context.checkpoint()?, fingerprint);
-    let begun = ledger.begun(&recording);
+    let begun = ledger.begun();
     if begun > 0.0 {
         context.goes_on_from(begun as f32);
     }
@@ -70,10 +73,9 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
         beam_size: stage.beam_size,
         best_of: stage.best_of,
         temperature: stage.temperature,
-        threads: context.assignment.threads,
+        threads: 1,
     };
-    let segments = listen(context, stage, &recording, &plan, &mut ledger, &mut listener, &manner)?;
-    drop(listener);
+    let segments = listen(context, stage, &recording, &plan, &mut ledger, listener, manner)?;
 
     let transcript = Transcript {
         language: plan.tongue.shown(stage.translate),
@@ -106,41 +108,54 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     })
 }
 
-/// Hears the windows that no earlier run has finished.
+/// Hears the windows that no earlier run has finished, one by each listener there is a slot for.
 fn listen(
     context: &Context,
     stage: &Transcribe,
     recording: &Recording<'_>,
     plan: &Plan,
     ledger: &mut Ledger,
-    listener: &mut Listener,
-    manner: &Manner,
+    listener: Listener,
+    mut manner: Manner,
 ) -> Result<Vec<Segment>, Halt> {
-    let stop = context.cancel_flag();
-    let mut segments = Vec::new();
-    for (index, window) in plan.windows.iter().enumerate() {
-        match ledger.finished.get(index) {
-            Some(finished) => segments.extend_from_slice(finished),
-            None => {
-                context.go_on()?;
-                let samples = recording.read(window.start..window.end).map_err(audio_failure)?;
-                // A run that goes on must end with the very transcript of one that was never stopped.
-                listener.renew().map_err(|e| model_halt(e, stage))?;
-                let heard = hear::window(listener, &samples, window, manner, &stop).map_err(listen_halt)?;
-                let piece = Piece::Window { fingerprint: plan.fingerprint, index, segments: heard };
-                ledger.append(&piece)?;
-                let Piece::Window { segments: heard, .. } = piece else { unreachable!("made just above") };
-                segments.extend(heard);
-                context.progress(share_at(window, recording) as f32);
-            }
-        }
+    let length = |index: usize| plan.windows[index].samples();
+    let mut left: Vec<usize> = (0..plan.windows.len()).filter(|index| !ledger.finished.contains_key(index)).collect();
+    let mut done = ledger.samples_done(plan);
+
+    let slots = context.assignment.threads.max(1) as usize;
+    let mut listeners = vec![listener];
+    while listeners.len() < slots.min(left.len()) {
+        listeners.push(listeners[0].another().map_err(|e| model_halt(e, stage))?);
     }
-    Ok(segments)
+    manner.threads = (slots / listeners.len()) as u32;
+    if listeners.len() > 1 {
+        // So that they come to an end together.
+        left.sort_by_key(|index| std::cmp::Reverse(length(*index)));
+    }
+    let stop = context.cancel_flag();
+    let hear = |listener: &mut Listener, at: usize| -> Result<Vec<Segment>, Ended> {
+        context.go_on()?;
+        let window = &plan.windows[left[at]];
+        let samples = recording.read(window.start..window.end).map_err(SurveyError::Io)?;
+        // A run that goes on must end with the very transcript of one that was never stopped.
+        listener.renew().map_err(|e| model_halt(e, stage))?;
+        Ok(hear::window(listener, &samples, window, &manner, &stop).map_err(listen_halt)?)
+    };
+    spread(&mut listeners, left.len(), hear, |at, segments| {
+        let index = left[at];
+        ledger.append(&Piece::Window { fingerprint: plan.fingerprint, index, segments: segments.clone() })?;
+        ledger.finished.insert(index, segments);
+        done += length(index);
+        context.progress(share_of(done, plan) as f32);
+        Ok(())
+    })?;
+    Ok(std::mem::take(&mut ledger.finished).into_values().flatten().collect())
 }
 
-/// Share of the stage that is done when this window is.
-fn share_at(window: &Window, recording: &Recording<'_>) -> f64 {
-    SURVEY_SHARE + (1.0 - SURVEY_SHARE) * (seconds(window.end) / recording.seconds()).min(1.0)
+/// Share of the stage that is done when so many samples of its windows are heard.
+fn share_of(done: u64, plan: &Plan) -> f64 {
+    let all = plan.windows.iter().map(Window::samples).sum::<u64>();
+    SURVEY_SHARE + (1.0 - SURVEY_SHARE) * (if all == 0 { 1.0 } else { done as f64 / all as f64 })
 }
 
 /// Finds the speech and cuts it into windows.
@@ -150,23 +165,22 @@ fn windows(
     recording: &Recording<'_>,
 ) -> Result<(Vec<Window>, Vec<String>), Halt> {
     let mut notes = Vec::new();
-    let mut detector = match stage.vad.then(|| voice_model(stage.model.path.as_path())).flatten() {
-        None => None,
-        Some(path) => match VoiceModel::load(&path) {
-            Ok(detector) => Some(detector),
-            Err(e) => {
+    let hands = (context.assignment.threads as usize).min(voice::blocks(recording)).max(1);
+    let detectors = stage.vad.then(|| voice_model(stage.model.path.as_path())).flatten().and_then(|path| {
+        let loaded: Result<Vec<_>, ModelError> = (0..hands).map(|_| VoiceModel::load(&path).map(Some)).collect();
+        loaded
+            .inspect_err(|e| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let name = spindle_shared::text::escaped(&name);
                 notes.push(format!("`{name}` could not be used ({e}); speech was found by its loudness"));
-                None
-            }
-        },
-    };
-    let survey = voice::survey(recording, detector.as_mut(), |done| {
+            })
+            .ok()
+    });
+    let mut detectors = detectors.unwrap_or_else(|| std::iter::repeat_with(|| None).take(hands).collect());
+    let survey = voice::survey(recording, &mut detectors, |done| {
         context.progress((SURVEY_SHARE * done) as f32);
         context.go_on().map_err(Ended::from)
-    })
-    .map_err(Halt::from)?;
+    })?;
     let regions = if stage.vad { survey.regions() } else { window::everything(&survey) };
     Ok((window::plan(&survey, &regions, recording.samples()), notes))
 }
@@ -297,12 +311,13 @@ enum Piece {
 struct Ledger {
     checkpoint: Option<Checkpoint>,
     plan: Option<Plan>,
-    finished: Vec<Vec<Segment>>,
+    /// By the window's place in the plan; in the file they come as they were finished.
+    finished: BTreeMap<usize, Vec<Segment>>,
 }
 
 impl Ledger {
     fn open(checkpoint: Option<Checkpoint>, ours: ContentHash) -> Self {
-        let mut ledger = Ledger { checkpoint: None, plan: None, finished: Vec::new() };
+        let mut ledger = Ledger { checkpoint: None, plan: None, finished: BTreeMap::new() };
         for piece in checkpoint.iter().flat_map(Checkpoint::pieces) {
             match serde_json::from_slice(piece) {
                 Ok(Piece::Plan(plan)) => {
@@ -310,8 +325,9 @@ impl Ledger {
                     ledger.plan = (plan.fingerprint == ours).then_some(plan);
                 }
                 Ok(Piece::Window { fingerprint, index, segments }) => {
-                    if fingerprint == ours && ledger.plan.is_some() && index == ledger.finished.len() {
-                        ledger.finished.push(segments);
+                    let known = ledger.plan.as_ref().is_some_and(|plan| index < plan.windows.len());
+                    if fingerprint == ours && known {
+                        ledger.finished.insert(index, segments);
                     }
                 }
                 // Written by another version: as good as not there.
@@ -326,12 +342,13 @@ impl Ledger {
     }
 
     /// Share of the stage that earlier runs have done.
-    fn begun(&self, recording: &Recording<'_>) -> f64 {
-        match (&self.plan, self.finished.len()) {
-            (None, _) => 0.0,
-            (Some(_), 0) => SURVEY_SHARE,
-            (Some(plan), finished) => plan.windows.get(finished - 1).map_or(1.0, |last| share_at(last, recording)),
-        }
+    fn begun(&self) -> f64 {
+        self.plan.as_ref().map_or(0.0, |plan| share_of(self.samples_done(plan), plan))
+    }
+
+    /// Samples of the windows that are heard already.
+    fn samples_done(&self, plan: &Plan) -> u64 {
+        self.finished.keys().filter_map(|index| plan.windows.get(*index)).map(Window::samples).sum()
     }
 
     fn append(&mut self, piece: &Piece) -> Result<(), Failure> {
@@ -411,10 +428,23 @@ fn audio_failure(error: std::io::Error) -> Failure {
     Failure::new(FailureKind::Internal, format!("failed to read the decoded audio: {error}"))
 }
 
-/// How a survey ended early; orphan rules keep `Halt` from being its error itself.
+/// How work on several threads ended early; orphan rules keep `Halt` from being its error itself.
 enum Ended {
     Halt(Halt),
     Survey(SurveyError),
+    Thread(io::Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Ended::Thread(error)
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Ended::Halt(failure.into())
+    }
 }
 
 impl From<Halt> for Ended {
@@ -435,6 +465,9 @@ impl From<Ended> for Halt {
             Ended::Halt(halt) => halt,
             Ended::Survey(SurveyError::Io(e)) => audio_failure(e).into(),
             Ended::Survey(SurveyError::Detector(e)) => listen_halt(e),
+            Ended::Thread(e) => {
+                Failure::new(FailureKind::Internal, format!("failed to start a thread for the run: {e}")).into()
+            }
         }
     }
 }

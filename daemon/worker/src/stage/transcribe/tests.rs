@@ -27,8 +27,13 @@ fn assets() -> Option<PathBuf> {
 struct Bench {
     dir: tempfile::TempDir,
     stage: Transcribe,
+    slots: u32,
     cancel: Arc<AtomicBool>,
+    /// Stops itself when this share is done.
+    stops_at: f32,
     progress: Arc<Mutex<Vec<f32>>>,
+    /// What was done before the last run, as it told.
+    begun: Arc<Mutex<f32>>,
 }
 
 impl Bench {
@@ -41,7 +46,15 @@ impl Bench {
         }
         let model = ModelRef { name: "test".into(), path: path.into(), hash: None, english_only: false };
         let stage = Transcribe { model, ..Transcribe::default() };
-        Bench { dir, stage, cancel: Arc::default(), progress: Arc::default() }
+        Bench {
+            dir,
+            stage,
+            slots: 1,
+            cancel: Arc::default(),
+            stops_at: 2.0,
+            progress: Arc::default(),
+            begun: Arc::default(),
+        }
     }
 
     fn run(&self, audio: &File) -> Result<(Transcript, Done), Halt> {
@@ -57,12 +70,15 @@ impl Bench {
             part_tag: "test".into(),
             detail: Detail::default(),
             replaceable: Vec::new(),
-            threads: 1,
+            threads: self.slots,
         };
-        let progress = Arc::clone(&self.progress);
+        let (progress, told) = (Arc::clone(&self.progress), Arc::clone(&self.begun));
+        let (cancel, stops_at) = (Arc::clone(&self.cancel), self.stops_at);
         let reporter = Arc::new(move |report| {
-            if let Report::Progress { done, .. } = report {
+            if let Report::Progress { done, begun, .. } = report {
+                cancel.fetch_or(done >= stops_at, Ordering::Relaxed);
                 progress.lock().unwrap().push(done);
+                *told.lock().unwrap() = begun;
             }
         });
         let descriptor = OwnedFd::from(audio.try_clone().unwrap());
@@ -161,9 +177,9 @@ fn dev_wavs(assets: &Path) -> Vec<PathBuf> {
     wavs
 }
 
-/// Errors in per cent that whisper-cli made on the same recordings, and two more.
-const GROUPS: [(&str, f64); 5] =
-    [("seen", 5.9), ("unseenespeak", 8.7), ("unseenrms", 23.7), ("long5min", 9.1), ("fsdd", 33.0)];
+/// Words that whisper-cli got wrong in the same recordings.
+const GROUPS: [(&str, usize); 5] =
+    [("seen", 4), ("unseenespeak", 3), ("unseenrms", 10), ("long5min", 32), ("fsdd", 15)];
 
 fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
     let model = assets.join("speech-models/ggml-mini-tts.en.bin");
@@ -205,11 +221,15 @@ fn scores(assets: &Path, detector: bool) -> BTreeMap<&'static str, Score> {
 }
 
 fn check_scores(scores: &BTreeMap<&str, Score>) {
-    for (group, most) in GROUPS {
+    for (group, theirs) in GROUPS {
         let score = &scores[group];
-        let rate = 100.0 * score.errors as f64 / score.words as f64;
-        assert!(rate <= most, "{group}: {rate:.1} % of the words are wrong, more than {most}");
+        // Two points more, and in the small groups, where a word is more than that, two words.
+        let most = theirs + (score.words / 50).max(2);
+        assert!(score.errors <= most, "{group}: {} words are wrong, more than {most}", score.errors);
     }
+    let (ours, theirs) =
+        (scores.values().map(|score| score.errors).sum::<usize>(), GROUPS.iter().map(|(_, errors)| errors).sum());
+    assert!(ours <= theirs, "{ours} words are wrong in all, and {theirs} by whisper's own program");
 }
 
 #[test]
@@ -246,7 +266,8 @@ fn a_run_goes_on_at_its_first_unfinished_window() {
     let audio = samples_of(&wavs, 2);
     let bench = Bench::new(&model, None);
     let path = bench.dir.path().join("checkpoint");
-    let whole = bench.run(&audio).unwrap().0;
+    let (whole, done) = bench.run(&audio).unwrap();
+    assert_eq!((done.work, *bench.begun.lock().unwrap()), (whole.duration, 0.0), "all of it is its own work");
     let progress = std::mem::take(&mut *bench.progress.lock().unwrap());
     assert!(progress.windows(2).all(|pair| pair[0] <= pair[1]), "{progress:?}");
     let pieces = Checkpoint::open(&path).unwrap().pieces().to_vec();
@@ -262,10 +283,74 @@ fn a_run_goes_on_at_its_first_unfinished_window() {
     for piece in [&pieces[0], &serde_json::to_vec(&first).unwrap(), &pieces[2]] {
         checkpoint.append(piece).unwrap();
     }
-    let mut resumed = bench.run(&audio).unwrap().0;
+    let (mut resumed, done) = bench.run(&audio).unwrap();
+    // The work of a run that goes on is what was left, and its progress begins there.
+    let begun = f64::from(*bench.begun.lock().unwrap());
+    assert!((0.2..0.8).contains(&begun), "{begun}");
+    assert!((done.work - whole.duration * (1.0 - begun)).abs() < 0.01, "{} of {}", done.work, whole.duration);
+    assert!(bench.progress.lock().unwrap().iter().all(|done| f64::from(*done) >= begun - 1e-6));
     assert_eq!(std::mem::replace(&mut resumed.segments[0].text, whole.segments[0].text.clone()), "once");
     same(&resumed, &whole);
     assert_eq!(Checkpoint::open(&path).unwrap().pieces().len(), pieces.len());
+}
+
+/// The four recordings of known voices, `copies` times: two windows for each.
+fn long_audio(assets: &Path, copies: usize) -> File {
+    let wavs =
+        ["seen_0", "seen_1", "seen_2", "seen_3"].map(|name| assets.join(format!("speech-models/eval/dev/{name}.wav")));
+    samples_of(&wavs, copies)
+}
+
+#[test]
+fn however_many_slots_it_has_the_transcript_is_the_same() {
+    let Some(assets) = assets() else { return };
+    let detector = assets.join("models/ggml-silero-v6.2.0.bin");
+    let audio = long_audio(&assets, 3);
+    let mut transcripts = [1, 2, 3, 40].map(|slots| {
+        let bench = Bench { slots, ..Bench::new(&model_and_clip(&assets).0, Some(&detector)) };
+        let transcript = bench.run(&audio).unwrap().0;
+        let progress = bench.progress.lock().unwrap();
+        assert!(progress.windows(2).all(|pair| pair[0] <= pair[1]), "{progress:?}");
+        transcript
+    });
+    let first = std::mem::take(&mut transcripts[0]);
+    assert!(first.segments.len() > 20);
+    transcripts[1..].iter().for_each(|transcript| same(transcript, &first));
+}
+
+#[test]
+fn a_stop_reaches_all_who_listen_and_what_they_finished_counts() {
+    let Some(assets) = assets() else { return };
+    let model = model_and_clip(&assets).0;
+    let audio = long_audio(&assets, 8);
+    let pieces = |bench: &Bench| Checkpoint::open(&bench.dir.path().join("checkpoint")).unwrap().pieces().len();
+    let unbroken = Bench::new(&model, None);
+    let whole = unbroken.run(&audio).unwrap().0;
+    let mut bench = Bench { slots: 3, stops_at: 0.1, ..Bench::new(&model, None) };
+    assert!(matches!(bench.run(&audio), Err(Halt::Stopped)));
+    assert!((2..pieces(&unbroken)).contains(&pieces(&bench)), "the plan and some windows, not all of them");
+    bench.stops_at = 2.0;
+    bench.cancel.store(false, Ordering::Relaxed);
+    same(&bench.run(&audio).unwrap().0, &whole);
+}
+
+#[test]
+fn windows_are_found_again_in_any_order() {
+    let Some(assets) = assets() else { return };
+    let audio = long_audio(&assets, 3);
+    let bench = Bench::new(&model_and_clip(&assets).0, None);
+    let path = bench.dir.path().join("checkpoint");
+    let whole = bench.run(&audio).unwrap().0;
+    let pieces = Checkpoint::open(&path).unwrap().pieces().to_vec();
+    fs::remove_file(&path).unwrap();
+    let mut checkpoint = Checkpoint::open(&path).unwrap();
+    for piece in [0, 5, 2, 4] {
+        checkpoint.append(&pieces[piece]).unwrap();
+    }
+    same(&bench.run(&audio).unwrap().0, &whole);
+    let kept = Checkpoint::open(&path).unwrap().pieces().to_vec();
+    assert_eq!(kept.len(), pieces.len(), "none is heard twice");
+    assert_eq!(kept[1..4], [5, 2, 4].map(|piece| pieces[piece].clone()));
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! A made-up daemon for tests: it greets, shows its house, takes down what it is asked to do, and tells what the test has happen.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+use spindle_shared::batch::BatchView;
+use spindle_shared::event::{Event, Fact};
+use spindle_shared::job::JobView;
+use spindle_shared::limits::FRAME_BYTES_MAX;
+use spindle_shared::snapshot::Snapshot;
+use spindle_shared::time::WallMs;
+use spindle_shared::wire::codec;
+use spindle_shared::wire::frame::{FrameDecoder, encode_frame};
+use spindle_shared::wire::hello::Hello;
+use spindle_shared::wire::request::{Request, Scope, Selection};
+use spindle_shared::wire::response::{Acted, Response};
+
+use crate::model::tests::house;
+
+pub struct Fake {
+    /// What it was asked to do, in order.
+    pub asked: Receiver<Request>,
+    inside: Arc<Inside>,
+    door: JoinHandle<()>,
+}
+
+struct Inside {
+    socket: PathBuf,
+    batches: Vec<BatchView>,
+    jobs: Vec<JobView>,
+    asked: Mutex<Sender<Request>>,
+    /// Every connection; those that watch with their scope.
+    streams: Mutex<Vec<(UnixStream, Option<Scope>)>>,
+    seq: Mutex<u64>,
+    gone: AtomicBool,
+    mute: AtomicBool,
+}
+
+impl Fake {
+    pub fn start(socket: &Path, batches: Vec<BatchView>, jobs: Vec<JobView>) -> Fake {
+        let listener = UnixListener::bind(socket).unwrap();
+        let (sender, asked) = mpsc::channel();
+        let inside = Arc::new(Inside {
+            socket: socket.to_owned(),
+            batches,
+            jobs,
+            asked: Mutex::new(sender),
+            streams: Mutex::default(),
+            seq: Mutex::new(0),
+            gone: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+        });
+        let door = std::thread::spawn({
+            let inside = Arc::clone(&inside);
+            move || {
+                for stream in listener.incoming().map_while(Result::ok) {
+                    if inside.gone.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let inside = Arc::clone(&inside);
+                    std::thread::spawn(move || inside.serve(stream));
+                }
+            }
+        });
+        Fake { asked, inside, door }
+    }
+
+    /// Tells every watcher whom it concerns; gives to how many.
+    pub fn tell(&self, fact: Fact) -> usize {
+        let mut seq = self.inside.seq.lock().unwrap();
+        *seq += 1;
+        let event = Response::Event(Box::new(Event { seq: *seq, time: WallMs(0), fact: fact.clone() }));
+        let mut streams = self.inside.streams.lock().unwrap();
+        let concerned = streams.iter_mut().filter(|(_, scope)| match (scope, &fact) {
+            (Some(Scope::Overview), fact) => !matches!(fact, Fact::Job(_)),
+            (Some(Scope::Window { batch, .. }), fact) => fact.batch() == Some(*batch),
+            _ => false,
+        });
+        concerned.filter_map(|(stream, _)| say(stream, &event)).count()
+    }
+
+    /// From here on it answers nobody, and hangs up on nobody.
+    pub fn fall_silent(&self) {
+        self.inside.mute.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends as a killed daemon does: its socket stays, and nobody is behind it.
+    pub fn die(self) {
+        self.inside.gone.store(true, Ordering::SeqCst);
+        drop(UnixStream::connect(&self.inside.socket).unwrap());
+        self.door.join().unwrap();
+        for (stream, _) in self.inside.streams.lock().unwrap().drain(..) {
+            // It may have hung up itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        std::fs::remove_file(&self.inside.socket).unwrap();
+    }
+}
+
+impl Inside {
+    fn serve(&self, mut stream: UnixStream) {
+        say(&mut stream, &Hello::ours());
+        let Some(request) = read_request(&mut stream) else { return };
+        let silent = self.mute.load(Ordering::SeqCst);
+        let frames = match &request {
+            _ if silent => vec![],
+            Request::Watch { scope, .. } => {
+                let mut snapshot = Snapshot { seq: *self.seq.lock().unwrap(), ..Snapshot::default() };
+                match scope {
+                    Scope::Overview => snapshot.batches.extend(self.batches.iter().map(|view| (view.id, view.clone()))),
+                    Scope::Window { batch, .. } => {
+                        let jobs = self.jobs.iter().filter(|view| view.id.batch == *batch);
+                        snapshot.jobs.extend(jobs.map(|view| (view.id, view.clone())));
+                    }
+                    other => panic!("a dashboard doesn't watch {other:?}"),
+                }
+                vec![Response::Snapshot(Box::new(snapshot))]
+            }
+            Request::House => vec![Response::House(house()), Response::End],
+            Request::List { .. } => vec![Response::End],
+            other => {
+                self.asked.lock().unwrap().send(other.clone()).unwrap();
+                vec![Response::Acted(done(other)), Response::End]
+            }
+        };
+        for frame in &frames {
+            say(&mut stream, frame);
+        }
+        let scope = if let Request::Watch { scope, .. } = request { Some(scope) } else { None };
+        if scope.is_some() || silent {
+            self.streams.lock().unwrap().push((stream, scope));
+        }
+    }
+}
+
+fn done(request: &Request) -> Vec<Acted> {
+    match request {
+        Request::Cancel(what) | Request::Pause { what, .. } | Request::Resume(what) | Request::Retry(what) => {
+            match what {
+                Selection::Targets(targets) => {
+                    targets.iter().map(|target| Acted { target: *target, what: "done".to_owned() }).collect()
+                }
+                _ => vec![],
+            }
+        }
+        _ => vec![],
+    }
+}
+
+/// `None` = the other side has hung up.
+fn say<T: Serialize>(stream: &mut UnixStream, value: &T) -> Option<()> {
+    stream.write_all(&encode_frame(&codec::encode(value))).ok()
+}
+
+fn read_request(stream: &mut UnixStream) -> Option<Request> {
+    let (mut decoder, mut buffer, mut hello) = (FrameDecoder::new(), [0; 4096], false);
+    loop {
+        while let Ok(Some(frame)) = decoder.next() {
+            if hello {
+                return Some(codec::decode(&frame, FRAME_BYTES_MAX).unwrap());
+            }
+            hello = true;
+        }
+        match stream.read(&mut buffer) {
+            Ok(bytes) if bytes > 0 => decoder.push(&buffer[..bytes]),
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How fast the house works, from counters that only rise: now, and over the last minutes. Knows no clock; it is told the time.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use spindle_shared::time::WallMs;
+use spindle_shared::wire::response::{HouseView, WorkDone};
+
+/// Recordings are heard in pieces of half a minute: a shorter look would jump.
+const NOW: Duration = Duration::from_secs(15);
+/// Jobs are counted over this time.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Nothing is said of a shorter time.
+const LEAST: Duration = Duration::from_millis(900);
+/// What one bar stands for.
+const BAR: Duration = Duration::from_secs(5);
+/// Bars kept: ten minutes.
+pub const BARS_MAX: usize = 120;
+
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Whose counters these are: process and start.
+    daemon: Option<(u32, WallMs)>,
+    samples: VecDeque<(Instant, WorkDone)>,
+    /// Where the bar begins that isn't full yet, and what was done by then.
+    bar: Option<(Instant, f64)>,
+    bars: VecDeque<f64>,
+}
+
+impl Pace {
+    pub fn note(&mut self, house: &HouseView, at: Instant) {
+        let daemon = Some((house.pid, house.started_at));
+        if self.daemon != daemon {
+            // Its counters begin at nothing.
+            *self = Pace { daemon, ..Pace::default() };
+        }
+        if let Some(&(before, done)) = self.samples.back() {
+            if at <= before {
+                return;
+            }
+            self.fill_bars((before, done.media_seconds), (at, house.done.media_seconds));
+        }
+        self.bar.get_or_insert((at, house.done.media_seconds));
+        self.samples.push_back((at, house.done));
+        while self.samples.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= MINUTE) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Between two samples the work is taken as even.
+    fn fill_bars(&mut self, (before, from): (Instant, f64), (after, to): (Instant, f64)) {
+        let per_second = (to - from) / after.duration_since(before).as_secs_f64();
+        let Some((mut begins, mut behind)) = self.bar else { return };
+        // After a long silence only the last of its bars would be kept.
+        let skipped = after.duration_since(begins).as_secs() / BAR.as_secs();
+        if let Some(surplus) = skipped.checked_sub(BARS_MAX as u64 + 1).filter(|surplus| *surplus > 0) {
+            begins += BAR * u32::try_from(surplus).unwrap_or(u32::MAX);
+            behind = from + per_second * begins.saturating_duration_since(before).as_secs_f64();
+        }
+        while after >= begins + BAR {
+            let ends = begins + BAR;
+            let by_then = from + per_second * ends.saturating_duration_since(before).as_secs_f64();
+            self.bars.push_back((by_then - behind).max(0.0) / BAR.as_secs_f64());
+            (begins, behind) = (ends, by_then);
+        }
+        let surplus = self.bars.len().saturating_sub(BARS_MAX);
+        self.bars.drain(..surplus);
+        self.bar = Some((begins, behind));
+    }
+
+    /// Seconds of recordings worked through per second; `None` = not known yet.
+    pub fn real_time(&self) -> Option<f64> {
+        let (before, after, seconds) = self.over(NOW)?;
+        Some((after.media_seconds - before.media_seconds).max(0.0) / seconds)
+    }
+
+    pub fn jobs_per_minute(&self) -> Option<f64> {
+        let (before, after, seconds) = self.over(MINUTE)?;
+        Some(after.jobs.saturating_sub(before.jobs) as f64 / seconds * 60.0)
+    }
+
+    /// The counters now and so long ago, or as long ago as is known, and the seconds between.
+    fn over(&self, time: Duration) -> Option<(WorkDone, WorkDone, f64)> {
+        let &(now, after) = self.samples.back()?;
+        let &(then, before) =
+            self.samples.iter().rev().find(|(at, _)| now.duration_since(*at) >= time).or(self.samples.front())?;
+        let between = now.duration_since(then);
+        (between >= LEAST).then_some((before, after, between.as_secs_f64()))
+    }
+
+    /// × real time of the last so many spans of five seconds, oldest first; fewer where fewer are known.
+    pub fn bars(&self, count: usize) -> Vec<f64> {
+        self.bars.iter().skip(self.bars.len().saturating_sub(count)).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tests::house;
+
+    fn view(pid: u32, jobs: u64, media_seconds: f64) -> HouseView {
+        HouseView { pid, done: WorkDone { jobs, media_seconds }, ..house() }
+    }
+
+    #[test]
+    fn a_rate_is_a_difference_over_the_time_between() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::default();
+        assert_eq!((pace.real_time(), pace.jobs_per_minute()), (None, None));
+        pace.note(&view(1, 10, 1_000.0), at(0));
+        assert_eq!(pace.real_time(), None, "one answer tells no rate");
+        for second in 1..=10 {
+            pace.note(&view(1, 10, 1_000.0 + 12.0 * second as f64), at(second));
+        }
+        assert_eq!(pace.real_time(), Some(12.0));
+        assert_eq!(pace.bars(9), [12.0, 12.0]);
+        for second in 11..=60 {
+            pace.note(&view(1, 10 + second / 30, 1_120.0), at(second));
+        }
+        assert_eq!((pace.real_time(), pace.jobs_per_minute()), (Some(0.0), Some(2.0)));
+        assert_eq!(pace.bars(4), [0.0; 4]);
+        pace.note(&view(2, 0, 0.0), at(61));
+        assert_eq!((pace.real_time(), pace.bars(9)), (None, vec![]), "another daemon counts from nothing");
+    }
+
+    #[test]
+    fn a_silence_of_any_length_is_bridged() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        pace.note(&view(1, 0, 0.0), start);
+        pace.note(&view(1, 0, 10.0), start + Duration::from_secs(10));
+        pace.note(&view(1, 0, 10.0 + 2.0 * 90_000.0), start + Duration::from_secs(90_010));
+        let bars = pace.bars(usize::MAX);
+        assert_eq!(bars.len(), BARS_MAX);
+        assert!(bars.iter().all(|bar| (bar - 2.0).abs() < 1e-6), "{bars:?}");
+        assert_eq!(pace.real_time(), Some(2.0));
+        assert!(pace.samples.len() < 10);
+    }
+}

@@ -1,0 +1,234 @@
+//! The whole dashboard in the real loop: keys from a script, a made-up daemon behind a real socket, frames as they are drawn.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::JoinHandle;
+
+use ratatui::backend::{ClearType, TestBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
+use spindle_shared::batch::{BatchState, BatchView, Counts, Priority};
+use spindle_shared::client::Which;
+use spindle_shared::event::Fact;
+use spindle_shared::id::{BatchId, JobId, Target};
+use spindle_shared::job::{JobState, JobView};
+use spindle_shared::wire::request::Selection;
+
+use super::*;
+use crate::fake::Fake;
+use crate::feed::Feed;
+use crate::model::tests::{batch, job, stroke};
+
+/// Nothing in these tests takes longer, on a busy machine either.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A screen that tells what is on it whenever something has been drawn.
+struct Shown {
+    screen: TestBackend,
+    frames: mpsc::Sender<(Instant, String)>,
+}
+
+impl Backend for Shown {
+    type Error = Infallible;
+
+    fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> Result<(), Infallible> {
+        self.screen.draw(content)
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        // The test may have seen enough.
+        let _ = self.frames.send((Instant::now(), self.screen.to_string()));
+        self.screen.flush()
+    }
+
+    fn hide_cursor(&mut self) -> Result<(), Infallible> {
+        self.screen.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> Result<(), Infallible> {
+        self.screen.show_cursor()
+    }
+
+    fn get_cursor_position(&mut self) -> Result<Position, Infallible> {
+        self.screen.get_cursor_position()
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> Result<(), Infallible> {
+        self.screen.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> Result<(), Infallible> {
+        self.screen.clear()
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> Result<(), Infallible> {
+        self.screen.clear_region(clear_type)
+    }
+
+    fn size(&self) -> Result<Size, Infallible> {
+        self.screen.size()
+    }
+
+    fn window_size(&mut self) -> Result<WindowSize, Infallible> {
+        self.screen.window_size()
+    }
+}
+
+/// A dashboard at work, and the person before it.
+struct Dashboard {
+    keys: SyncSender<Message>,
+    frames: Receiver<(Instant, String)>,
+    over: JoinHandle<Result<(), String>>,
+}
+
+impl Dashboard {
+    fn start(socket: &Path) -> Dashboard {
+        let (sender, messages) = mpsc::sync_channel(64);
+        let (frames, seen) = mpsc::channel();
+        let feed = Feed::start(Which { socket: Some(socket.to_owned()), system: false }, sender.clone());
+        let over = std::thread::spawn(move || {
+            let mut terminal = Terminal::new(Shown { screen: TestBackend::new(80, 24), frames }).unwrap();
+            let mut model = Model::new(false);
+            run(&mut terminal, &mut model, &messages, |request| feed.ask(request)).map_err(|error| error.to_string())
+        });
+        Dashboard { keys: sender, frames: seen, over }
+    }
+
+    fn press(&self, keys: &str) {
+        for key in keys.chars() {
+            self.keys.send(Message::Key(stroke(key))).unwrap();
+        }
+    }
+
+    /// Waits for such a frame; gives when it was drawn.
+    fn until(&self, what: &str, fits: impl Fn(&str) -> bool) -> Instant {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while let Ok((at, frame)) = self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if fits(&frame) {
+                return at;
+            }
+            last = frame;
+        }
+        panic!("in vain: {what}; last on the screen was\n{last}");
+    }
+
+    fn shows(&self, text: &str) -> Instant {
+        self.until(text, |frame| frame.contains(text))
+    }
+}
+
+fn twelve(state: BatchState, completed: u32) -> BatchView {
+    let counts = Counts { running: 1, pending: 19 - completed.min(19), completed, ..Counts::default() };
+    batch(12, "night", state, completed as f32 / 20.0, counts)
+}
+
+fn jobs() -> Vec<JobView> {
+    let state = |index| if index <= 3 { JobState::Running } else { JobState::Pending };
+    (1..=20).map(|index| job(12, index, state(index), &format!("{index}.wav"))).collect()
+}
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    (folder, socket)
+}
+
+#[test]
+fn keys_become_requests_and_their_answers_are_shown() {
+    let (_folder, socket) = place();
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 0)], jobs());
+    let dashboard = Dashboard::start(&socket);
+    dashboard.shows("12/1 ");
+    let whole = || Selection::Targets(vec![Target::Batch(BatchId(12))]);
+    let asked = || daemon.asked.recv_timeout(PATIENCE).unwrap();
+    dashboard.press("p");
+    assert_eq!(asked(), Request::Pause { what: whole(), now: false });
+    dashboard.shows("12: done");
+    dashboard.press("c\r");
+    dashboard.shows("12: not cancelled");
+    dashboard.press("c\t\r");
+    assert_eq!(asked(), Request::Cancel(whole()), "and nothing was asked for before");
+    dashboard.press("r");
+    assert_eq!(asked(), Request::Retry(whole()));
+    dashboard.press("+");
+    assert_eq!(asked(), Request::Prioritize { what: whole(), priority: Priority(25) });
+    dashboard.press("P");
+    assert_eq!(asked(), Request::Pause { what: Selection::House, now: false });
+    dashboard.press("\t/7.wav\r");
+    dashboard.shows("jobs of 12 · 2 of 20 with `7.wav`");
+    dashboard.press("\ncy");
+    let seventeen = JobId { batch: BatchId(12), index: 17 };
+    assert_eq!(asked(), Request::Cancel(Selection::Targets(vec![Target::Job(seventeen)])));
+    dashboard.shows("12/17: done");
+    dashboard.press("?");
+    dashboard.shows("show these keys");
+    dashboard.press("qq");
+    assert_eq!(dashboard.over.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_jobs_end_is_soon_on_the_screen() {
+    let (_folder, socket) = place();
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 0)], jobs());
+    let dashboard = Dashboard::start(&socket);
+    dashboard.shows("12/1 ");
+    let mut took: Vec<Duration> = (1..=19_u32)
+        .map(|nth| {
+            let began = Instant::now();
+            let told = daemon.tell(Fact::Job(Box::new(job(12, nth, JobState::Completed, "x"))));
+            assert_eq!(told, 1);
+            daemon.tell(Fact::Batch(Box::new(twelve(BatchState::Running, nth))));
+            dashboard.shows(&format!(" {nth}/20 ")).duration_since(began)
+        })
+        .collect();
+    took.sort();
+    // Half of them, so that a busy machine doesn't decide.
+    println!("{took:?}");
+    assert!(took[9] < Duration::from_millis(150), "{took:?}");
+}
+
+#[test]
+fn a_killed_daemon_is_told_of_at_once_and_its_successor_is_shown() {
+    let (_folder, socket) = place();
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 3)], jobs());
+    let dashboard = Dashboard::start(&socket);
+    dashboard.shows("12/1 ");
+    let killed = Instant::now();
+    daemon.die();
+    let told = dashboard.until("it says so", |frame| frame.contains("STALE") && frame.contains("no daemon"));
+    assert!(told.duration_since(killed) < Duration::from_secs(2), "{:?}", told.duration_since(killed));
+    dashboard.press("p");
+    dashboard.shows("not done: no daemon answers");
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 4)], jobs());
+    dashboard.until("it goes on", |frame| !frame.contains("STALE") && frame.contains("4/20"));
+    dashboard.press("p");
+    assert!(matches!(daemon.asked.recv_timeout(PATIENCE), Ok(Request::Pause { .. })));
+    // The window is watched anew too.
+    dashboard.shows("12: done");
+    assert_eq!(daemon.tell(Fact::Job(Box::new(job(12, 7, JobState::Failed, "x")))), 1);
+    dashboard.shows("failed    transcribe");
+}
+
+#[test]
+fn a_daemon_that_answers_no_more_is_told_of() {
+    let (_folder, socket) = place();
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 3)], jobs());
+    let dashboard = Dashboard::start(&socket);
+    dashboard.shows("now 0.0×");
+    let fell = Instant::now();
+    daemon.fall_silent();
+    let told = dashboard.shows("STALE · the daemon does not answer");
+    // Two seconds are promised; the machines of tests are busy.
+    assert!(told.duration_since(fell) < Duration::from_secs(4), "{:?}", told.duration_since(fell));
+}
+
+#[test]
+fn a_part_that_fails_ends_the_program() {
+    let (_folder, socket) = place();
+    let dashboard = Dashboard::start(&socket);
+    dashboard.keys.send(Message::Died("thread watch panicked".to_owned())).unwrap();
+    let told = dashboard.over.join().unwrap();
+    assert_eq!(told, Err("a part of spindletop failed: thread watch panicked".to_owned()));
+}

@@ -1,0 +1,146 @@
+//! What there is to say of what is chosen: of a batch its failures by cause, with advice; of a job its own.
+
+use std::collections::HashMap;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use spindle_shared::batch::BatchView;
+use spindle_shared::failure::Failure;
+use spindle_shared::id::JobId;
+use spindle_shared::job::JobView;
+
+use super::style::{Palette, clipped, clipped_middle, shown, wrapped};
+use super::{batches, figures};
+use crate::model::{Model, Panel, file_name};
+
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
+    let (title, lines) = match (model.panel, model.chosen_batch(), model.chosen_job()) {
+        (Panel::Jobs, _, Some(job)) => (format!("job {}", job.id), of_job(job, model, area.width, palette)),
+        (_, Some(batch), _) => of_batch(batch, model, area, palette),
+        _ => ("failures".to_owned(), Vec::new()),
+    };
+    frame.render_widget(Paragraph::new(lines).block(super::panel(&title, false, area, model, palette)), area);
+}
+
+/// Failures with one cause.
+struct Cause<'m> {
+    count: usize,
+    first: JobId,
+    failure: &'m Failure,
+}
+
+fn of_batch(batch: &BatchView, model: &Model, area: Rect, palette: Palette) -> (String, Vec<Line<'static>>) {
+    let causes = causes(model);
+    let known: usize = causes.iter().map(|cause| cause.count).sum();
+    let failed = batch.counts.failed as usize;
+    let title = match failed {
+        0 => format!("batch {}", batch.id),
+        _ if known < failed && model.arrived => format!("batch {} · {failed} failed, causes of {known}", batch.id),
+        _ => format!("batch {} · {failed} failed", batch.id),
+    };
+    let rows = usize::from(if area.height < 3 { area.height } else { area.height - 1 });
+    let facts = wrapped(&facts(batch, model), area.width, if rows < 8 { 1 } else { 3 });
+    let mut lines: Vec<_> = facts.into_iter().map(Line::from).collect();
+    if failed == 0 {
+        lines.push(Line::styled("no failures", palette.faint()));
+    }
+    // With room for it, all that is told of a cause; in little room a line of each. None is begun that has no room.
+    let each = (rows.saturating_sub(lines.len()) / causes.len().max(1)).clamp(2, 9);
+    for (nth, cause) in causes.iter().enumerate() {
+        let (count, kind, first) = (cause.count, cause.failure.kind, cause.first);
+        let named = if count > 1 { format!("{count} × {kind} (first {first})") } else { format!("{kind} ({first})") };
+        let told = told(&named, cause.failure, area.width, each / 2, palette);
+        let last = nth + 1 == causes.len();
+        if lines.len() + told.len() + usize::from(!last) > rows {
+            let more = match causes.len() - nth {
+                1 => "1 more cause: `spindlectl failures` tells it".to_owned(),
+                more => format!("{more} more causes: `spindlectl failures` lists them"),
+            };
+            lines.push(Line::styled(clipped(&more, area.width), palette.faint()));
+            break;
+        }
+        lines.extend(told);
+    }
+    (title, lines)
+}
+
+fn causes(model: &Model) -> Vec<Cause<'_>> {
+    let mut causes: Vec<Cause<'_>> = Vec::new();
+    let mut known: HashMap<_, usize> = HashMap::new();
+    for job in model.known_jobs().filter(|job| job.state.is_terminal()) {
+        let Some(failure) = &job.failure else { continue };
+        let input = job.input.as_ref().map(ToString::to_string);
+        let at = *known.entry((failure.kind, failure.shape(input.as_deref()))).or_insert_with(|| {
+            causes.push(Cause { count: 0, first: job.id, failure });
+            causes.len() - 1
+        });
+        causes[at].count += 1;
+    }
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
+    causes
+}
+
+/// What a batch is, in a line.
+fn facts(batch: &BatchView, model: &Model) -> String {
+    let mut facts = vec![shown(&batch.recipe)];
+    if !batch.state.is_terminal() {
+        facts.extend(batch.stage.as_deref().map(shown));
+        facts.push(format!("{} at once", batch.parallel));
+        facts.push(format!("priority {}", batches::priority(batch.priority)));
+    }
+    let time = batches::time(batch, model);
+    if !time.is_empty() {
+        facts.push(format!("{} {time}", if batch.state.is_terminal() { "took" } else { "for" }));
+    }
+    let counts = &batch.counts;
+    for (count, name) in [(counts.retrying, "retrying"), (counts.skipped, "skipped"), (counts.cancelled, "cancelled")] {
+        if count > 0 {
+            facts.push(format!("{count} {name}"));
+        }
+    }
+    facts.extend(batch.tags.iter().map(|(key, value)| shown(&format!("{key}={value}"))));
+    facts.join(" · ")
+}
+
+fn of_job(job: &JobView, model: &Model, cells: u16, palette: Palette) -> Vec<Line<'static>> {
+    let path = job.input.as_ref().map_or_else(|| file_name(job), ToString::to_string);
+    let mut facts = vec![job.state.name().to_owned(), shown(&job.stage), figures::percent(job.progress)];
+    let time = super::jobs::time(job, model);
+    if !time.is_empty() {
+        facts.push(time);
+    }
+    if job.attempts > 1 {
+        facts.push(format!("{} tries", job.attempts));
+    }
+    facts.extend(job.worker.as_deref().map(|worker| format!("worker {}", shown(worker))));
+    facts.extend(job.detail.media_seconds.map(|seconds| format!("{} long", figures::span(seconds))));
+    facts.extend(job.detail.language.as_deref().map(|language| format!("language {}", shown(language))));
+    let mut lines = vec![
+        Line::styled(clipped_middle(&shown(&path), cells), palette.plain()),
+        Line::styled(clipped(&facts.join(" · "), cells), palette.plain()),
+    ];
+    match (&job.failure, &job.skipped_reason) {
+        (Some(failure), _) => lines.extend(told(failure.kind.name(), failure, cells, 3, palette)),
+        (None, Some(reason)) => {
+            lines.extend(wrapped(&format!("skipped: {}", shown(reason)), cells, 2).into_iter().map(Line::from))
+        }
+        (None, None) => {}
+    }
+    lines
+}
+
+/// What happened, and what to do, in so many lines each.
+pub fn told(cause: &str, failure: &Failure, cells: u16, most: usize, palette: Palette) -> Vec<Line<'static>> {
+    let message = wrapped(&format!("{cause}: {}", shown(&failure.message)), cells, most);
+    let mut lines: Vec<_> = message.into_iter().map(|line| Line::styled(line, palette.bad())).collect();
+    if !failure.advice.is_empty() {
+        let advice = wrapped(&shown(&failure.advice), cells.saturating_sub(2), most);
+        let begins = |nth| if nth == 0 { "→ " } else { "  " };
+        lines.extend(
+            advice.into_iter().enumerate().map(|(nth, line)| Line::from(vec![Span::raw(begins(nth)), Span::raw(line)])),
+        );
+    }
+    lines
+}
