@@ -3,6 +3,7 @@
 mod artifacts;
 mod conductor;
 mod config;
+mod gather;
 mod inbox;
 mod lock;
 mod machine;

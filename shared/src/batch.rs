@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BatchId, Owner};
+use crate::job::{JobState, OutputPlan};
 use crate::recipe::Recipe;
 use crate::time::WallMs;
 
@@ -67,6 +68,8 @@ pub struct BatchSpec {
     pub key: Option<String>,
     pub on_existing: OnExisting,
     pub terms: Terms,
+    /// Where the gather's outputs go; their stem is this one and the batch's number. `None` = nothing is gathered.
+    pub gather_to: Option<OutputPlan>,
 }
 
 /// When a batch may begin, and when it gives up.
@@ -191,10 +194,10 @@ impl BatchState {
 }
 
 /// The one rule for a batch's state: all completed or skipped → completed, none → failed, else partial; only a batch that was
-/// cancelled itself is `cancelled`.
-pub fn state_of(counts: &Counts, paused: bool, cancelling: bool) -> BatchState {
+/// cancelled itself is `cancelled`, and what can't be gathered makes it failed. `gather`: how its gather job stands, where it has one.
+pub fn state_of(counts: &Counts, gather: Option<JobState>, paused: bool, cancelling: bool) -> BatchState {
     let good = counts.completed + counts.skipped;
-    if !counts.all_ended() {
+    if !counts.all_ended() || gather.is_some_and(|gather| !gather.is_terminal()) {
         return match (cancelling, paused) {
             (true, _) => BatchState::Cancelling,
             (false, true) => BatchState::Paused,
@@ -204,7 +207,9 @@ pub fn state_of(counts: &Counts, paused: bool, cancelling: bool) -> BatchState {
     }
     if cancelling {
         BatchState::Cancelled
-    } else if good == counts.total() {
+    } else if gather == Some(JobState::Failed) {
+        BatchState::Failed
+    } else if good == counts.total() && gather != Some(JobState::Cancelled) {
         BatchState::Completed
     } else if good == 0 {
         BatchState::Failed
@@ -238,8 +243,7 @@ impl Counts {
         self.pending + self.running + self.retrying == 0
     }
 
-    pub fn slot(&mut self, state: crate::job::JobState) -> &mut u32 {
-        use crate::job::JobState;
+    pub fn slot(&mut self, state: JobState) -> &mut u32 {
         match state {
             JobState::Pending => &mut self.pending,
             JobState::Running => &mut self.running,
@@ -266,6 +270,8 @@ pub struct BatchView {
     pub started_at: Option<WallMs>,
     pub finished_at: Option<WallMs>,
     pub counts: Counts,
+    /// How its gather job stands; `None` = it has none.
+    pub gather: Option<JobState>,
     /// 0–1, never going back.
     pub progress: f32,
     /// The stage most of its running jobs are at.

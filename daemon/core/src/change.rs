@@ -42,6 +42,8 @@ pub struct NewBatch {
     pub jobs: Vec<JobSpec>,
     /// KiB of each job's input, for estimates; 0 = unknown.
     pub sizes: Vec<u32>,
+    /// The gather's own job, where the recipe has one.
+    pub gather: Option<JobSpec>,
 }
 
 /// What changes in a batch's life.
@@ -53,6 +55,8 @@ pub struct BatchStatus {
     pub started_at: Option<WallMs>,
     pub finished_at: Option<WallMs>,
     pub counts: Counts,
+    /// How the gather job stands; `None` = there is none.
+    pub gather: Option<JobState>,
 }
 
 /// What an unfinished job has behind it. A job that never started has the default, which is not written.
@@ -92,6 +96,8 @@ pub struct EndedJob {
     pub outputs: Vec<Output>,
     pub detail: Detail,
     pub peak_memory_bytes: u64,
+    /// Of the last artifact on its way, where a gather is going to read it.
+    pub artifact: Option<ContentHash>,
 }
 
 /// A stage's result in the artifact folder.

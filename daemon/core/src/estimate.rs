@@ -180,6 +180,7 @@ mod tests {
             key: None,
             on_existing: OnExisting::Refuse,
             terms: Default::default(),
+            gather_to: None,
         }
     }
 

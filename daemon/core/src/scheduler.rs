@@ -8,6 +8,7 @@ mod commands;
 mod dispatch;
 mod endings;
 mod estimates;
+pub mod gather;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use spindle_shared::batch::Eta;
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId};
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
@@ -202,7 +203,7 @@ impl Scheduler {
             gates.push((stored.id, std::mem::take(&mut stored.after)));
             let batch = Batch::recovered(stored);
             let id = batch.id;
-            let (cancelling, ended) = (batch.cancelling, batch.counts.all_ended());
+            let (cancelling, ended) = (batch.cancelling, batch.is_over() || batch.gather_is_due());
             scheduler.batches.insert(id, batch);
             scheduler.resume_waits(id);
             if cancelling {
@@ -231,6 +232,7 @@ impl Scheduler {
             Input::InputFound { job, found } => self.input_found(job, found),
             Input::ArtifactsFound { job, found } => self.artifacts_found(job, found),
             Input::OutputsFound { look, job, outputs } => self.outputs_found(look, job, outputs),
+            Input::ResultsFound { look, job, results } => self.results_found(look, job, results),
             Input::Progress { run, worker, done, begun } => self.progress(run, worker, done, begun),
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),
@@ -291,14 +293,15 @@ impl Scheduler {
         for (id, batch) in &self.batches {
             let mut counts = spindle_shared::batch::Counts::default();
             let (mut at_work, mut running) = (0, BTreeSet::new());
-            for (at, cell) in batch.cells.iter().enumerate() {
+            for (index, cell) in batch.all_cells() {
+                let counted = u32::from(index != GATHER_INDEX);
                 match cell {
-                    Cell::Fresh => counts.pending += 1,
+                    Cell::Fresh => counts.pending += counted,
                     Cell::Active(job) => {
-                        *counts.slot(job.shown()) += 1;
+                        *counts.slot(job.shown()) += counted;
                         at_work += u32::from(job.is_at_work());
                         if job.state.run().is_some() {
-                            running.insert(at as u32 + 1);
+                            running.insert(index);
                         }
                         match job.state.run() {
                             Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
@@ -328,6 +331,9 @@ impl Scheduler {
                 ));
             }
             batch.check_waiting()?;
+            if batch.is_gathering() && !counts.all_ended() {
+                return Err(format!("batch {id} gathers while {counts:?} of its inputs are open"));
+            }
             if at_work != batch.at_work || running != batch.running {
                 return Err(format!(
                     "batch {id} counts {} at work, {:?} running; recounted {at_work}, {running:?}",
@@ -390,11 +396,14 @@ impl Scheduler {
 
     /// Starts what can start, closes batches that are through, and puts the step's effects in order: what must be durable first.
     fn finish_step(&mut self) -> Vec<Effect> {
+        self.begin_gathers();
         self.dispatch();
         self.look_ahead();
         while self.tell_batches() {
             // Others waited for those that have ended.
+            self.begin_gathers();
             self.dispatch();
+            self.look_ahead();
         }
         self.settle_awaiting();
         self.write_rates();
@@ -416,7 +425,7 @@ impl Scheduler {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
             let jobs = std::mem::take(&mut batch.changed);
             let jobs: Vec<_> = jobs.into_iter().filter_map(|index| batch.job_view(index)).collect();
-            let ended = batch.counts.all_ended();
+            let ended = batch.is_over();
             if ended {
                 batch.finished_at = batch.finished_at.or(Some(self.now.wall));
                 batch.eta = None;

@@ -52,7 +52,7 @@ pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<Rec
     let after = stored.spec.terms.after.iter().map(|after| {
         let status = statuses.get(after.batch.0)?.map(|row| rows::read_status(row.value())).transpose()?;
         let end = status.filter(|status| status.finished_at.is_some());
-        Ok((after.batch, end.map(|status| state_of(&status.counts, status.paused, status.cancelling))))
+        Ok((after.batch, end.map(|status| state_of(&status.counts, status.gather, status.paused, status.cancelling))))
     });
     let after = after.collect::<Result<_, StoreError>>()?;
     let sizes = transaction.open_table(tables::SIZES)?;

@@ -6,8 +6,8 @@ use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableT
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
-use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
+use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 
 use super::rows::StoredBatch;
 use super::{StoreError, rows, tables};
@@ -125,6 +125,27 @@ impl Reader {
         table.get(path.0.as_slice())?.map(|row| rows::read_published(row.value())).transpose()
     }
 
+    /// The inputs of a batch that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
+    pub fn completed(&self, id: BatchId) -> Result<Option<Vec<Completed>>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        if batch(&transaction, id)?.is_none() {
+            return Ok(None);
+        }
+        let jobs = transaction.open_table(tables::JOBS)?;
+        let mut completed = Vec::new();
+        for entry in transaction.open_table(tables::ENDED)?.range((id.0, GATHER_INDEX + 1)..=(id.0, u32::MAX))? {
+            let (key, row) = entry?;
+            let ended = rows::read_ended(row.value())?;
+            if ended.state != JobState::Completed {
+                continue;
+            }
+            let spec = rows::read_job(jobs.get(key.value())?.ok_or_else(|| orphan("jobs", id))?.value())?;
+            let EndedJob { detail, artifact, .. } = ended;
+            completed.push(Completed { index: key.value().1, input: spec.input, detail, artifact });
+        }
+        Ok(Some(completed))
+    }
+
     /// Failed jobs, newest batch first, in input order within a batch.
     pub fn failures(&self, limit: usize) -> Result<Vec<JobView>, StoreError> {
         let transaction = self.database.begin_read()?;
@@ -145,6 +166,15 @@ impl Reader {
         }
         Ok(views)
     }
+}
+
+/// An input that has come to a good end.
+pub struct Completed {
+    pub index: u32,
+    pub input: Input,
+    pub detail: Detail,
+    /// Address of its last artifact.
+    pub artifact: Option<ContentHash>,
 }
 
 fn batch(transaction: &ReadTransaction, id: BatchId) -> Result<Option<StoredBatch>, StoreError> {
@@ -179,6 +209,7 @@ fn batch_view(id: BatchId, batch: StoredBatch, status: BatchStatus) -> BatchView
         started_at: status.started_at,
         finished_at: status.finished_at,
         counts: status.counts,
+        gather: status.gather,
         progress,
         stage: None,
         eta: None,
@@ -196,9 +227,12 @@ fn batch_state(status: &BatchStatus) -> BatchState {
             None => BatchState::Pending,
         };
     }
+    let spoiled = status.gather == Some(JobState::Cancelled);
     if status.cancelling {
         BatchState::Cancelled
-    } else if counts.failed + counts.cancelled == 0 {
+    } else if status.gather == Some(JobState::Failed) {
+        BatchState::Failed
+    } else if counts.failed + counts.cancelled == 0 && !spoiled {
         BatchState::Completed
     } else if counts.completed + counts.skipped == 0 {
         BatchState::Failed
@@ -233,7 +267,7 @@ impl Jobs {
         states: &[JobState],
         from: u32,
     ) -> Result<Indexes<'static>, StoreError> {
-        let range = (id.0, from)..=(id.0, u32::MAX);
+        let range = (id.0, from.max(GATHER_INDEX + 1))..=(id.0, u32::MAX);
         let all = |wanted: fn(JobState) -> bool| !states.is_empty() && states.iter().all(|state| wanted(*state));
         Ok(if all(|state| state == JobState::Running) {
             Box::new(std::iter::empty())

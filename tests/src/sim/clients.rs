@@ -9,6 +9,7 @@ use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
+use spindle_shared::stage::subtitle::{Format, Subtitle};
 use spindle_shared::stage::transcribe::Transcribe;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Selection;
@@ -79,7 +80,7 @@ impl Clients {
             return submission(random, files, self.submissions);
         }
         let batch = BatchId(random.between(1, newest));
-        let job = JobId { batch, index: random.between(1, 8) as u32 };
+        let job = JobId { batch, index: random.between(0, 8) as u32 };
         let target = if random.permille(700) { Target::Batch(batch) } else { Target::Job(job) };
         let what = match random.below(20) {
             0 => Selection::Matching(Default::default()),
@@ -118,8 +119,13 @@ fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
     } else {
         let language = random.permille(300).then(|| "de".to_owned());
         let transcribe = Transcribe { language, ..Transcribe::default() };
-        Recipe::subtitles(Default::default(), transcribe, Default::default(), Default::default())
+        let subtitle = Subtitle { formats: vec![Format::Srt, Format::Txt], ..Subtitle::default() };
+        let recipe = Recipe::subtitles(Default::default(), transcribe, subtitle, Default::default());
+        let gather = vec![Stage::Collect(Default::default()), Stage::Publish(Default::default())];
+        Recipe { gather: if random.permille(300) { gather } else { Vec::new() }, ..recipe }
     };
+    let place = OutputPlan { directory: PathBytes(b"/out".to_vec()), stem: PathBytes(b"gathered".to_vec()) };
+    let gather_to = (!recipe.gather.is_empty()).then_some(place);
     let jobs = (0..random.between(1, 8)).map(|at| job(random, files, &recipe, pull, number, at)).collect();
     let spec = BatchSpec {
         recipe,
@@ -132,6 +138,7 @@ fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
         key: random.permille(500).then(|| format!("key {}", random.below(4))),
         on_existing: OnExisting::Refuse,
         terms: terms(random, number),
+        gather_to,
     };
     Request::Submit(Box::new(spec), jobs)
 }

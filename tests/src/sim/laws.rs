@@ -8,7 +8,7 @@ use spindle_core::retry::Policy;
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Eta};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::lane::Lane;
 use spindle_shared::snapshot::Snapshot;
@@ -173,6 +173,9 @@ impl Laws {
             Input::Command { peer, command, .. } => match command {
                 Command::Retry(items) => {
                     for item in items {
+                        if item.jobs.iter().any(|(index, _)| *index != GATHER_INDEX) {
+                            self.boot.retried.insert(JobId::gather(item.batch.id));
+                        }
                         for (index, state) in &item.jobs {
                             if matches!(state, JobState::Failed | JobState::Cancelled) {
                                 self.boot.retried.insert(JobId { batch: item.batch.id, index: *index });
@@ -290,8 +293,7 @@ impl Laws {
                 continue;
             }
             let Some(stored) = disk.batches.get(id).filter(|_| other.first_lane == Some(lane)) else { continue };
-            let fresh = |index: &u32| stored.open.get(index).is_some_and(Option::is_none);
-            let Some(first) = stored.open.keys().next().filter(|index| fresh(index)) else { continue };
+            let Some((first, None)) = stored.open_inputs().next() else { continue };
             let unknown = disk
                 .find_input(JobId { batch: *id, index: *first }, None)
                 .is_some_and(|found| found.content.is_none() && (found.is_file || lane == Lane::Net));
@@ -322,7 +324,7 @@ impl Laws {
                 && other.free_since < self.boot.turn
                 && heaviest.is_some_and(|facts| facts.lane == lane)
                 && self.boot.looked.iter().all(|job| job.batch != *id)
-                && disk.batches.get(id).is_some_and(|stored| stored.open.values().any(Option::is_none))
+                && disk.batches.get(id).is_some_and(|stored| stored.open_inputs().any(|(_, open)| open.is_none()))
         };
         match self.boot.known.iter().find(|(id, other)| waits(id, other)) {
             Some((id, _)) if start.slots > 1 => {
@@ -361,7 +363,7 @@ impl Laws {
         for change in changes {
             match change {
                 Change::JobEnded(job, ended) => {
-                    if !self.boot.traced.contains(job) {
+                    if !self.boot.traced.contains(job) && !job.is_gather() {
                         self.lost_sight = true;
                     }
                     let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {

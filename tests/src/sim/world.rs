@@ -7,7 +7,7 @@ use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, Look
 use spindle_core::scheduler::{Config, Scheduler};
 use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
+use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Input as JobInput, JobState, Output, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -469,6 +469,12 @@ impl World {
             return Err(format!("run {run} of job {job} starts, and {why}"));
         }
         self.ungated.insert(job.batch);
+        if job.is_gather()
+            && let Some(batch) = self.disk.batches.get(&job.batch)
+            && (batch.open_inputs().next().is_some() || batch.results().next().is_none())
+        {
+            return Err(format!("run {run} gathers what is not there: {:?}", batch.status));
+        }
         if let Some(address) = start.address.filter(|address| self.disk.artifacts.contains_key(address)) {
             return Err(format!("run {run} of job {job} does again what is done: {address}"));
         }
@@ -798,6 +804,21 @@ impl World {
         self.after(late, Event::Arrive(Box::new(Input::OutputsFound { look: *look, job: *job, outputs })));
     }
 
+    /// The results of a batch's inputs are looked for, among however many.
+    fn look_for_results(&mut self, look: RunId, job: JobId) -> Result<(), String> {
+        let Some(batch) = self.disk.batches.get(&job.batch) else { return Ok(()) };
+        let mut hasher = AddressHasher::default();
+        for (index, artifact) in batch.results() {
+            let artifact = artifact.filter(|address| self.disk.artifacts.contains_key(address));
+            let address = artifact.ok_or_else(|| format!("the result of {}/{index} is gone", job.batch))?;
+            hasher.part(&index.to_le_bytes()).part(&address.0);
+        }
+        let results = Ok(hasher.finish());
+        let late = if self.random.permille(100) { self.random.below(5_000) } else { self.random.below(5) };
+        self.after(late, Event::Arrive(Box::new(Input::ResultsFound { look, job, results })));
+        Ok(())
+    }
+
     fn output_of(&self, job: JobId) -> Option<PathBytes> {
         let plan = &self.disk.batches.get(&job.batch)?.spec_of(job.index).output;
         Some(PathBytes([plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()))
@@ -821,6 +842,12 @@ impl World {
             return Err(Halt::Dead);
         }
         self.disk.commit(changes, &self.laws.boot.retried)?;
+        // What was waited for once has come, whatever becomes of it.
+        for id in self.disk.batches.keys() {
+            if self.disk.kept_back(*id, self.wall_max).is_none() {
+                self.ungated.insert(*id);
+            }
+        }
         self.laws.committed(changes, &self.disk)?;
         Ok(())
     }
@@ -952,6 +979,7 @@ impl turn::Shell for World {
             Effect::Commit(_) => return Err(Halt::Broken("a commit among the rest".to_owned())),
             Effect::LookupInput { .. } | Effect::LookupArtifacts { .. } => return Ok(self.look_up(effect)),
             Effect::LookupOutputs(asked) => self.look_for_outputs(&asked),
+            Effect::LookupResults { look, job } => self.look_for_results(look, job)?,
             Effect::Answer { client, answer } => self.answered(client, &answer)?,
             Effect::Publish(event) => self.laws.event(&event, &self.disk)?,
             Effect::Start(start) => self.start(*start)?,

@@ -7,9 +7,10 @@ use spindle_shared::batch::{After, BatchSpec, Halt, OnExisting, Priority, Terms}
 use spindle_shared::exit;
 use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
-use spindle_shared::job::{Input, OutputPlan};
+use spindle_shared::job::{Input, OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
 use spindle_shared::output::{self, Candidates, Placed};
+use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Submission;
@@ -121,7 +122,12 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
         .ok_or_else(|| Fault::error("the command line lost its recipe"))?;
     let recipe = options.recipe(common.force).map_err(Fault::usage)?;
     let mut overrides = Overrides::new::<R>(matches, common.force);
+    if common.skip_existing && !recipe.gather.is_empty() {
+        return Err(Fault::usage("--skip-existing: an input that is skipped has no result to gather")
+            .hint("--force does what is needed: what is known already isn't done again, and what is the same isn't written again"));
+    }
     let inputs = inputs::<R>(context, &common, &recipe.map, &mut overrides)?;
+    let gather_to = gather_to(&recipe, &common, &inputs)?;
     if common.tag.len() > TAGS_MAX {
         return Err(Fault::usage(format!("{} tags are more than {TAGS_MAX}", common.tag.len())));
     }
@@ -140,6 +146,7 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
             (false, false) => OnExisting::Refuse,
         },
         terms: common.terms(),
+        gather_to,
     };
     if common.dry_run {
         return dry_run(context, spec, &inputs);
@@ -239,6 +246,18 @@ fn inputs<R: RecipeOptions>(
         .collect())
 }
 
+/// Where what is gathered goes: the output folder, or beside the first input; named after the recipe.
+fn gather_to(recipe: &Recipe, common: &Common, inputs: &[Submission]) -> Result<Option<OutputPlan>, Fault> {
+    if recipe.gather.is_empty() {
+        return Ok(None);
+    }
+    let directory = match output_folder(common.output.as_deref())? {
+        Some(folder) => folder.into(),
+        None => inputs.first().map(|input| input.output.directory.clone()).unwrap_or_default(),
+    };
+    Ok(Some(OutputPlan { directory, stem: PathBytes(recipe.name.clone().into_bytes()) }))
+}
+
 /// Names that a job with these stages may publish under.
 fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
     let mut language = None;
@@ -250,7 +269,7 @@ fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
             Stage::Transcribe(transcribe) => language = transcribe.language.as_deref(),
             Stage::Subtitle(subtitle) => extensions = subtitle.formats.iter().map(|format| format.name()).collect(),
             Stage::Publish(publish) => suffix = publish.language_suffix,
-            Stage::Identify(_) | Stage::Decode(_) | Stage::Pull(_) => {}
+            Stage::Identify(_) | Stage::Decode(_) | Stage::Pull(_) | Stage::Collect(_) => {}
         }
     }
     output::candidates(plan, language, suffix, &extensions)

@@ -16,6 +16,8 @@ use crate::effect::{Death, Effect};
 use crate::job::{State, Step, Why};
 use crate::retry::{Budget, Policy, asked_wait_ms};
 
+/// Why a gather job is skipped.
+const NOTHING_TO_GATHER: &str = "no input has a result to gather";
 /// A job that waits longer than this gives its place among the batch's parallel jobs up.
 const KEEPS_PLACE_MS_MAX: u64 = 10_000;
 /// An input that killed its own worker this often is not tried again.
@@ -285,6 +287,7 @@ impl Scheduler {
             job.worker = None;
         });
         let mut view = batch.job_view(id.index);
+        let gathers = !id.is_gather() && batch.gather().is_some();
         let Some(mut job) = batch.close(id.index) else { return };
         let facts = job.facts.take();
         if let Some(view) = &mut view {
@@ -305,12 +308,16 @@ impl Scheduler {
             outputs: job.outputs,
             detail: job.open.detail,
             peak_memory_bytes: job.peak_memory_bytes,
+            artifact: facts
+                .as_ref()
+                .filter(|_| gathers && state == State::Completed)
+                .and_then(|facts| facts.addresses.iter().rev().copied().flatten().next()),
         };
-        if state != State::Cancelled {
+        if state != State::Cancelled && !id.is_gather() {
             self.note_end(id.batch, &ended);
         }
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
-        self.done.jobs += 1;
+        self.done.jobs += u64::from(!id.is_gather());
         self.want_no_more(facts.unwrap_or_default());
         self.dirty.insert(id.batch);
         if let Some(view) = view {
@@ -320,7 +327,7 @@ impl Scheduler {
             self.effects.push(Effect::DropCheckpoint(address));
         }
         self.touch(id.batch);
-        if state == State::Failed {
+        if state == State::Failed && !id.is_gather() {
             self.halt_if_due(id.batch);
         }
     }
@@ -357,9 +364,11 @@ impl Scheduler {
     /// Ends all jobs of a batch that never started, as failed where there is a failure, else as cancelled.
     pub(super) fn end_fresh_jobs(&mut self, id: BatchId, failure: Option<&Failure>) {
         let fresh: Vec<u32> = self.batches.get(&id).into_iter().flat_map(Batch::fresh).collect();
+        let state = if failure.is_some() { JobState::Failed } else { JobState::Cancelled };
         for (nth, index) in fresh.into_iter().enumerate() {
-            self.end_fresh(JobId { batch: id, index }, failure, nth < TOLD_AT_ONCE_MAX);
+            self.end_fresh(JobId { batch: id, index }, state, failure, nth < TOLD_AT_ONCE_MAX);
         }
+        self.touch(id);
     }
 
     /// Cancels jobs that wait to come to work again, such as those that wait for their next try.
@@ -375,29 +384,34 @@ impl Scheduler {
     }
 
     /// Ends a job that never started; `tell`: with an event.
-    pub(super) fn end_fresh(&mut self, id: JobId, failure: Option<&Failure>, tell: bool) {
+    pub(super) fn end_fresh(&mut self, id: JobId, state: JobState, failure: Option<&Failure>, tell: bool) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
-        let stage = batch.spec.recipe.map.first().map_or("", |stage| stage.name()).to_owned();
-        let state = if failure.is_some() { JobState::Failed } else { JobState::Cancelled };
         if !batch.end_fresh(id.index, state) {
             return;
         }
         let failure = failure.cloned();
-        let view = JobView { finished_at: Some(wall), failure: failure.clone(), ..batch.plain_view(id.index, state) };
+        let skipped_reason = (state == JobState::Skipped).then(|| NOTHING_TO_GATHER.to_owned());
+        let view = JobView {
+            finished_at: Some(wall),
+            failure: failure.clone(),
+            skipped_reason: skipped_reason.clone(),
+            ..batch.plain_view(id.index, state)
+        };
         let ended = EndedJob {
             state,
-            stage,
+            stage: view.stage.clone(),
             attempts: 0,
             progress: 0.0,
             started_at: None,
             finished_at: wall,
             timings: Vec::new(),
             failure,
-            skipped_reason: None,
+            skipped_reason,
             outputs: Vec::new(),
             detail: Detail::default(),
             peak_memory_bytes: 0,
+            artifact: None,
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
         self.dirty.insert(id.batch);

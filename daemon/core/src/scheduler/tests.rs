@@ -243,6 +243,7 @@ fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
         key: None,
         on_existing: OnExisting::Refuse,
         terms: Default::default(),
+        gather_to: None,
     }
 }
 
@@ -718,6 +719,7 @@ fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
 
 fn status(counts: spindle_shared::batch::Counts) -> BatchStatus {
     BatchStatus {
+        gather: None,
         priority: Priority(50),
         paused: false,
         cancelling: false,

@@ -238,6 +238,7 @@ impl World {
             key: None,
             on_existing: OnExisting::Refuse,
             terms: Default::default(),
+            gather_to: None,
         };
         match self
             .ask(Command::Submit { spec: Box::new(spec), jobs, repeats: None, after: Vec::new() })
