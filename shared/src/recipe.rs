@@ -98,14 +98,14 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                 false => format!("`{name}` can't begin a gather: it works on one result; `collect` makes one of all"),
             });
         }
-        let fits = match (stage, before) {
-            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None) => true,
-            (Stage::Decode(_), None | Some(Stage::Identify(_))) => true,
-            (Stage::Transcribe(_), Some(Stage::Decode(_))) => true,
-            (Stage::Subtitle(_), Some(Stage::Transcribe(_))) => true,
-            (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_))) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (stage, before),
+            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None)
+                | (Stage::Decode(_), None | Some(Stage::Identify(_)))
+                | (Stage::Transcribe(_), Some(Stage::Decode(_)))
+                | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
+                | (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_)))
+        );
         if !fits {
             let after = before.map_or("at the beginning".to_owned(), |before| format!("after `{}`", before.name()));
             return Err(format!("`{name}` can't come {after} in the {part}: it has nothing to work on"));

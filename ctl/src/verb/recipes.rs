@@ -108,15 +108,17 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
                 text.push_str("\nonce, for all of them:\n");
                 text.extend(recipe.gather.iter().map(line));
             }
-            if name == CUSTOM {
-                text.push_str(&format!(
-                    "\nthat is of this file; `submit --help` of other recipes shows a stage's keys:\n\n{EXAMPLE}"
-                ));
-            }
             text.push_str(match name {
                 PULL => "\nsubmitted by `spindlectl models pull NAME`\n",
                 _ => "",
             });
+            if name == CUSTOM {
+                // A whole file, to begin with: `recipes show custom > mine.toml`.
+                return format!(
+                    "{}\n{EXAMPLE}",
+                    text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect::<String>()
+                );
+            }
             if name != PULL {
                 text.push_str(&format!("\noptions: `spindlectl submit {name} --help`\n"));
             }

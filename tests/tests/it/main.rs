@@ -9,6 +9,7 @@ mod dashboard;
 mod estimates;
 mod existing;
 mod failures;
+mod gathering;
 mod main_path;
 mod restarts;
 mod shapes;

@@ -120,7 +120,14 @@ fn read(text: &str, stem: &str, folder: &Path, force: bool) -> Result<Recipe, Wr
     let mut map = stages(file.map)?;
     // Every input is known by its content; nobody has to ask for that.
     map.insert(0, Stage::Identify(Identify {}));
-    let recipe = Recipe { name: name.to_owned(), map, gather: stages(file.gather)? };
+    let mut gather = stages(file.gather)?;
+    for stage in &mut gather {
+        if let Stage::Publish(publish) = stage {
+            // What is made of many inputs is in no one language.
+            publish.language_suffix = false;
+        }
+    }
+    let recipe = Recipe { name: name.to_owned(), map, gather };
     recipe.validate().map_err(|message| Wrong { line: None, message })?;
     Ok(recipe)
 }
