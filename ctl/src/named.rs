@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use spindle_shared::batch::{BatchState, Priority};
+use spindle_shared::batch::{BatchState, Priority, TimeLimit};
 use spindle_shared::id::{BatchId, JobId, Target};
 use spindle_shared::limits::{NAME_BYTES_MAX, TARGETS_MAX};
 use spindle_shared::time::WallMs;
@@ -104,6 +104,24 @@ pub fn job_state(text: &str) -> Result<spindle_shared::job::JobState, String> {
 
 pub fn priority(text: &str) -> Result<Priority, String> {
     Priority::from_str(text)
+}
+
+/// A batch's own priority; `None` = computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnPriority(pub Option<Priority>);
+
+pub fn own_priority(text: &str) -> Result<OwnPriority, String> {
+    match text {
+        "auto" => Ok(OwnPriority(None)),
+        text => priority(text).map(|priority| OwnPriority(Some(priority))),
+    }
+}
+
+/// A duration, or `3x`: so many times the recording's length.
+pub fn time_limit(text: &str) -> Result<TimeLimit, String> {
+    let Some(times) = text.trim().strip_suffix('x') else { return duration_ms(text).map(TimeLimit::Milliseconds) };
+    let times = times.trim().parse::<f64>().ok().filter(|times| (0.01..=1_000.0).contains(times));
+    times.map(TimeLimit::TimesMedia).ok_or_else(|| format!("`{text}` is no multiple of a length: 0.01x–1000x"))
 }
 
 /// A time to come: `23:30` is the next half past eleven here, `+2h` two hours from now, else as in RFC 3339.
@@ -288,6 +306,18 @@ mod tests {
         {
             assert!(shown(words).is_err(), "{words:?}");
         }
+    }
+
+    #[test]
+    fn limits_are_durations_or_multiples() {
+        assert_eq!(time_limit("5m"), Ok(TimeLimit::Milliseconds(300_000)));
+        assert_eq!(time_limit("2.5x"), Ok(TimeLimit::TimesMedia(2.5)));
+        for text in ["x", "0x", "-1x", "nanx", "1001x", "soon"] {
+            assert!(time_limit(text).is_err(), "{text}");
+        }
+        assert_eq!(own_priority("auto"), Ok(OwnPriority(None)));
+        assert_eq!(own_priority("high"), Ok(OwnPriority(Some(Priority(25)))));
+        assert!(own_priority("automatic").is_err());
     }
 
     #[test]

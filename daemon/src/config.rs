@@ -53,6 +53,9 @@ impl Default for Workers {
 pub struct Limits {
     /// Inputs of one batch; default: none but the house's own million.
     pub max_inputs: Option<u32>,
+    /// Batches and jobs that one user may have open at the same time; default: any number.
+    pub user_batches: Option<u32>,
+    pub user_jobs: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -115,6 +118,8 @@ impl Config {
             ("workers.memory_growth_mib", Some(self.workers.memory_growth_mib), 16..=1_048_576, "16–1048576"),
             ("workers.memory_limit_mib", self.workers.memory_limit_mib, 32..=16_777_216, "32–16777216"),
             ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
+            ("limits.user_batches", self.limits.user_batches.map(u64::from), 1..=1_000_000, "1–1000000"),
+            ("limits.user_jobs", self.limits.user_jobs.map(u64::from), 1..=100_000_000, "1–100000000"),
         ];
         for (key, value, valid, range) in cases {
             if let Some(value) = value.filter(|value| !valid.contains(value)) {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
-use spindle_core::scheduler::Scheduler;
+use spindle_core::scheduler::{Quota, Scheduler};
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::exit;
 use spindle_shared::lane::Role;
@@ -171,6 +171,7 @@ fn core_config(
 ) -> spindle_core::scheduler::Config {
     spindle_core::scheduler::Config {
         slots: config.slots(),
+        quota: Quota { batches: config.limits.user_batches, jobs: config.limits.user_jobs },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started_at,

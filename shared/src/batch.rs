@@ -13,6 +13,19 @@ pub struct Priority(pub u8);
 
 impl Priority {
     pub const NORMAL: Priority = Priority(50);
+    /// Taken back from by each retry, where the priority is computed.
+    pub const RETRIED: u8 = 20;
+
+    /// Of inputs that are so large in the mean: short ones first.
+    pub fn of_size(mean_bytes: u64) -> Self {
+        const MB: u64 = 1_000_000;
+        match mean_bytes {
+            small if small < 100 * MB => Priority(Self::NORMAL.0 - 10),
+            large if large > 500 * MB => Priority(Self::NORMAL.0 + 10),
+            _ => Self::NORMAL,
+        }
+    }
+
     pub const WORDS: [(&str, Priority); 5] = [
         ("urgent", Priority(0)),
         ("high", Priority(25)),
@@ -63,7 +76,7 @@ pub struct BatchSpec {
     /// Tries after the first, for kinds that are tried again; `None` = each kind's own policy.
     pub retries: Option<u32>,
     /// Longest time for one run of a stage; `None` = each stage's own.
-    pub timeout_ms: Option<u64>,
+    pub timeout: Option<TimeLimit>,
     /// The same key from the same owner gives the same batch.
     pub key: Option<String>,
     pub on_existing: OnExisting,
@@ -72,7 +85,27 @@ pub struct BatchSpec {
     pub gather_to: Option<OutputPlan>,
 }
 
-/// When a batch may begin, and when it gives up.
+/// How long a run of a stage may take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum TimeLimit {
+    Milliseconds(u64),
+    /// This many times as long as the recording is, and a minute at least; 0.01–1000.
+    TimesMedia(f64),
+}
+
+impl TimeLimit {
+    const LEAST_MS: f64 = 60_000.0;
+
+    /// In milliseconds; `None` where it depends on a length that is not known yet.
+    pub fn ms(self, media_seconds: Option<f64>) -> Option<u64> {
+        match self {
+            TimeLimit::Milliseconds(ms) => Some(ms),
+            TimeLimit::TimesMedia(times) => Some((times * media_seconds? * 1_000.0).max(Self::LEAST_MS) as u64),
+        }
+    }
+}
+
+/// When a batch may begin, how urgent it is, and when it gives up.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Terms {
     /// Batches that must have ended before.
@@ -80,6 +113,8 @@ pub struct Terms {
     /// Not before this time.
     pub at: Option<WallMs>,
     pub halt: Option<Halt>,
+    /// Its priority is not the one given, but follows from its inputs' sizes, and falls with each retry.
+    pub auto_priority: bool,
 }
 
 /// A batch to wait for.
@@ -292,6 +327,14 @@ pub struct Eta {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_by_length_has_a_floor_and_needs_a_length() {
+        assert_eq!(TimeLimit::Milliseconds(5).ms(None), Some(5));
+        assert_eq!(TimeLimit::TimesMedia(2.0).ms(Some(100.0)), Some(200_000));
+        assert_eq!(TimeLimit::TimesMedia(2.0).ms(Some(1.0)), Some(60_000));
+        assert_eq!(TimeLimit::TimesMedia(2.0).ms(None), None);
+    }
 
     #[test]
     fn halts_are_read_as_they_are_written() {

@@ -184,7 +184,7 @@ fn pull(context: &Context, names: &[String], no_wait: bool) -> Result<u8, Fault>
         priority: Priority::NORMAL,
         parallel: 2,
         retries: None,
-        timeout_ms: None,
+        timeout: None,
         key: None,
         on_existing: OnExisting::Refuse,
         terms: Default::default(),

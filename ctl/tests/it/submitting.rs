@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
-use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
+use spindle_shared::batch::{BatchSpec, OnExisting, Priority, TimeLimit};
 use spindle_shared::job::Input;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::subtitle::Format;
@@ -111,7 +111,7 @@ fn options_reach_the_daemon() {
             _ => {}
         }
     }
-    assert_eq!((spec.parallel, spec.retries, spec.timeout_ms), (4, Some(2), Some(300_000)));
+    assert_eq!((spec.parallel, spec.retries, spec.timeout), (4, Some(2), Some(TimeLimit::Milliseconds(300_000))));
     assert_eq!(
         (spec.key.as_deref(), spec.name.as_deref(), spec.on_existing),
         (Some("k"), Some("n"), OnExisting::Force)

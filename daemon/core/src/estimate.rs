@@ -176,7 +176,7 @@ mod tests {
             priority: Priority::NORMAL,
             parallel,
             retries: None,
-            timeout_ms: None,
+            timeout: None,
             key: None,
             on_existing: OnExisting::Refuse,
             terms: Default::default(),

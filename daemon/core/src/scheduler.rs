@@ -35,11 +35,19 @@ const TOLD_AT_ONCE_MAX: usize = spindle_shared::limits::ROWS_PER_FRAME_MAX;
 /// The last alerts are told to whoever comes later.
 const ALERTS_MAX: usize = spindle_shared::snapshot::ALERTS_MAX;
 
+/// What one owner may have open at the same time; `None` = any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    pub batches: Option<u32>,
+    pub jobs: Option<u32>,
+}
+
 /// What the scheduler is told of its house, once.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Slots of each lane.
     pub slots: BTreeMap<Lane, u32>,
+    pub quota: Quota,
     pub version: String,
     pub pid: u32,
     pub started_at: WallMs,

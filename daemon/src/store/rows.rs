@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
 use spindle_core::rates::Rate;
-use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
+use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
@@ -66,11 +66,18 @@ struct BatchRowV2 {
     gather: Vec<Stage>,
     /// Folder and stem.
     gather_to: Option<(Vec<u8>, Vec<u8>)>,
+    timeout_media: Option<f64>,
+    auto_priority: bool,
 }
 
 pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
-    let BatchSpec { recipe, name, tags, priority, parallel, retries, timeout_ms, key, on_existing, terms, gather_to } =
+    let BatchSpec { recipe, name, tags, priority, parallel, retries, timeout, key, on_existing, terms, gather_to } =
         batch.spec.clone();
+    let (timeout_ms, timeout_media) = match timeout {
+        Some(TimeLimit::TimesMedia(times)) => (None, Some(times)),
+        Some(TimeLimit::Milliseconds(ms)) => (Some(ms), None),
+        None => (None, None),
+    };
     let Recipe { name: recipe_name, map, gather } = recipe;
     let recipe = RecipeRowV1 { name: recipe_name, map };
     let (owner, created_at) = (batch.owner.0, batch.created_at.0);
@@ -88,7 +95,7 @@ pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
         key,
         on_existing,
     };
-    if terms == Terms::default() && gather.is_empty() && gather_to.is_none() {
+    if terms == Terms::default() && gather.is_empty() && gather_to.is_none() && timeout_media.is_none() {
         return versioned(1, &first);
     }
     let halt = terms.halt.map(|Halt { now, failed }| match failed {
@@ -97,13 +104,14 @@ pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
     });
     let after = terms.after.iter().map(|after| (after.batch.0, after.any_end)).collect();
     let gather_to = gather_to.map(|to| (to.directory.0, to.stem.0));
-    versioned(2, &BatchRowV2 { first, after, at: terms.at.map(|at| at.0), halt, gather, gather_to })
+    let (at, auto_priority) = (terms.at.map(|at| at.0), terms.auto_priority);
+    versioned(2, &BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority })
 }
 
 pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
-    let (first, terms, gather, gather_to) = match bytes.split_first() {
+    let (first, terms, gather, gather_to, timeout_media) = match bytes.split_first() {
         Some((2, row)) => {
-            let BatchRowV2 { first, after, at, halt, gather, gather_to } =
+            let BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority } =
                 codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("batches", error.to_string()))?;
             let halt = halt.and_then(|(now, jobs, percent)| {
                 let failed = jobs.map(HaltAt::Jobs).or(percent.map(HaltAt::Percent))?;
@@ -112,15 +120,16 @@ pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
             let after = after.into_iter().map(|(batch, any_end)| After { batch: BatchId(batch), any_end }).collect();
             let gather_to = gather_to
                 .map(|(directory, stem)| OutputPlan { directory: PathBytes(directory), stem: PathBytes(stem) });
-            (first, Terms { after, at: at.map(WallMs), halt }, gather, gather_to)
+            (first, Terms { after, at: at.map(WallMs), halt, auto_priority }, gather, gather_to, timeout_media)
         }
-        _ => (read_v1("batches", bytes)?, Terms::default(), Vec::new(), None),
+        _ => (read_v1("batches", bytes)?, Terms::default(), Vec::new(), None, None),
     };
     let BatchRowV1 { owner, created_at, total, recipe, name, tags, priority, parallel, .. } = first;
     let BatchRowV1 { retries, timeout_ms, key, on_existing, .. } = first;
     let recipe = Recipe { name: recipe.name, map: recipe.map, gather };
+    let timeout = timeout_ms.map(TimeLimit::Milliseconds).or(timeout_media.map(TimeLimit::TimesMedia));
     let spec =
-        BatchSpec { recipe, name, tags, priority, parallel, retries, timeout_ms, key, on_existing, terms, gather_to };
+        BatchSpec { recipe, name, tags, priority, parallel, retries, timeout, key, on_existing, terms, gather_to };
     Ok(StoredBatch { owner: Owner(owner), created_at: WallMs(created_at), total, spec })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_core::effect::{ClientId, Peer};
-use spindle_shared::batch::{After, BatchSpec, Halt, HaltAt, OnExisting, Priority, Terms};
+use spindle_shared::batch::{After, BatchSpec, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
 use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
@@ -134,7 +134,7 @@ fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
         priority: Priority(*random.pick(&[0, 25, 50, 50, 50, 75])),
         parallel: random.between(1, 4) as u32,
         retries: random.permille(300).then(|| random.below(3) as u32),
-        timeout_ms: random.permille(800).then(|| random.between(3_000, 20_000)),
+        timeout: random.permille(800).then(|| TimeLimit::Milliseconds(random.between(3_000, 20_000))),
         key: random.permille(500).then(|| format!("key {}", random.below(4))),
         on_existing: OnExisting::Refuse,
         terms: terms(random, number),
@@ -154,7 +154,7 @@ fn terms(random: &mut Random, number: u64) -> Terms {
         now: random.permille(500),
         failed: if random.permille(500) { HaltAt::Jobs(1) } else { HaltAt::Percent(40) },
     });
-    Terms { after: after.into_iter().collect(), at, halt }
+    Terms { after: after.into_iter().collect(), at, halt, auto_priority: random.permille(100) }
 }
 
 fn job(random: &mut Random, files: &[File], recipe: &Recipe, pull: bool, number: u64, at: u64) -> JobSpec {

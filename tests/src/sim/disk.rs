@@ -7,7 +7,7 @@ use spindle_core::change::{
 };
 use spindle_core::effect::{FoundInput, RetryItem};
 use spindle_core::rates::{Rate, RateKey};
-use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, state_of};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Terms, state_of};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, PathBytes};
 use spindle_shared::time::WallMs;
@@ -218,21 +218,25 @@ impl Disk {
         spec.terms.after.iter().map(|after| (after.batch, end(after.batch))).collect()
     }
 
-    /// Why a batch that has done nothing yet may not begin.
-    pub fn kept_back(&self, id: BatchId, wall: WallMs) -> Option<String> {
+    /// The terms of a batch that has done nothing yet.
+    fn terms_of_untouched(&self, id: BatchId) -> Option<&Terms> {
         let batch = self.batches.get(&id)?;
-        let terms = &batch.new.spec.terms;
-        if batch.status.started_at.is_some() || !batch.ended.values().all(|ended| ended.state == JobState::Skipped) {
-            return None;
-        }
-        let unmet = terms.after.iter().find(|after| {
+        let untouched = batch.ended.values().all(|ended| ended.state == JobState::Skipped);
+        (batch.status.started_at.is_none() && untouched).then_some(&batch.new.spec.terms)
+    }
+
+    /// Which other batch keeps one back that has done nothing yet.
+    pub fn kept_back(&self, id: BatchId) -> Option<String> {
+        let unmet = self.terms_of_untouched(id)?.after.iter().find(|after| {
             let end = self.view(after.batch).map(|view| view.state);
             end.is_some_and(|end| !end.is_terminal() || !after.is_met_by(end))
         });
-        let early = terms.at.filter(|at| *at > wall);
-        unmet
-            .map(|after| format!("batch {} has not ended as it should", after.batch))
-            .or(early.map(|at| format!("it is not {} yet", at.0)))
+        unmet.map(|after| format!("batch {} has not ended as it should", after.batch))
+    }
+
+    /// Whether it is too early for a batch that has done nothing yet.
+    pub fn is_early(&self, id: BatchId, wall: WallMs) -> bool {
+        self.terms_of_untouched(id).and_then(|terms| terms.at).is_some_and(|at| at > wall)
     }
 
     pub fn is_open(&self, id: JobId) -> bool {

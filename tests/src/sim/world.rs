@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use spindle_core::change::Change;
 use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, LookupOutputs, Peer, RetryItem, Start};
-use spindle_core::scheduler::{Config, Scheduler};
+use spindle_core::scheduler::{Config, Quota, Scheduler};
 use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
@@ -157,8 +157,9 @@ struct World {
     log: VecDeque<String>,
     /// Decided and told, and not written yet; empty but where [`Order::TellFirst`] breaks the law.
     late: Vec<Change>,
-    /// Batches that have begun, or were told to by a retry.
+    /// Batches that have begun, whose awaited ones have ended once, or that were told to by a retry.
     ungated: BTreeSet<BatchId>,
+    retried: BTreeSet<BatchId>,
     /// The latest time that the scheduler has been told; a time that has come once has come.
     wall_max: WallMs,
 }
@@ -178,6 +179,7 @@ impl World {
             .collect();
         let config = Config {
             slots: slots.clone(),
+            quota: Quota { batches: random.permille(100).then_some(2), jobs: random.permille(100).then_some(10) },
             version: "0".to_owned(),
             pid: 1,
             started_at: WallMs(0),
@@ -205,6 +207,7 @@ impl World {
             log: VecDeque::new(),
             late: Vec::new(),
             ungated: BTreeSet::new(),
+            retried: BTreeSet::new(),
             wall_max: WallMs(0),
         }
     }
@@ -464,9 +467,12 @@ impl World {
             return Err(format!("run {run} starts for job {job}, which is not open"));
         }
         if !self.ungated.contains(&job.batch)
-            && let Some(why) = self.disk.kept_back(job.batch, self.wall_max)
+            && let Some(why) = self.disk.kept_back(job.batch)
         {
             return Err(format!("run {run} of job {job} starts, and {why}"));
+        }
+        if !self.retried.contains(&job.batch) && self.disk.is_early(job.batch, self.wall_max) {
+            return Err(format!("run {run} of job {job} starts before its time"));
         }
         self.ungated.insert(job.batch);
         if job.is_gather()
@@ -728,6 +734,7 @@ impl World {
                     Target::Job(job) => Some(job.index),
                 };
                 self.ungated.insert(target.batch());
+                self.retried.insert(target.batch());
                 let items: Vec<RetryItem> = self.disk.retry_item(target.batch(), only).into_iter().collect();
                 Command::Retry(items)
             }
@@ -844,7 +851,7 @@ impl World {
         self.disk.commit(changes, &self.laws.boot.retried)?;
         // What was waited for once has come, whatever becomes of it.
         for id in self.disk.batches.keys() {
-            if self.disk.kept_back(*id, self.wall_max).is_none() {
+            if self.disk.kept_back(*id).is_none() {
                 self.ungated.insert(*id);
             }
         }

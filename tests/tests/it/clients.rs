@@ -118,7 +118,7 @@ fn half_a_submission_leaves_no_batch() {
         priority: spindle_shared::batch::Priority::NORMAL,
         parallel: 1,
         retries: None,
-        timeout_ms: None,
+        timeout: None,
         key: None,
         on_existing: spindle_shared::batch::OnExisting::Refuse,
         terms: Default::default(),

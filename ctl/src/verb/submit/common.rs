@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use spindle_shared::batch::{After, BatchSpec, Halt, OnExisting, Priority, Terms};
+use spindle_shared::batch::{After, BatchSpec, Halt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::exit;
 use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
@@ -49,9 +49,11 @@ pub struct Common {
     /// Folder for outputs; otherwise they land beside their inputs
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// 0–100, smaller runs first; or urgent, high, normal, low, idle
-    #[arg(short, long, value_name = "P", default_value = "normal", value_parser = named::priority)]
-    priority: Priority,
+    /// 0–100, smaller runs first; or urgent, high, normal, low, idle; `auto` = by the inputs' sizes (small ones earlier), and
+    /// later with each retry
+    #[arg(short, long, value_name = "P", default_value = "normal", value_parser = named::own_priority)]
+    // Of its own type: clap takes an `Option` for an option that may be left out.
+    priority: named::OwnPriority,
     /// Jobs at work at the same time; 1–64 [default: depends on the recipe]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(PARALLEL_MAX)))]
     parallel: Option<u32>,
@@ -64,9 +66,10 @@ pub struct Common {
     /// Tries after the first, for failures that may pass; otherwise each kind of failure has its own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     retries: Option<u32>,
-    /// Longest time for one stage of one job: `90`, `5m`, `1h30m`
-    #[arg(long, value_name = "DUR", value_parser = named::duration_ms)]
-    timeout: Option<u64>,
+    /// Longest time for one stage of one job: `90`, `5m`, `1h30m`; `3x` = three times as long as the recording, and a minute at
+    /// least
+    #[arg(long, value_name = "DUR", value_parser = named::time_limit)]
+    timeout: Option<TimeLimit>,
     /// Skip inputs whose outputs are there and were made from the same input in the same way
     #[arg(long, conflicts_with = "force")]
     skip_existing: bool,
@@ -109,7 +112,7 @@ impl Common {
             batches.iter().map(|batch| After { batch: *batch, any_end }).collect()
         };
         let after = [after(&self.after, false), after(&self.after_any, true)].concat();
-        Terms { after, at: self.at, halt: self.halt }
+        Terms { after, at: self.at, halt: self.halt, auto_priority: self.priority.0.is_none() }
     }
 }
 
@@ -135,10 +138,10 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
         recipe,
         name: common.name.clone(),
         tags: common.tag.clone(),
-        priority: common.priority,
+        priority: common.priority.0.unwrap_or(Priority::NORMAL),
         parallel: common.parallel.unwrap_or(R::PARALLEL),
         retries: common.retries,
-        timeout_ms: common.timeout,
+        timeout: common.timeout,
         key: common.key.clone(),
         on_existing: match (common.skip_existing, common.force) {
             (true, _) => OnExisting::Skip,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority, TimeLimit};
 use spindle_shared::event::Fact;
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId, Target};
 use spindle_shared::job::{Input, JobSpec, JobState, OutputPlan, PathBytes};
@@ -12,7 +12,7 @@ use spindle_shared::recipe::Recipe;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
 use spindle_shared::wire::response::{Acted, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted};
 
-use super::{Awaiting, Scheduler, TOLD_AT_ONCE_MAX};
+use super::{Awaiting, Quota, Scheduler, TOLD_AT_ONCE_MAX};
 use crate::batch::{Batch, Cell, Place};
 use crate::change::{Change, NewBatch};
 use crate::effect::{Answer, ClientId, Command, Effect, Peer, RetryItem};
@@ -59,7 +59,7 @@ impl Scheduler {
     fn submit(
         &mut self,
         peer: Peer,
-        spec: BatchSpec,
+        mut spec: BatchSpec,
         jobs: Vec<JobSpec>,
         repeats: Option<BatchView>,
         after: &[(BatchId, BatchState)],
@@ -72,7 +72,12 @@ impl Scheduler {
             return Err(Refusal::new(RefusalKind::Stopping, "the daemon is stopping and takes nothing new"));
         }
         check_spec(&spec, &jobs)?;
+        self.within_quota(peer, jobs.len())?;
         let awaited = self.still_awaited(&spec.terms.after, after)?;
+        if spec.terms.auto_priority {
+            let bytes: u64 = jobs.iter().map(|job| job.input.bytes()).sum();
+            spec.priority = Priority::of_size(bytes / jobs.len().max(1) as u64);
+        }
         let at = spec.terms.at;
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
@@ -100,6 +105,31 @@ impl Scheduler {
         self.dirty.insert(id);
         self.touch(id);
         Ok(Response::Submitted(Submitted { batch: view, estimated_seconds, repeated: false }))
+    }
+
+    /// Whether this owner may have so many jobs more.
+    fn within_quota(&self, peer: Peer, jobs: usize) -> Result<(), Refusal> {
+        let Quota { batches: batches_max, jobs: jobs_max } = self.config.quota;
+        if batches_max.is_none() && jobs_max.is_none() {
+            return Ok(());
+        }
+        let own = self.batches.values().filter(|batch| batch.owner == peer.owner);
+        let (mut batches, mut open) = (0, 0);
+        for batch in own {
+            batches += 1;
+            open += u64::from(batch.counts.total() - batch.counts.ended());
+        }
+        let refused =
+            |message: String| Err(Refusal::new(RefusalKind::Limit, message).hint("wait until some have ended"));
+        if let Some(most) = batches_max.filter(|most| batches >= *most) {
+            return refused(format!("you have {batches} open batches; limits.user_batches allows {most}"));
+        }
+        if let Some(most) = jobs_max.filter(|most| open + jobs as u64 > u64::from(*most)) {
+            let message =
+                format!("you have {open} open jobs and {jobs} more are too many; limits.user_jobs allows {most}");
+            return refused(message);
+        }
+        Ok(())
     }
 
     /// Does something to each thing selected. One thing named and refused is a refusal; of many, each tells for itself.
@@ -367,6 +397,9 @@ impl Scheduler {
         }
         for view in views {
             self.publish(Fact::Job(Box::new(view)));
+        }
+        if let Some(batch) = self.batches.get_mut(&id).filter(|batch| batch.spec.terms.auto_priority) {
+            batch.priority = Priority(batch.priority.0.saturating_add(Priority::RETRIED).min(100));
         }
         self.dirty.insert(id);
         self.touch(id);
@@ -695,6 +728,11 @@ fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {
     }
     if spec.terms.after.len() > limits::AFTER_MAX {
         return usage(format!("{} batches to wait for are more than {}", spec.terms.after.len(), limits::AFTER_MAX));
+    }
+    if let Some(TimeLimit::TimesMedia(times)) = spec.timeout
+        && !(0.01..=1_000.0).contains(&times)
+    {
+        return usage(format!("--timeout {times}x is outside 0.01x–1000x"));
     }
     if spec.priority.0 > 100 {
         return usage(format!("priority {} is outside 0–100", spec.priority));

@@ -296,7 +296,8 @@ impl Scheduler {
             .rev()
             .find(|earlier| facts.addresses[*earlier].is_some())
             .and_then(|earlier| Some((facts.addresses[earlier]?, facts.artifacts[earlier].clone()?)));
-        let timeout_ms = batch.spec.timeout_ms.unwrap_or(stage.facts().timeout_ms);
+        let length = job.open.detail.media_seconds;
+        let timeout_ms = batch.spec.timeout.and_then(|limit| limit.ms(length)).unwrap_or(stage.facts().timeout_ms);
         let Ok(state) = job.state.after(Step::Start(run)) else { return };
         let started = batch.change(id.index, |job| {
             job.state = state;

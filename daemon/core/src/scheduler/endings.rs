@@ -428,8 +428,11 @@ impl Scheduler {
             let Some(job) = batch.job(id.index) else { continue };
             let (Some(run), Ok(state)) = (job.state.run(), job.state.after(Step::Stop(why))) else { continue };
             batch.change(id.index, |job| job.state = state);
-            self.effects.push(Effect::Stop(run));
-            stopped.push(run);
+            // One that was lost in this very step has nobody left to stop it.
+            if self.runs.contains_key(&run) {
+                self.effects.push(Effect::Stop(run));
+                stopped.push(run);
+            }
         }
         stopped
     }

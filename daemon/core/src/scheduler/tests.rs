@@ -18,7 +18,7 @@ use spindle_shared::wire::request::Selection;
 use spindle_shared::wire::response::{RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Done, Outcome, Published};
 
-use super::{Config, Scheduler};
+use super::{Config, Quota, Scheduler};
 use crate::change::{BatchStatus, Change, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact};
 use crate::effect::{
     Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
@@ -54,6 +54,7 @@ struct House {
 fn config(slots: u32) -> Config {
     Config {
         slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
+        quota: Quota::default(),
         version: "0".to_owned(),
         pid: 1,
         started_at: WallMs(0),
@@ -258,7 +259,7 @@ fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
         priority: Priority(priority),
         parallel,
         retries: None,
-        timeout_ms: None,
+        timeout: None,
         key: None,
         on_existing: OnExisting::Refuse,
         terms: Default::default(),
@@ -1050,4 +1051,45 @@ fn what_waited_for_another_that_failed_meanwhile_ends_at_the_restart() {
     let house = House::recovered(1, Recovered { boot: 2, next_batch: 3, batches: vec![waits], ..Recovered::default() });
     assert_eq!(house.batches[&BatchId(2)], BatchState::Failed);
     assert_eq!(house.ended[&job(BatchId(2), 1)], (JobState::Failed, Some(FailureKind::Cancelled)));
+}
+
+#[test]
+fn an_owner_has_no_more_open_than_the_quota() {
+    let mut house = House::new(1);
+    house.scheduler.config.quota = Quota { batches: Some(2), jobs: Some(10) };
+    let refused = |house: &mut House, owner: u32, jobs: usize| {
+        let command = Command::Submit {
+            spec: Box::new(spec(pull(), 50, 4)),
+            jobs: (0..jobs).map(|_| job_spec(false)).collect(),
+            repeats: None,
+            after: Vec::new(),
+        };
+        let asked = house.ask(Peer { owner: Owner(owner), admin: false }, command);
+        house.refused(asked)
+    };
+    assert_eq!(refused(&mut house, 1, 11), Some(RefusalKind::Limit));
+    assert_eq!(refused(&mut house, 1, 8), None);
+    assert_eq!(refused(&mut house, 1, 3), Some(RefusalKind::Limit));
+    assert_eq!(refused(&mut house, 1, 2), None);
+    assert_eq!(refused(&mut house, 1, 1), Some(RefusalKind::Limit), "two batches are open");
+    assert_eq!(refused(&mut house, 2, 10), None, "others have their own");
+    house.ask(ADMIN, Command::Cancel(one(BatchId(1))));
+    house.end(job(BatchId(1), 1), Outcome::Stopped);
+    assert_eq!(refused(&mut house, 1, 8), None);
+}
+
+#[test]
+fn a_computed_priority_follows_the_sizes_and_falls_with_each_retry() {
+    let mut house = House::new(1);
+    let terms = Terms { auto_priority: true, ..Terms::default() };
+    let batch = with_terms(&mut house, terms.clone(), 1).unwrap();
+    assert_eq!(house.scheduler.batches[&batch].priority, Priority(40), "small inputs come earlier");
+    house.fail(job(batch, 1), FailureKind::Auth);
+    let spec = BatchSpec { terms, ..spec(pull(), 40, 4) };
+    let status = BatchStatus { priority: Priority(40), ..status(counts(0, 1, 0)) };
+    let closed = RecoveredBatch { spec, ..stored(batch, 1, status) };
+    house.ask(ADMIN, Command::Retry(vec![RetryItem { batch: closed, jobs: vec![(1, JobState::Failed)] }]));
+    assert_eq!(house.scheduler.batches[&batch].priority, Priority(60));
+    assert_eq!(Priority::of_size(100_000_000), Priority(50));
+    assert_eq!(Priority::of_size(500_000_001), Priority(60));
 }

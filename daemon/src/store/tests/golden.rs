@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use spindle_core::change::{Change, EndedJob, PublishedFile};
 use spindle_core::rates::RateKey;
-use spindle_shared::batch::{After, Counts, Halt, HaltAt, Terms};
+use spindle_shared::batch::{After, Counts, Halt, HaltAt, Terms, TimeLimit};
 use spindle_shared::id::{BatchId, ContentHash, JobId};
 use spindle_shared::job::{Input, JobSpec, JobState};
 use spindle_shared::stage::Stage;
@@ -90,7 +90,9 @@ fn turns_v2() -> Vec<Vec<Change>> {
                 after: vec![After { batch: BatchId(1), any_end: true }],
                 at: Some(WallMs(70_000)),
                 halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
+                auto_priority: true,
             };
+            batch.spec.timeout = Some(TimeLimit::TimesMedia(2.5));
         }
     }
     turns.push(gathered());

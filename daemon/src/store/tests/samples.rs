@@ -50,7 +50,7 @@ pub(super) fn spec(key: Option<&str>) -> BatchSpec {
         priority: Priority::NORMAL,
         parallel: 3,
         retries: Some(2),
-        timeout_ms: None,
+        timeout: None,
         key: key.map(str::to_owned),
         on_existing: OnExisting::Skip,
         terms: Default::default(),

@@ -92,6 +92,7 @@ impl World {
     fn new(machine: Machine, rates: BTreeMap<RateKey, Rate>) -> Self {
         let slots = [(Lane::Cpu, machine.slots), (Lane::Io, 4), (Lane::Net, 2)];
         let config = Config {
+            quota: super::super::Quota::default(),
             slots: slots.into(),
             version: "0".to_owned(),
             pid: 1,
@@ -234,7 +235,7 @@ impl World {
             priority: Priority(priority),
             parallel,
             retries: None,
-            timeout_ms: None,
+            timeout: None,
             key: None,
             on_existing: OnExisting::Refuse,
             terms: Default::default(),
