@@ -597,6 +597,7 @@ impl World {
         let recovered = self.disk.open_again();
         self.laws.reboot(&self.disk);
         let now = Now { wall: WallMs(self.wall_offset + self.time), mono: MonoMs(1_000) };
+        self.wall_max = self.wall_max.max(now.wall);
         let boot = recovered.boot;
         self.note(|| format!("boot {boot}: {recovered:?}"));
         let (scheduler, effects) = Scheduler::recover(self.config.clone(), recovered, now);
