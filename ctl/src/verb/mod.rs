@@ -16,6 +16,7 @@ mod pause;
 mod prioritize;
 mod recipes;
 mod remove;
+mod report;
 mod result;
 mod resume;
 mod retry;
@@ -64,6 +65,7 @@ verbs! {
     Prioritize(prioritize::Prioritize),
     Remove(remove::Remove),
     Explain(explain::Explain),
+    Report(report::Report),
     Failures(failures::Failures),
     Models(models::Models),
     Recipes(recipes::Recipes),

@@ -283,6 +283,7 @@ impl Jobs {
                 skipped_reason: None,
                 outputs: Vec::new(),
                 detail: open.detail,
+                peak_memory_bytes: None,
             },
             Standing::Ended(ended) => JobView {
                 id,
@@ -300,6 +301,7 @@ impl Jobs {
                 skipped_reason: ended.skipped_reason,
                 outputs: ended.outputs,
                 detail: ended.detail,
+                peak_memory_bytes: Some(ended.peak_memory_bytes).filter(|bytes| *bytes > 0),
             },
         })
     }
