@@ -29,6 +29,7 @@ use crate::artifacts::Artifacts;
 use crate::inbox::{Inbox, Message};
 use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
+use crate::telemetry::Tally;
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
 
 /// Reads both clocks; the only place that does for the scheduler.
@@ -75,6 +76,8 @@ pub struct Conductor {
     runs: HashMap<RunId, Option<ContentHash>>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
+    /// Of what became durable since the start.
+    tally: Tally,
     exit: bool,
 }
 
@@ -115,6 +118,7 @@ impl Conductor {
             specs: HashMap::new(),
             runs: HashMap::new(),
             house,
+            tally: Tally::default(),
             exit: false,
         }
     }
@@ -222,6 +226,11 @@ impl Conductor {
                 let client = self.client(reply, None);
                 let peer = Peer { owner: Owner(0), admin: true };
                 Some(Input::Command { client, peer, command: Command::Shutdown })
+            }
+            Message::Tally(reply) => {
+                // Whoever asked and has gone needs no answer.
+                drop(reply.send(self.tally.clone()));
+                None
             }
             Message::OutputsFound { look, job, outputs } => Some(Input::OutputsFound { look, job, outputs }),
             Message::Note(note) => self.input_of_note(note),
@@ -463,7 +472,9 @@ impl turn::Shell for Conductor {
 
     fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), Fatal> {
         self.complete(&mut changes);
-        self.store.commit(&changes).map_err(Fatal::Commit)
+        self.store.commit(&changes).map_err(Fatal::Commit)?;
+        self.tally.count(&changes);
+        Ok(())
     }
 
     fn act(&mut self, effect: Effect) -> Result<Option<Input>, Fatal> {

@@ -8,6 +8,7 @@ use spindle_shared::worker::Published;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::server::watch::Watcher;
+use crate::telemetry::Tally;
 use crate::workers::Note;
 
 /// One thing to take notice of.
@@ -30,6 +31,8 @@ pub enum Message {
         job: JobId,
         outputs: Option<Vec<Published>>,
     },
+    /// How much has happened since the start.
+    Tally(oneshot::Sender<Tally>),
     /// A signal asks for the end.
     Stop,
 }

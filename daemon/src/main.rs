@@ -9,6 +9,7 @@ mod machine;
 mod models;
 mod server;
 mod store;
+mod telemetry;
 mod workers;
 
 use std::io::IsTerminal;

@@ -62,3 +62,5 @@ pub const REPORT_JOBS_MAX: usize = 10_000;
 pub const REPORT_REMARKS_MAX: usize = 1_000;
 /// Jobs asked for at a time by whoever goes through a whole batch.
 pub const PAGE_JOBS: u32 = 10_000;
+/// Recipes or stages that statistics tell apart.
+pub const STATS_ROWS_MAX: usize = 100;

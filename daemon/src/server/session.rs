@@ -82,6 +82,8 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Failures { limit } => return read::failures(house, limit).await,
         Request::Models => return read::models(house).await,
         Request::Workers => return Ok(read::workers(house)),
+        Request::Metrics => return read::metrics(house).await,
+        Request::Stats { since } => return read::stats(house, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
         Request::Retry(what) => match read::retry_items(house, what).await? {
             Ok(items) => Command::Retry(items),

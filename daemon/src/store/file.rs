@@ -11,6 +11,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, Tab
 
 use super::tentative::Tentative;
 use super::{StoreError, error, tables, write};
+use crate::telemetry::Disk;
 
 const NAME: &str = "queue.redb";
 /// Pages kept in memory; redb's own default is 1 GiB.
@@ -39,6 +40,12 @@ pub(super) fn check_room(state_dir: &Path, bytes: u64) -> Result<(), StoreError>
     } else {
         Ok(())
     }
+}
+
+/// Unknown where the file system doesn't say.
+pub(super) fn disk(state_dir: &Path) -> Disk {
+    let free = rustix::fs::statvfs(state_dir).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    Disk { queue_bytes: fs::metadata(state_dir.join(NAME)).map(|meta| meta.len()).ok(), free_bytes: free.ok() }
 }
 
 fn files<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + use<'p> {

@@ -8,6 +8,7 @@ mod file;
 mod load;
 mod read;
 mod rows;
+mod stats;
 mod tables;
 mod tentative;
 mod write;
@@ -64,6 +65,6 @@ impl Store {
 
     /// For other threads. The queue stays open, and locked, until the last reader is gone too.
     pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.database))
+        Reader::new(Arc::clone(&self.database), &self.state_dir)
     }
 }

@@ -1,5 +1,6 @@
 //! Lists and history, read by any thread from snapshots. Knows what was stored, not what runs right now: callers overlay that.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -8,19 +9,28 @@ use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::time::WallMs;
+use spindle_shared::wire::response::Stats;
 
 use super::rows::StoredBatch;
 use super::{StoreError, rows, tables};
+use crate::telemetry::Disk;
 
 /// Reads the queue. Each call sees one moment, and holds nothing when it returns.
 #[derive(Clone)]
 pub struct Reader {
     database: Arc<Database>,
+    state_dir: Arc<Path>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<Database>) -> Self {
-        Reader { database }
+    pub(super) fn new(database: Arc<Database>, state_dir: &Path) -> Self {
+        Reader { database, state_dir: state_dir.into() }
+    }
+
+    /// How large the queue's file is, and what its disk has left.
+    pub fn disk(&self) -> Disk {
+        super::file::disk(&self.state_dir)
     }
 
     /// Newest first, at most `limit` of those that `keep` accepts.
@@ -123,6 +133,11 @@ impl Reader {
     pub fn published(&self, path: &PathBytes) -> Result<Option<PublishedFile>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::OUTPUTS)?;
         table.get(path.0.as_slice())?.map(|row| rows::read_published(row.value())).transpose()
+    }
+
+    /// What has ended since then, over the batches that are still remembered.
+    pub fn stats(&self, since: WallMs) -> Result<Stats, StoreError> {
+        super::stats::since(&self.database.begin_read()?, since)
     }
 
     /// Failed jobs, newest batch first, in input order within a batch.

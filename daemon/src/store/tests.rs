@@ -1,6 +1,7 @@
 //! The store against a model, cut power, damaged files and yesterday's queues. Knows the store's inside.
 
 mod crash;
+mod figures;
 mod golden;
 mod model;
 mod opening;

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::batch::BatchView;
 use crate::event::Event;
 use crate::exit;
+use crate::failure::FailureKind;
 use crate::id::Target;
 use crate::job::{Input, JobView, PathBytes};
+use crate::metrics::Metric;
 use crate::snapshot::Snapshot;
 use crate::time::WallMs;
 
@@ -30,6 +32,8 @@ pub enum Response {
     Workers(Vec<WorkerView>),
     Snapshot(Box<Snapshot>),
     Event(Box<Event>),
+    Metrics(Vec<Metric>),
+    Stats(Box<Stats>),
 }
 
 /// Why a request was not done; nothing has changed.
@@ -200,4 +204,40 @@ pub struct WorkDone {
     pub jobs: u64,
     /// Seconds of recordings worked through; a run counts as it goes, so that long ones show.
     pub media_seconds: f64,
+}
+
+/// What has ended in a stretch of time, over the batches that are remembered.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Stats {
+    pub batches_submitted: u32,
+    pub batches_finished: u32,
+    pub recipes: Vec<RecipeStats>,
+    pub stages: Vec<StageStats>,
+    /// Failed jobs by kind, the most frequent first.
+    pub failures: Vec<(FailureKind, u32)>,
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Jobs of one recipe.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RecipeStats {
+    pub recipe: String,
+    pub completed: u32,
+    pub skipped: u32,
+    pub failed: u32,
+    pub cancelled: u32,
+    /// Of completed jobs, from first start to end.
+    pub seconds: f64,
+    /// Of recordings, in completed jobs.
+    pub media_seconds: f64,
+    pub outputs: u64,
+    pub output_bytes: u64,
+}
+
+/// Jobs that went through one stage themselves, and their seconds in it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageStats {
+    pub stage: String,
+    pub jobs: u32,
+    pub seconds: f64,
 }
