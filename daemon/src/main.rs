@@ -134,6 +134,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         workers: Arc::new(views),
         user: paths::user_id(),
         clients: AtomicUsize::new(0),
+        chore: tokio::sync::Mutex::default(),
     });
     runtime.spawn(server::serve(listener, house));
     runtime.spawn(signals(inbox.clone()));

@@ -1,5 +1,6 @@
 //! The server: one session per client on the local socket. Knows who asks; decides nothing about the queue.
 
+mod chores;
 mod connection;
 mod read;
 mod session;
@@ -34,6 +35,8 @@ pub struct House {
     /// The daemon's own user, who may do everything.
     pub user: u32,
     pub clients: AtomicUsize,
+    /// Held by whoever goes through the whole queue or the whole folder of artifacts; one at a time does.
+    pub chore: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -48,7 +48,7 @@ pub(super) fn disk(state_dir: &Path) -> Disk {
     Disk { queue_bytes: fs::metadata(state_dir.join(NAME)).map(|meta| meta.len()).ok(), free_bytes: free.ok() }
 }
 
-fn files<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + use<'p> {
+pub(super) fn files<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + use<'p> {
     move |source| match error::is_full(&source) {
         true => StoreError::Full,
         false => StoreError::Files { doing, path: path.to_owned(), source },
@@ -71,7 +71,7 @@ fn make_folder(state_dir: &Path) -> Result<(), StoreError> {
 }
 
 /// A new name in a folder is durable only with the folder.
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(files("flush the folder", folder))
 }
 
@@ -88,9 +88,7 @@ fn create(state_dir: &Path, path: &Path) -> Result<Database, StoreError> {
         .mode(0o600)
         .open(&fresh)
         .map_err(files("create the queue", &fresh))?;
-    let database = file_backend(file)
-        .and_then(|backend| builder().create_with_backend(backend))
-        .map_err(|error| told(error, &fresh))?;
+    let database = make_database(file, &fresh)?;
     let transaction = write::begin(&database)?;
     write::create_tables(&transaction)?;
     transaction.open_table(tables::META)?.insert(tables::META_SCHEMA, tables::SCHEMA)?;
@@ -109,7 +107,7 @@ fn create(state_dir: &Path, path: &Path) -> Result<Database, StoreError> {
     }
 }
 
-fn rename_unless_taken(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_unless_taken(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -164,7 +162,7 @@ fn remove_leftovers(state_dir: &Path) {
     }
 }
 
-fn open_existing(path: &Path) -> Result<Database, StoreError> {
+pub(super) fn open_existing(path: &Path) -> Result<Database, StoreError> {
     let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     // Asked before opening, because opening a FIFO waits for its other end.
     if !fs::metadata(path).map_err(files("look at", path))?.is_file() {
@@ -189,6 +187,11 @@ fn open_existing(path: &Path) -> Result<Database, StoreError> {
         raise_schema(&database)?;
     }
     Ok(database)
+}
+
+/// A new database in an empty file of ours.
+pub(super) fn make_database(file: File, path: &Path) -> Result<Database, StoreError> {
+    file_backend(file).and_then(|backend| builder().create_with_backend(backend)).map_err(|error| told(error, path))
 }
 
 fn file_backend(file: File) -> Result<FileBackend, DatabaseError> {

@@ -3,6 +3,7 @@
 //! One [`Store`] writes, on the conductor's thread; any number of [`Reader`]s read, each call from a snapshot of its own. What
 //! [`Store::commit`] has confirmed survives a cut of the power.
 
+mod backup;
 mod error;
 mod file;
 mod load;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use redb::Database;
 use spindle_core::change::{Change, Recovered};
 
+pub use backup::Copied;
 pub use error::StoreError;
 pub use read::Reader;
 

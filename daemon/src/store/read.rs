@@ -13,7 +13,7 @@ use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::Stats;
 
 use super::rows::StoredBatch;
-use super::{StoreError, rows, tables};
+use super::{Copied, StoreError, rows, tables};
 use crate::telemetry::Disk;
 
 /// Reads the queue. Each call sees one moment, and holds nothing when it returns.
@@ -133,6 +133,12 @@ impl Reader {
     pub fn published(&self, path: &PathBytes) -> Result<Option<PublishedFile>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::OUTPUTS)?;
         table.get(path.0.as_slice())?.map(|row| rows::read_published(row.value())).transpose()
+    }
+
+    /// Copies the queue as it stands now into a new file, while the daemon goes on.
+    pub fn back_up(&self, path: &Path) -> Result<Copied, StoreError> {
+        let room = self.disk().queue_bytes.unwrap_or(0);
+        super::backup::write_to(&self.database.begin_read()?, path, room)
     }
 
     /// What has ended since then, over the batches that are still remembered.

@@ -73,6 +73,8 @@ pub enum Request {
     Stats {
         since: WallMs,
     },
+    /// A copy of the queue into a new file of the daemon's machine, by its absolute path; the daemon writes it.
+    Backup(PathBytes),
 }
 
 /// One input of a submission, as the client found it.

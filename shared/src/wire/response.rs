@@ -34,6 +34,7 @@ pub enum Response {
     Event(Box<Event>),
     Metrics(Vec<Metric>),
     Stats(Box<Stats>),
+    BackedUp(BackedUp),
 }
 
 /// Why a request was not done; nothing has changed.
@@ -240,4 +241,13 @@ pub struct StageStats {
     pub stage: String,
     pub jobs: u32,
     pub seconds: f64,
+}
+
+/// A copy of the queue that is whole and on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    pub path: PathBytes,
+    pub bytes: u64,
+    pub batches: u64,
+    pub jobs: u64,
 }
