@@ -64,3 +64,7 @@ pub const REPORT_REMARKS_MAX: usize = 1_000;
 pub const PAGE_JOBS: u32 = 10_000;
 /// Recipes or stages that statistics tell apart.
 pub const STATS_ROWS_MAX: usize = 100;
+/// Old things of one kind that one cleaning takes; the next takes the rest.
+pub const SWEEP_MAX: usize = 1_000_000;
+/// Artifacts that one command removes: their files go within the conductor's turn.
+pub const PURGE_MAX: usize = 16;

@@ -7,6 +7,7 @@ mod completions;
 mod drain;
 mod explain;
 mod failures;
+mod gc;
 mod health;
 mod jobs;
 mod lanes;
@@ -77,6 +78,7 @@ verbs! {
     Health(health::Health),
     Workers(workers::Workers),
     Lanes(lanes::Lanes),
+    Gc(gc::Gc),
     Backup(backup::Backup),
     Drain(drain::Drain),
     Shutdown(shutdown::Shutdown),
@@ -155,7 +157,7 @@ mod tests {
     ];
 
     /// Not built yet: each waits for the thing it would speak of. Whoever builds one takes it out of here.
-    const MISSING: [&str; 22] = [
+    const MISSING: [&str; 21] = [
         "export",
         "fetch",
         // The daemon writes to standard error, which somebody else keeps.
@@ -169,7 +171,6 @@ mod tests {
         "folder add",
         "folder list",
         "folder remove",
-        "gc",
         "doctor",
         "reload",
         "submit compress",

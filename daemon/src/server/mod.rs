@@ -7,6 +7,8 @@ mod session;
 mod submit;
 pub mod watch;
 
+pub use chores::clean_regularly;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -20,6 +22,7 @@ use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use spindle_shared::limits;
 
 use crate::config::Config;
+use crate::housekeeping::Housekeeping;
 use crate::inbox::Inbox;
 use crate::store::Reader;
 
@@ -35,6 +38,7 @@ pub struct House {
     /// The daemon's own user, who may do everything.
     pub user: u32,
     pub clients: AtomicUsize,
+    pub housekeeping: Housekeeping,
     /// Held by whoever goes through the whole queue or the whole folder of artifacts; one at a time does.
     pub chore: tokio::sync::Mutex<()>,
 }

@@ -84,6 +84,7 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Workers => return Ok(read::workers(house)),
         Request::Metrics => return read::metrics(house).await,
         Request::Backup(path) => return chores::back_up(house, peer, path).await,
+        Request::Collect { dry_run } => return chores::collect(house, peer, dry_run).await,
         Request::Stats { since } => return read::stats(house, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
         Request::Retry(what) => match read::retry_items(house, what).await? {

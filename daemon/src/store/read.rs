@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use spindle_core::cache;
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
-use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::job::{FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::Stats;
 
@@ -128,6 +129,53 @@ impl Reader {
     pub fn artifact(&self, address: &ContentHash) -> Result<Option<StoredArtifact>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::ARTIFACTS)?;
         table.get(&address.0)?.map(|row| rows::read_artifact(row.value())).transpose()
+    }
+
+    pub fn each_artifact(&self, mut take: impl FnMut(ContentHash, StoredArtifact)) -> Result<(), StoreError> {
+        for entry in self.database.begin_read()?.open_table(tables::ARTIFACTS)?.iter()? {
+            let (address, row) = entry?;
+            take(ContentHash(*address.value()), rows::read_artifact(row.value())?);
+        }
+        Ok(())
+    }
+
+    /// Where the work of every job that is not at its end lies or will lie, as far as its input's content is known.
+    pub fn each_open_address(&self, mut take: impl FnMut(ContentHash)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let (open, jobs) = (transaction.open_table(tables::OPEN)?, transaction.open_table(tables::JOBS)?);
+        let inputs = transaction.open_table(tables::INPUTS)?;
+        let mut known: Option<(BatchId, StoredBatch)> = None;
+        for entry in open.iter()? {
+            let key = entry?.0.value();
+            let id = BatchId(key.0);
+            if known.as_ref().is_none_or(|(known, _)| *known != id) {
+                known = batch(&transaction, id)?.map(|row| (id, row));
+            }
+            let (Some((_, batch)), Some(row)) = (&known, jobs.get(key)?) else { return Err(orphan("open", id)) };
+            let spec = rows::read_job(row.value())?;
+            let Input::File { identity, .. } = &spec.input else { continue };
+            let Some(row) = inputs.get((identity.dev, identity.inode))? else { continue };
+            let Some(content) = rows::read_input(row.value(), identity)? else { continue };
+            let stages = spec.stages.as_deref().unwrap_or(&batch.spec.recipe.map);
+            cache::addresses(stages, content).into_iter().flatten().for_each(&mut take);
+        }
+        Ok(())
+    }
+
+    /// Batches at their end, oldest first: when they ended, and how many jobs they have.
+    pub fn each_ended_batch(&self, mut take: impl FnMut(BatchId, WallMs, u32)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let unfinished = transaction.open_table(tables::UNFINISHED)?;
+        for entry in transaction.open_table(tables::STATUSES)?.iter()? {
+            let (id, row) = entry?;
+            let status = rows::read_status(row.value())?;
+            if let Some(finished_at) = status.finished_at
+                && unfinished.get(id.value())?.is_none()
+            {
+                take(BatchId(id.value()), finished_at, status.counts.total());
+            }
+        }
+        Ok(())
     }
 
     pub fn published(&self, path: &PathBytes) -> Result<Option<PublishedFile>, StoreError> {

@@ -6,5 +6,5 @@ mod figures;
 mod golden;
 mod model;
 mod opening;
-mod samples;
+pub(crate) mod samples;
 mod turns;

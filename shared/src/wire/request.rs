@@ -75,6 +75,10 @@ pub enum Request {
     },
     /// A copy of the queue into a new file of the daemon's machine, by its absolute path; the daemon writes it.
     Backup(PathBytes),
+    /// Removes what is too old, or only tells of it.
+    Collect {
+        dry_run: bool,
+    },
 }
 
 /// One input of a submission, as the client found it.

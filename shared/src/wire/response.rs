@@ -35,6 +35,7 @@ pub enum Response {
     Metrics(Vec<Metric>),
     Stats(Box<Stats>),
     BackedUp(BackedUp),
+    Collected(Collected),
 }
 
 /// Why a request was not done; nothing has changed.
@@ -250,4 +251,24 @@ pub struct BackedUp {
     pub bytes: u64,
     pub batches: u64,
     pub jobs: u64,
+}
+
+/// What a cleaning has removed, or would remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Collected {
+    pub dry_run: bool,
+    /// Artifacts, unfinished pieces and records looked at.
+    pub scanned: u64,
+    pub artifacts: u64,
+    pub artifact_bytes: u64,
+    /// Unfinished pieces of artifacts.
+    pub checkpoints: u64,
+    pub checkpoint_bytes: u64,
+    /// Records of batches, with their jobs.
+    pub batches: u64,
+    pub jobs: u64,
+    /// Old enough, and kept for a job that is not at its end.
+    pub in_use: u64,
+    /// Could not be removed.
+    pub failed: u64,
 }

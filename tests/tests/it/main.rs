@@ -10,6 +10,7 @@ mod dashboard;
 mod estimates;
 mod existing;
 mod failures;
+mod housekeeping;
 mod main_path;
 mod restarts;
 mod shapes;
