@@ -5,12 +5,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::Instant;
 
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableError};
 
 use super::tentative::Tentative;
-use super::{StoreError, error, tables, write};
+use super::{StoreError, compact, error, tables, write};
 use crate::telemetry::Disk;
 
 const NAME: &str = "queue.redb";
@@ -23,7 +24,7 @@ pub(super) fn open(state_dir: &Path) -> Result<Database, StoreError> {
     make_folder(state_dir)?;
     let path = state_dir.join(NAME);
     let database = match fs::metadata(&path) {
-        Ok(_) => open_existing(&path)?,
+        Ok(_) => compacted(open_existing(&path)?, &path)?,
         Err(source) if source.kind() == io::ErrorKind::NotFound => create(state_dir, &path)?,
         Err(source) => return Err(files("look at", &path)(source)),
     };
@@ -40,6 +41,30 @@ pub(super) fn check_room(state_dir: &Path, bytes: u64) -> Result<(), StoreError>
     } else {
         Ok(())
     }
+}
+
+/// The same queue, in a smaller file if most of it was free.
+fn compacted(mut database: Database, path: &Path) -> Result<Database, StoreError> {
+    let size = || fs::metadata(path).map(|meta| meta.len()).map_err(files("look at", path));
+    let (before, began) = (size()?, Instant::now());
+    // Counting pages reads the whole file; counting rows reads next to nothing.
+    if !compact::is_worth_it(before, compact::least_bytes(&database)?)
+        || !compact::is_worth_it(before, compact::used_bytes(&database)?)
+    {
+        return Ok(database);
+    }
+    tracing::info!(bytes = before, "most of the queue's file is free: making it smaller");
+    if !compact::run(&mut database) {
+        drop(database);
+        return open_existing(path);
+    }
+    tracing::info!(
+        bytes_before = before,
+        bytes = size()?,
+        ms = began.elapsed().as_millis() as u64,
+        "the queue was compacted"
+    );
+    Ok(database)
 }
 
 /// Unknown where the file system doesn't say.

@@ -4,6 +4,7 @@
 //! [`Store::commit`] has confirmed survives a cut of the power.
 
 mod backup;
+mod compact;
 mod error;
 mod file;
 mod load;
