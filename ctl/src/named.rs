@@ -5,6 +5,7 @@ use std::str::FromStr;
 use spindle_shared::batch::{BatchState, Priority};
 use spindle_shared::id::{BatchId, JobId, Target};
 use spindle_shared::limits::{NAME_BYTES_MAX, TARGETS_MAX};
+use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::{BatchFilter, Selection};
 
 use crate::fault::Fault;
@@ -103,6 +104,28 @@ pub fn job_state(text: &str) -> Result<spindle_shared::job::JobState, String> {
 
 pub fn priority(text: &str) -> Result<Priority, String> {
     Priority::from_str(text)
+}
+
+/// A time to come: `23:30` is the next half past eleven here, `+2h` two hours from now, else as in RFC 3339.
+pub fn moment(text: &str) -> Result<WallMs, String> {
+    moment_after(text.trim(), &jiff::Zoned::now())
+}
+
+fn moment_after(text: &str, now: &jiff::Zoned) -> Result<WallMs, String> {
+    let wrong = || format!("`{text}` is no time: 23:30, +2h, 2026-12-24T18:00:00Z");
+    let ms = |time: jiff::Timestamp| u64::try_from(time.as_millisecond()).map(WallMs).map_err(|_| wrong());
+    if let Some(later) = text.strip_prefix('+') {
+        let later = duration_ms(later).map_err(|_| wrong())?;
+        return Ok(WallMs(ms(now.timestamp())?.0.saturating_add(later)));
+    }
+    if let Ok(time) = text.parse::<jiff::civil::Time>() {
+        let on =
+            |date: jiff::civil::Date| date.to_datetime(time).to_zoned(now.time_zone().clone()).map_err(|_| wrong());
+        let today = on(now.date())?;
+        let next = if today > *now { today } else { on(now.date().tomorrow().map_err(|_| wrong())?)? };
+        return ms(next.timestamp());
+    }
+    ms(text.parse().map_err(|_| wrong())?)
 }
 
 /// `90`, `90s`, `5m`, `1h30m`, `500ms`, `7d` in milliseconds; a bare number is seconds.
@@ -221,6 +244,26 @@ impl Chosen {
 mod tests {
     use super::*;
 
+    #[test]
+    fn times_to_come() {
+        let now: jiff::Zoned = "2026-11-26T22:00:00+01:00[+01:00]".parse().unwrap();
+        let at =
+            |text: &str| moment_after(text, &now).map(|at| jiff::Timestamp::from_millisecond(at.0 as i64).unwrap());
+        for (text, utc) in [
+            ("23:30", "2026-11-26T22:30:00Z"),
+            ("06:15", "2026-11-27T05:15:00Z"),
+            // Right now is over.
+            ("22:00", "2026-11-27T21:00:00Z"),
+            ("+2h", "2026-11-26T23:00:00Z"),
+            ("2026-12-24T18:00:00Z", "2026-12-24T18:00:00Z"),
+        ] {
+            assert_eq!(at(text).unwrap().to_string(), utc, "{text}");
+        }
+        for wrong in ["", "25:00", "+", "-2h", "tomorrow", "1850-01-01T00:00:00Z"] {
+            assert!(at(wrong).is_err(), "{wrong}");
+        }
+    }
+
     fn shown(words: &[&str]) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         targets(&words)
@@ -236,11 +279,12 @@ mod tests {
             (&["3,5-6", "12/1"], "3 5 6 12/1"),
             (&["5-7", "6"], "5 6 7"),
             (&["4-4"], "4"),
+            (&["12/gather"], "12/gather"),
         ] {
             assert_eq!(shown(words).as_deref(), Ok(expected), "{words:?}");
         }
         for words in
-            [&["0"][..], &["-3"], &["8-5"], &["3-"], &["a-b"], &["1-99999999"], &["12/gather"], &["1/2-4294967296"]]
+            [&["0"][..], &["-3"], &["8-5"], &["3-"], &["a-b"], &["1-99999999"], &["12/gathers"], &["1/2-4294967296"]]
         {
             assert!(shown(words).is_err(), "{words:?}");
         }

@@ -13,19 +13,21 @@ use spindle_core::effect::{
 };
 use spindle_core::scheduler::Scheduler;
 use spindle_core::turn;
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{AddressHasher, ContentHash, JobId, Owner, RunId};
-use spindle_shared::job::{FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
+use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
+use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
+use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, InputFile, Outcome, Published};
 use spindle_shared::{limits, output};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::artifacts::Artifacts;
+use crate::gather;
 use crate::inbox::{Inbox, Message};
 use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
@@ -72,6 +74,8 @@ pub struct Conductor {
     watchers: Vec<Arc<Watcher>>,
     /// What was submitted for jobs at work.
     specs: HashMap<JobId, Arc<JobSpec>>,
+    /// What gather jobs at work have before them.
+    gathered: HashMap<JobId, Arc<Vec<Gathered>>>,
     /// Where each run's files will belong.
     runs: HashMap<RunId, Option<ContentHash>>,
     /// Salts the names of partial files, so that two daemons never take each other's.
@@ -116,6 +120,7 @@ impl Conductor {
             last_client: 0,
             watchers: Vec::new(),
             specs: HashMap::new(),
+            gathered: HashMap::new(),
             runs: HashMap::new(),
             house,
             tally: Tally::default(),
@@ -177,11 +182,7 @@ impl Conductor {
     /// Reads again what a command says of the store; the session read it some turns ago.
     fn refresh(&self, peer: Peer, command: &mut Command) {
         let refreshed = match command {
-            Command::Submit { spec, repeats, .. } => spec.key.as_deref().map_or(Ok(()), |key| {
-                let known = self.reader.batch_of_key(peer.owner, key)?;
-                *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
-                Ok(())
-            }),
+            Command::Submit { spec, repeats, after, .. } => self.refresh_submit(peer, spec, repeats, after),
             Command::Retry(items) => self.refresh_retry(items),
             Command::Remove(batches) => batches.iter_mut().try_for_each(|(id, owner)| {
                 *owner = self.reader.batch(*id)?.map(|view| view.owner);
@@ -194,6 +195,23 @@ impl Conductor {
         }
     }
 
+    fn refresh_submit(
+        &self,
+        peer: Peer,
+        spec: &BatchSpec,
+        repeats: &mut Option<BatchView>,
+        after: &mut Vec<(BatchId, BatchState)>,
+    ) -> Result<(), StoreError> {
+        if let Some(key) = &spec.key {
+            let known = self.reader.batch_of_key(peer.owner, key)?;
+            *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
+        }
+        for awaited in &spec.terms.after {
+            after.extend(self.reader.batch(awaited.batch)?.map(|view| (view.id, view.state)));
+        }
+        Ok(())
+    }
+
     fn refresh_retry(&self, items: &mut Vec<RetryItem>) -> Result<(), StoreError> {
         for item in items.iter_mut() {
             let id = item.batch.id;
@@ -203,7 +221,9 @@ impl Conductor {
             };
             item.batch = batch;
             let bad = self.reader.jobs(id, &[JobState::Failed, JobState::Cancelled], 1, u32::MAX)?;
-            let bad: HashMap<u32, JobState> = bad.into_iter().map(|view| (view.id.index, view.state)).collect();
+            let gather = self.reader.job(JobId::gather(id))?;
+            let bad = bad.into_iter().chain(gather).map(|view| (view.id.index, view.state));
+            let bad: HashMap<u32, JobState> = bad.filter(|(_, state)| state.is_terminal()).collect();
             item.jobs.retain_mut(|(index, state)| bad.get(index).map(|now| *state = *now).is_some());
         }
         items.retain(|item| !item.jobs.is_empty());
@@ -233,6 +253,13 @@ impl Conductor {
                 None
             }
             Message::OutputsFound { look, job, outputs } => Some(Input::OutputsFound { look, job, outputs }),
+            Message::ResultsFound { look, job, results } => {
+                let results = results.map(|(content, gathered)| {
+                    self.gathered.insert(job, gathered);
+                    content
+                });
+                Some(Input::ResultsFound { look, job, results })
+            }
             Message::Note(note) => self.input_of_note(note),
         }
     }
@@ -316,6 +343,9 @@ impl Conductor {
             if view.input.is_none() {
                 view.input = self.specs.get(&view.id).map(|spec| spec.input.clone());
             }
+            if view.state.is_terminal() {
+                self.gathered.remove(&view.id);
+            }
             if view.state.is_terminal()
                 && let Some(spec) = self.specs.remove(&view.id)
                 && view.state == JobState::Cancelled
@@ -376,6 +406,16 @@ impl Conductor {
         None
     }
 
+    /// Finds what has come of the inputs of a batch, in a thread of its own: there may be many.
+    fn look_for_results(&self, look: RunId, job: JobId) {
+        let (reader, artifacts, inbox) = (self.reader.clone(), self.artifacts.clone(), self.own_inbox.clone());
+        self.runtime.spawn_blocking(move || {
+            let results = gather::results(&reader, &artifacts, job.batch);
+            // The conductor has ended when nobody takes this.
+            drop(inbox.send_blocking(Message::ResultsFound { look, job, results }));
+        });
+    }
+
     /// What the records say of these files' final names; `None` where one of them has another content, or none that is known.
     fn recorded(
         &mut self,
@@ -417,7 +457,20 @@ impl Conductor {
                 inputs.push(InputFile { name: path.clone(), bytes: identity.bytes });
                 open.push(ToOpen::Input { path: path.clone(), identity });
             }
-            (None, JobInput::Name(_)) => {}
+            (None, JobInput::Name(_)) => {
+                if let Some(reads) = stage.gathers() {
+                    let Some(gathered) = self.gathered.get(&job) else {
+                        return internal("what is to be gathered was not looked up".to_owned());
+                    };
+                    (inputs, open) = gather::inputs(&self.artifacts, gathered, reads);
+                }
+            }
+        }
+        let mut replaceable = spec.replace.clone();
+        if job.is_gather()
+            && let Stage::Publish(publish) = &stage
+        {
+            replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
         }
         let scratch = match self.artifacts.make_scratch(run) {
             Ok(scratch) => scratch,
@@ -430,18 +483,37 @@ impl Conductor {
         let assignment = Assignment {
             run,
             inputs,
+            more_inputs: 0,
             scratch: scratch.into(),
             checkpoint: address.map(|address| self.artifacts.checkpoint(&address).into()),
             output: spec.output.clone(),
             part_tag: self.part_tag(job),
             detail,
-            replaceable: spec.replace.clone(),
+            replaceable,
             threads: slots,
             stage,
         };
         self.runs.insert(run, address);
         self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
         None
+    }
+
+    /// What this very job has published under the names it is about to publish: the gather of a batch may be done again.
+    fn own_outputs(
+        &mut self,
+        job: JobId,
+        stage: &Publish,
+        detail: &Detail,
+        inputs: &[InputFile],
+    ) -> Vec<(PathBytes, ContentHash)> {
+        let Some(spec) = self.spec(job) else { return Vec::new() };
+        let names = inputs.iter().map(|input| input.name.as_path());
+        let names = output::published_as(&spec.output, stage, detail.language.as_deref(), names).unwrap_or_default();
+        let known = names.into_iter().filter_map(|(path, _)| {
+            let known = self.reader.published(&path).ok().flatten().filter(|known| known.job == job)?;
+            Some((path, known.content))
+        });
+        known.collect()
     }
 
     /// What a cancelled job left beside its outputs goes. In a thread of its own: the folder may be anywhere.
@@ -503,6 +575,10 @@ impl turn::Shell for Conductor {
                 Some(Input::ArtifactsFound { job, found })
             }
             Effect::LookupOutputs(asked) => self.look_for_outputs(*asked),
+            Effect::LookupResults { look, job } => {
+                self.look_for_results(look, job);
+                None
+            }
             Effect::Start(start) => self.start(*start),
             Effect::Stop(run) => {
                 self.supervisor.stop(run);
@@ -536,7 +612,7 @@ fn is_still(path: &PathBytes, identity: Option<FileIdentity>) -> bool {
 
 fn reads_the_store(command: &Command) -> bool {
     match command {
-        Command::Submit { spec, .. } => spec.key.is_some(),
+        Command::Submit { spec, .. } => spec.key.is_some() || !spec.terms.after.is_empty(),
         Command::Retry(_) | Command::Remove(_) => true,
         _ => false,
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use spindle_core::effect::{Answer, Command, Peer};
-use spindle_shared::id::{JobId, RunId};
-use spindle_shared::worker::Published;
+use spindle_shared::failure::Failure;
+use spindle_shared::id::{ContentHash, JobId, RunId};
+use spindle_shared::worker::{Gathered, Published};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::server::watch::Watcher;
@@ -33,6 +34,12 @@ pub enum Message {
     },
     /// How much has happened since the start.
     Tally(oneshot::Sender<Tally>),
+    /// Answers [`spindle_core::effect::Effect::LookupResults`]: the rows, and their hash.
+    ResultsFound {
+        look: RunId,
+        job: JobId,
+        results: Result<(ContentHash, Arc<Vec<Gathered>>), Failure>,
+    },
     /// A signal asks for the end.
     Stop,
 }

@@ -3,6 +3,7 @@
 mod artifacts;
 mod conductor;
 mod config;
+mod gather;
 mod housekeeping;
 mod inbox;
 mod lock;

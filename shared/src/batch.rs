@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BatchId, Owner};
+use crate::job::{JobState, OutputPlan};
 use crate::recipe::Recipe;
 use crate::time::WallMs;
 
@@ -66,6 +67,83 @@ pub struct BatchSpec {
     /// The same key from the same owner gives the same batch.
     pub key: Option<String>,
     pub on_existing: OnExisting,
+    pub terms: Terms,
+    /// Where the gather's outputs go; their stem is this one and the batch's number. `None` = nothing is gathered.
+    pub gather_to: Option<OutputPlan>,
+}
+
+/// When a batch may begin, and when it gives up.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Terms {
+    /// Batches that must have ended before.
+    pub after: Vec<After>,
+    /// Not before this time.
+    pub at: Option<WallMs>,
+    pub halt: Option<Halt>,
+}
+
+/// A batch to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct After {
+    pub batch: BatchId,
+    /// However it ends; otherwise it must have completed.
+    pub any_end: bool,
+}
+
+impl After {
+    /// Whether this end is what was waited for.
+    pub fn is_met_by(self, end: BatchState) -> bool {
+        self.any_end || end == BatchState::Completed
+    }
+}
+
+/// Gives the rest of a batch up once so much of it has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    /// What runs is stopped too; otherwise it comes to its end.
+    pub now: bool,
+    pub failed: HaltAt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HaltAt {
+    Jobs(u32),
+    /// 1–100, of all jobs of the batch that are not skipped.
+    Percent(u8),
+}
+
+impl Halt {
+    /// Whether these counts are enough.
+    pub fn is_due(self, counts: &Counts) -> bool {
+        let failed = counts.failed;
+        failed > 0
+            && match self.failed {
+                HaltAt::Jobs(jobs) => failed >= jobs,
+                HaltAt::Percent(percent) => {
+                    u64::from(failed) * 100 >= u64::from(percent) * u64::from(counts.total() - counts.skipped)
+                }
+            }
+    }
+}
+
+impl std::str::FromStr for Halt {
+    type Err = String;
+
+    /// `soon,fail=3`, `now,fail=10%`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not like soon,fail=10%: soon or now, and a number of jobs or 1–100 %");
+        let (when, failed) = text.split_once(",fail=").ok_or_else(wrong)?;
+        let now = match when {
+            "soon" => false,
+            "now" => true,
+            _ => return Err(wrong()),
+        };
+        let failed = match failed.strip_suffix('%') {
+            Some(percent) => HaltAt::Percent(percent.parse().ok().filter(|p| (1..=100).contains(p)).ok_or_else(wrong)?),
+            None => HaltAt::Jobs(failed.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(wrong)?),
+        };
+        Ok(Halt { now, failed })
+    }
 }
 
 /// How a batch stands, as shown.
@@ -116,10 +194,10 @@ impl BatchState {
 }
 
 /// The one rule for a batch's state: all completed or skipped → completed, none → failed, else partial; only a batch that was
-/// cancelled itself is `cancelled`.
-pub fn state_of(counts: &Counts, paused: bool, cancelling: bool) -> BatchState {
+/// cancelled itself is `cancelled`, and what can't be gathered makes it failed. `gather`: how its gather job stands, where it has one.
+pub fn state_of(counts: &Counts, gather: Option<JobState>, paused: bool, cancelling: bool) -> BatchState {
     let good = counts.completed + counts.skipped;
-    if !counts.all_ended() {
+    if !counts.all_ended() || gather.is_some_and(|gather| !gather.is_terminal()) {
         return match (cancelling, paused) {
             (true, _) => BatchState::Cancelling,
             (false, true) => BatchState::Paused,
@@ -129,7 +207,9 @@ pub fn state_of(counts: &Counts, paused: bool, cancelling: bool) -> BatchState {
     }
     if cancelling {
         BatchState::Cancelled
-    } else if good == counts.total() {
+    } else if gather == Some(JobState::Failed) {
+        BatchState::Failed
+    } else if good == counts.total() && gather != Some(JobState::Cancelled) {
         BatchState::Completed
     } else if good == 0 {
         BatchState::Failed
@@ -163,8 +243,7 @@ impl Counts {
         self.pending + self.running + self.retrying == 0
     }
 
-    pub fn slot(&mut self, state: crate::job::JobState) -> &mut u32 {
-        use crate::job::JobState;
+    pub fn slot(&mut self, state: JobState) -> &mut u32 {
         match state {
             JobState::Pending => &mut self.pending,
             JobState::Running => &mut self.running,
@@ -191,6 +270,8 @@ pub struct BatchView {
     pub started_at: Option<WallMs>,
     pub finished_at: Option<WallMs>,
     pub counts: Counts,
+    /// How its gather job stands; `None` = it has none.
+    pub gather: Option<JobState>,
     /// 0–1, never going back.
     pub progress: f32,
     /// The stage most of its running jobs are at.
@@ -206,4 +287,31 @@ pub struct Eta {
     pub seconds: f64,
     pub low: f64,
     pub high: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halts_are_read_as_they_are_written() {
+        let counts = |failed, total| Counts { failed, pending: total - failed, ..Counts::default() };
+        for (text, failed, total, due) in [
+            ("soon,fail=3", 2, 10, false),
+            ("soon,fail=3", 3, 10, true),
+            ("now,fail=10%", 0, 5, false),
+            ("now,fail=10%", 1, 10, true),
+            ("now,fail=10%", 1, 11, false),
+            ("soon,fail=100%", 10, 10, true),
+        ] {
+            let halt: Halt = text.parse().unwrap();
+            assert_eq!(halt.is_due(&counts(failed, total)), due, "{text}");
+            assert_eq!(halt.now, text.starts_with("now"));
+        }
+        for wrong in
+            ["", "soon", "fail=3", "later,fail=1", "soon,fail=0", "soon,fail=101%", "soon,fail=-1", "soon,fail=x%"]
+        {
+            assert!(wrong.parse::<Halt>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -37,9 +37,27 @@ impl fmt::Display for BatchId {
     }
 }
 
+impl JobId {
+    /// The job that gathers the results of all inputs, in batches that have one.
+    pub fn gather(batch: BatchId) -> Self {
+        JobId { batch, index: GATHER_INDEX }
+    }
+
+    pub fn is_gather(self) -> bool {
+        self.index == GATHER_INDEX
+    }
+}
+
+/// Inputs count from 1.
+pub const GATHER_INDEX: u32 = 0;
+const GATHER: &str = "gather";
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.batch, self.index)
+        match self.is_gather() {
+            true => write!(f, "{}/{GATHER}", self.batch),
+            false => write!(f, "{}/{}", self.batch, self.index),
+        }
     }
 }
 
@@ -80,9 +98,9 @@ impl fmt::Display for Target {
     }
 }
 
-/// `12` or `12/3`; nothing else.
+/// `12`, `12/3` or `12/gather`; nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a batch (`12`) or a job (`12/3`)")]
+#[error("`{0}` is not a batch (`12`) or a job (`12/3`, `12/gather`)")]
 pub struct BadTarget(pub String);
 
 impl FromStr for Target {
@@ -93,10 +111,22 @@ impl FromStr for Target {
         let positive = |s: &str| s.parse::<u64>().ok().filter(|n| *n > 0);
         match text.split_once('/') {
             None => Ok(Target::Batch(BatchId(positive(text).ok_or_else(bad)?))),
+            Some((batch, GATHER)) => Ok(Target::Job(JobId::gather(BatchId(positive(batch).ok_or_else(bad)?)))),
             Some((batch, index)) => Ok(Target::Job(JobId {
                 batch: BatchId(positive(batch).ok_or_else(bad)?),
                 index: positive(index).and_then(|n| u32::try_from(n).ok()).ok_or_else(bad)?,
             })),
+        }
+    }
+}
+
+impl FromStr for BatchId {
+    type Err = BadTarget;
+
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
+        match text.parse()? {
+            Target::Batch(id) => Ok(id),
+            Target::Job(_) => Err(BadTarget(text.to_owned())),
         }
     }
 }

@@ -50,6 +50,12 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
 /// Kinds of work (stage and model) whose pace is remembered; beyond it the one learned longest ago is forgotten.
 pub const RATES_MAX: usize = 500;
+/// Inputs of a batch whose results are gathered: their files are open at the same time.
+pub const GATHERED_MAX: usize = 10_000;
+/// The rows of what is gathered: some hundred bytes for each input, and its notes.
+pub const RESULTS_BYTES_MAX: usize = 64 << 20;
+/// Batches that one batch waits for.
+pub const AFTER_MAX: usize = 100;
 /// Stages of one recipe.
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.

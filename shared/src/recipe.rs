@@ -1,4 +1,4 @@
-//! Recipes: which stages each input goes through, in order.
+//! Recipes: which stages each input goes through, in order, and which then work on the results of all.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,25 +8,29 @@ use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
 use crate::stage::publish::Publish;
 use crate::stage::pull::Pull;
-use crate::stage::subtitle::Subtitle;
+use crate::stage::subtitle::{Format, Subtitle};
 use crate::stage::transcribe::Transcribe;
 
 /// A built-in recipe's name.
 pub const SUBTITLES: &str = "subtitles";
 /// Fetches models; submitted by `models pull`.
 pub const PULL: &str = "pull";
+/// Stages of the user's own choice, from a file.
+pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 2] = [
+pub const BUILT_IN: [(&str, &str); 3] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
+    (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
 ];
 
-/// Stages that each input goes through (map).
+/// Stages that each input goes through (map), and those that then work once on the results of all that succeeded (gather).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     pub name: String,
     pub map: Vec<Stage>,
+    pub gather: Vec<Stage>,
 }
 
 impl Recipe {
@@ -40,11 +44,12 @@ impl Recipe {
                 Stage::Subtitle(subtitle),
                 Stage::Publish(publish),
             ],
+            gather: Vec::new(),
         }
     }
 
     pub fn pull(pull: Pull) -> Self {
-        Recipe { name: PULL.to_owned(), map: vec![Stage::Pull(pull)] }
+        Recipe { name: PULL.to_owned(), map: vec![Stage::Pull(pull)], gather: Vec::new() }
     }
 
     /// Where most of a job's work is done.
@@ -58,6 +63,54 @@ impl Recipe {
         if self.map.is_empty() || self.map.len() > crate::limits::STAGES_MAX {
             return Err(format!("a recipe has 1–{} stages, this one {}", crate::limits::STAGES_MAX, self.map.len()));
         }
-        self.map.iter().try_for_each(Stage::validate)
+        if self.gather.len() > crate::limits::STAGES_MAX {
+            return Err(format!("{} gather stages are more than {}", self.gather.len(), crate::limits::STAGES_MAX));
+        }
+        self.map.iter().chain(&self.gather).try_for_each(Stage::validate)?;
+        chained("map", &self.map)?;
+        chained("gather", &self.gather)?;
+        match self.gather.first() {
+            Some(Stage::Collect(_)) => self.makes_texts(),
+            _ => Ok(()),
+        }
     }
+
+    fn makes_texts(&self) -> Result<(), String> {
+        match self.map.iter().rev().find(|stage| stage.facts().artifact) {
+            Some(Stage::Subtitle(subtitle)) if subtitle.formats.contains(&Format::Txt) => Ok(()),
+            _ => {
+                Err("`collect` needs the text of every input: let the map's `subtitle` make the format `txt`"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+/// Each stage has what it works on before it: a mistake of an own recipe is told before anything runs.
+fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
+    let mut before: Option<&Stage> = None;
+    for (at, stage) in stages.iter().enumerate() {
+        let name = stage.name();
+        let gathers = stage.gathers().is_some();
+        if gathers != (part == "gather" && at == 0) {
+            return Err(match gathers {
+                true => format!("`{name}` works on the results of all inputs: it comes first in the gather"),
+                false => format!("`{name}` can't begin a gather: it works on one result; `collect` makes one of all"),
+            });
+        }
+        let fits = matches!(
+            (stage, before),
+            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None)
+                | (Stage::Decode(_), None | Some(Stage::Identify(_)))
+                | (Stage::Transcribe(_), Some(Stage::Decode(_)))
+                | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
+                | (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_)))
+        );
+        if !fits {
+            let after = before.map_or("at the beginning".to_owned(), |before| format!("after `{}`", before.name()));
+            return Err(format!("`{name}` can't come {after} in the {part}: it has nothing to work on"));
+        }
+        before = Some(stage);
+    }
+    Ok(())
 }

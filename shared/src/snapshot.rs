@@ -22,7 +22,8 @@ pub struct Snapshot {
     pub alerts: Vec<String>,
 }
 
-const ALERTS_MAX: usize = 100;
+/// Alerts that a watcher keeps.
+pub const ALERTS_MAX: usize = 100;
 
 impl Snapshot {
     /// Takes one event in; an event that is contained already changes nothing.

@@ -1,7 +1,7 @@
 //! What daemon and worker say to each other, over a SOCK_SEQPACKET socketpair: one message, one packet.
 //!
 //! The worker's end is its descriptor 3. Descriptors of inputs travel with the packet of their Assignment (SCM_RIGHTS), in
-//! the order of [`Assignment::inputs`].
+//! the order of [`Assignment::inputs`]; those that find no room there follow in [`Order::Inputs`].
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::lane::Role;
 use crate::stage::Stage;
 
 /// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
-pub const WORKER_PROTOCOL: u32 = 1;
+pub const WORKER_PROTOCOL: u32 = 2;
 
 /// Exit code of a worker that was refused memory: it is at its limit.
 pub const EXIT_OUT_OF_MEMORY: i32 = 86;
@@ -28,6 +28,11 @@ pub enum Order {
     Cancel(RunId),
     /// Finish what runs, then exit with 0.
     Leave,
+    /// More inputs of a run that was assigned and waits for them.
+    Inputs {
+        run: RunId,
+        inputs: Vec<InputFile>,
+    },
 }
 
 /// One run: everything the worker needs to know, and nothing of the queue.
@@ -37,6 +42,8 @@ pub struct Assignment {
     pub stage: Stage,
     /// What the packet's descriptors are.
     pub inputs: Vec<InputFile>,
+    /// Inputs that follow in further packets, before it can begin.
+    pub more_inputs: u32,
     /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it.
     pub scratch: PathBytes,
     /// Where finished pieces are kept across runs (`checkpoint()`); `None` for stages without.
@@ -59,6 +66,22 @@ pub struct InputFile {
     /// The artifact's file name (`audio.s16`), or the input's own path, for messages and for formats told by extension.
     pub name: PathBytes,
     pub bytes: u64,
+}
+
+/// Name of a gathering run's first input: the results it works on, as [`Gathered`] rows.
+pub const RESULTS_FILE: &str = "results";
+
+/// One input's result, as a gathering stage finds it. Its files follow as inputs of the run, in the order of the rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gathered {
+    /// Of the input, from 1.
+    pub index: u32,
+    /// The input's path, or its name.
+    pub input: PathBytes,
+    /// Of the artifact that the files belong to.
+    pub address: ContentHash,
+    pub detail: Detail,
+    pub files: Vec<ArtifactFile>,
 }
 
 /// Worker to daemon.

@@ -11,6 +11,7 @@ use super::*;
 
 pub fn batch(id: u64, name: &str, state: BatchState, progress: f32, counts: Counts) -> BatchView {
     BatchView {
+        gather: None,
         id: BatchId(id),
         name: (!name.is_empty()).then(|| name.to_owned()),
         recipe: "subtitles".to_owned(),

@@ -181,7 +181,8 @@ pub struct DetailJson {
 pub struct JobJson {
     pub job_id: String,
     pub batch_id: u64,
-    pub index: u32,
+    /// Of the input, from 1; of the gather job, null.
+    pub index: Option<u32>,
     pub input: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_bytes: Option<String>,
@@ -212,7 +213,7 @@ impl From<&JobView> for JobJson {
         JobJson {
             job_id: job.id.to_string(),
             batch_id: job.id.batch.0,
-            index: job.id.index,
+            index: (!job.id.is_gather()).then_some(job.id.index),
             input,
             input_bytes: input_bytes.flatten(),
             state: job.state.name(),
@@ -330,8 +331,8 @@ pub struct ResultJson {
     #[serde(flatten)]
     pub batch: BatchJson,
     pub jobs: Vec<JobJson>,
-    /// No recipe has gather stages yet.
-    pub gather: Option<()>,
+    /// The gather job, where the recipe has one.
+    pub gather: Option<JobJson>,
     pub summary: SummaryJson,
 }
 

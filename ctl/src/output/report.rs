@@ -10,7 +10,7 @@ use spindle_shared::limits::{REPORT_JOBS_MAX, REPORT_REMARKS_MAX};
 
 use crate::output::causes::{Cause, Causes};
 use crate::output::human;
-use crate::output::json::{BatchJson, Figures, SummaryJson, input_text};
+use crate::output::json::{BatchJson, Figures, JobJson, SummaryJson, input_text};
 
 pub struct BatchReport<'b> {
     batch: &'b BatchView,
@@ -22,6 +22,8 @@ pub struct BatchReport<'b> {
     causes: Causes,
     skipped: Remarks,
     notes: Remarks,
+    /// The job over all results, where the recipe has one.
+    pub gather: Option<JobView>,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub struct ReportJson {
     failures: Vec<CauseJson>,
     skipped_reasons: Vec<RemarkJson>,
     notes: Vec<RemarkJson>,
+    gather: Option<JobJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +142,7 @@ impl<'b> BatchReport<'b> {
             causes: Causes::new(REPORT_JOBS_MAX, REPORT_JOBS_MAX),
             skipped: Remarks::default(),
             notes: Remarks::default(),
+            gather: None,
         }
     }
 
@@ -190,6 +194,7 @@ impl<'b> BatchReport<'b> {
             outputs: OutputsJson { files: self.files, bytes: self.bytes },
             skipped_reasons: remarks(&self.skipped),
             notes: remarks(&self.notes),
+            gather: self.gather.as_ref().map(JobJson::from),
             stages: self
                 .stages
                 .into_iter()
@@ -248,6 +253,14 @@ impl<'b> BatchReport<'b> {
         }
         self.skipped.write(&mut text, "Skipped", "why");
         self.notes.write(&mut text, "Remarks", "remark");
+
+        if let Some(gather) = &self.gather {
+            text.push_str("\n## Gather\n\n| | |\n|---|---|\n");
+            for line in human::job_text(gather, now).lines() {
+                let (name, value) = line.split_once("  ").unwrap_or((line, ""));
+                put(&mut text, format_args!("| {name} | {} |\n", plain(value.trim())));
+            }
+        }
 
         let causes = self.causes.sorted();
         if !causes.is_empty() {

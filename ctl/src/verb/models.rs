@@ -187,6 +187,8 @@ fn pull(context: &Context, names: &[String], no_wait: bool) -> Result<u8, Fault>
         timeout_ms: None,
         key: None,
         on_existing: OnExisting::Refuse,
+        terms: Default::default(),
+        gather_to: None,
     };
     let inputs: Vec<Submission> = wanted
         .iter()

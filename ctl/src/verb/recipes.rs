@@ -3,13 +3,14 @@
 use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
-use spindle_shared::recipe::{BUILT_IN, PULL, Recipe, SUBTITLES};
+use spindle_shared::recipe::{BUILT_IN, CUSTOM, PULL, Recipe, SUBTITLES};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
 
 use crate::fault::Fault;
 use crate::output::human;
 use crate::output::table::{Align, Table};
+use crate::verb::submit::custom::{self, EXAMPLE};
 use crate::{Cli, Context};
 
 /// Lists recipes and shows what they do
@@ -57,6 +58,7 @@ struct ShownJson {
     #[serde(flatten)]
     recipe: RecipeJson,
     stages: Vec<StageJson>,
+    gather: Vec<StageJson>,
     options: Vec<OptionJson>,
 }
 
@@ -91,23 +93,32 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
     let (name, about) = BUILT_IN.into_iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
     let recipe = example(name).ok_or_else(unknown)?;
     let stages: Vec<StageJson> = recipe.map.iter().map(stage).collect();
+    let gather: Vec<StageJson> = recipe.gather.iter().map(stage).collect();
     let options = options(name);
     context.console.either(
-        || ShownJson { recipe: RecipeJson { name, about }, stages, options },
+        || ShownJson { recipe: RecipeJson { name, about }, stages, gather, options },
         || {
             let mut text = format!("{name}: {about}\n\nfor each input:\n");
-            for facts in recipe.map.iter().map(Stage::facts) {
-                text.push_str(&format!(
-                    "  {} (worker {}, lane {})\n",
-                    facts.name,
-                    facts.role.name(),
-                    facts.lane.name()
-                ));
+            let line = |stage: &Stage| {
+                let facts = stage.facts();
+                format!("  {} (worker {}, lane {})\n", facts.name, facts.role.name(), facts.lane.name())
+            };
+            text.extend(recipe.map.iter().map(line));
+            if !recipe.gather.is_empty() {
+                text.push_str("\nonce, for all of them:\n");
+                text.extend(recipe.gather.iter().map(line));
             }
             text.push_str(match name {
                 PULL => "\nsubmitted by `spindlectl models pull NAME`\n",
                 _ => "",
             });
+            if name == CUSTOM {
+                // A whole file, to begin with: `recipes show custom > mine.toml`.
+                return format!(
+                    "{}\n{EXAMPLE}",
+                    text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect::<String>()
+                );
+            }
             if name != PULL {
                 text.push_str(&format!("\noptions: `spindlectl submit {name} --help`\n"));
             }
@@ -123,6 +134,7 @@ fn example(name: &str) -> Option<Recipe> {
         SUBTITLES => {
             Some(Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default()))
         }
+        CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {
             name: String::new(),
             url: String::new(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use spindle_shared::exit;
-use spindle_shared::id::Target;
+use spindle_shared::id::{JobId, Target};
 
 use crate::Context;
 use crate::fault::Fault;
@@ -46,6 +46,7 @@ impl Report {
         super::result::check_finished(&batch)?;
         let mut report = BatchReport::new(&batch);
         context.daemon.each_job(id, |job| report.add(job))?;
+        report.gather = batch.gather.map(|_| context.daemon.job(JobId::gather(id))).transpose()?;
         let Some(path) = &self.output else {
             match context.console.json {
                 true => context.console.document(&report.json())?,

@@ -32,7 +32,10 @@ fn of_batch(context: &Context, id: BatchId) -> Result<u8, Fault> {
     let batch = context.daemon.batch(id)?;
     check_finished(&batch)?;
     let jobs = context.daemon.jobs(id, Vec::new())?;
-    context.console.either(|| result_json(&batch, &jobs), || text(context, &batch, &jobs))?;
+    let gather = batch.gather.map(|_| context.daemon.job(JobId::gather(id))).transpose()?;
+    context
+        .console
+        .either(|| result_json(&batch, &jobs, gather.as_ref()), || text(context, &batch, &jobs, gather.as_ref()))?;
     Ok(batch_code(&batch))
 }
 
@@ -66,16 +69,16 @@ fn not_finished(message: String) -> Fault {
     Fault::new(exit::NOT_FINISHED, "not_finished", message)
 }
 
-pub fn result_json(batch: &BatchView, jobs: &[JobView]) -> ResultJson {
+pub fn result_json(batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>) -> ResultJson {
     ResultJson {
         batch: BatchJson::new(batch, human::now()),
         jobs: jobs.iter().map(JobJson::from).collect(),
-        gather: None,
+        gather: gather.map(JobJson::from),
         summary: Figures::of(jobs).summary(batch),
     }
 }
 
-fn text(context: &Context, batch: &BatchView, jobs: &[JobView]) -> String {
+fn text(context: &Context, batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>) -> String {
     let now = human::now();
     let summary = Figures::of(jobs).summary(batch);
     let mut rows = human::batch_rows(batch, now);
@@ -89,5 +92,6 @@ fn text(context: &Context, batch: &BatchView, jobs: &[JobView]) -> String {
     if let Some(bytes) = summary.peak_memory_bytes {
         rows.push(("memory", format!("{} at most in one worker", human::bytes(bytes))));
     }
-    format!("{}\n{}", human::block(&rows), human::job_table(jobs, now, context.console.colour))
+    let jobs: Vec<JobView> = jobs.iter().chain(gather).cloned().collect();
+    format!("{}\n{}", human::block(&rows), human::job_table(&jobs, now, context.console.colour))
 }

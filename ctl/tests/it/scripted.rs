@@ -232,6 +232,7 @@ impl Ran {
 pub fn batch(id: u64, state: BatchState, counts: Counts) -> BatchView {
     let ended = state.is_terminal();
     BatchView {
+        gather: None,
         id: BatchId(id),
         name: Some("meetings".to_owned()),
         recipe: "subtitles".to_owned(),

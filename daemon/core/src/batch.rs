@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId};
+use spindle_shared::batch::{After, BatchSpec, BatchState, BatchView, Counts, Eta, Priority, state_of};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId};
 use spindle_shared::job::{FileIdentity, JobState, JobView, Output};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -17,6 +17,8 @@ use crate::queue::Standing;
 use crate::rates::{Pace, Rate};
 use crate::retry::Budget;
 
+/// The gather's share of a batch's progress.
+const GATHER_SHARE: f64 = 0.1;
 /// Cells that are looked through for jobs that come next.
 const LOOKED_AHEAD_MAX: usize = 1_000;
 
@@ -155,7 +157,10 @@ pub struct Batch {
     pub started_at: Option<WallMs>,
     pub finished_at: Option<WallMs>,
     pub counts: Counts,
+    /// Of the inputs, in order.
     pub cells: Vec<Cell>,
+    /// Of the gather job, whose index is 0. It counts among none of the inputs' counts.
+    gather: Option<Cell>,
     /// Index (0-based) up to which fresh jobs were admitted.
     next_fresh: usize,
     /// Jobs that wait for admission again.
@@ -190,6 +195,11 @@ pub struct Batch {
     parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
+    /// Batches that it still waits for, and the time before which it doesn't begin.
+    pub awaited: Vec<After>,
+    pub not_before: Option<WallMs>,
+    /// Its terms have ended it: so much of it has failed.
+    pub given_up: bool,
     /// Tries that may still be repeated; begins anew with the daemon. `None` = no try has failed yet.
     pub budget: Option<Budget>,
 }
@@ -224,6 +234,7 @@ impl Batch {
         let heaviest = stages.max_by_key(|(_, facts)| facts.weight);
         let waiting_kib = sizes.iter().zip(&cells).filter(|(_, cell)| matches!(cell, Cell::Fresh));
         let waiting_kib = waiting_kib.map(|(kib, _)| u64::from(*kib)).sum();
+        let gather = (!spec.recipe.gather.is_empty()).then_some(Cell::Fresh);
         Batch {
             id,
             owner,
@@ -242,6 +253,7 @@ impl Batch {
             finished_at: None,
             counts,
             cells,
+            gather,
             next_fresh: 0,
             back: BTreeSet::new(),
             ready: BTreeMap::new(),
@@ -256,13 +268,16 @@ impl Batch {
             changed: BTreeSet::new(),
             parts: 0,
             shown_progress: 0.0,
+            awaited: Vec::new(),
+            not_before: None,
+            given_up: false,
             budget: None,
         }
     }
 
     /// As it was when the last daemon ended; what ran then waits now.
     pub fn recovered(stored: RecoveredBatch) -> Self {
-        let RecoveredBatch { id, owner, spec, created_at, status, total, open, sizes } = stored;
+        let RecoveredBatch { id, owner, spec, created_at, status, total, open, sizes, after: _ } = stored;
         let mut batch = Batch::new(id, owner, spec, created_at, &[], sizes);
         batch.cells.resize_with(total as usize, || Cell::Ended(None));
         batch.priority = status.priority;
@@ -271,25 +286,76 @@ impl Batch {
         batch.started_at = status.started_at;
         batch.finished_at = status.finished_at;
         batch.counts = Counts { pending: 0, running: 0, retrying: 0, ..status.counts };
+        batch.gather = batch.gather.map(|_| Cell::Ended(status.gather.filter(|state| state.is_terminal())));
         for (index, behind) in open {
-            let Some(cell) = batch.cells.get_mut((index as usize).wrapping_sub(1)) else { continue };
-            batch.waiting_kib += u64::from(batch.sizes.get(index as usize - 1).copied().unwrap_or(0));
-            match behind.filter(|behind| **behind != OpenJob::default()) {
+            let kib = u64::from(batch.kib(index));
+            if batch.cell(index).is_none() {
+                continue;
+            }
+            batch.waiting_kib += kib;
+            let counted = index != GATHER_INDEX;
+            let behind = behind.filter(|behind| **behind != OpenJob::default());
+            let cell = match behind {
                 None => {
-                    *cell = Cell::Fresh;
-                    batch.counts.pending += 1;
+                    batch.counts.pending += u32::from(counted);
+                    Cell::Fresh
                 }
                 Some(behind) => {
-                    let job = Job::new(*behind);
-                    *batch.counts.slot(job.shown()) += 1;
-                    batch.parts += job.parts();
-                    *cell = Cell::Active(Box::new(job));
+                    let job = batch.new_job(index, *behind);
+                    if counted {
+                        *batch.counts.slot(job.shown()) += 1;
+                        batch.parts += job.parts();
+                    }
                     batch.active.insert(index);
                     batch.back.insert(index);
+                    Cell::Active(Box::new(job))
                 }
+            };
+            if let Some(place) = batch.cell(index) {
+                *place = cell;
             }
         }
         batch
+    }
+
+    /// A job at this place with this behind it.
+    pub fn new_job(&self, index: u32, open: OpenJob) -> Job {
+        let mut job = Job::new(open);
+        if index == GATHER_INDEX {
+            job.facts = Some(Facts { stages: Some(self.spec.recipe.gather.clone()), ..Facts::default() });
+        }
+        job
+    }
+
+    /// How the gather job stands, as people see it; `None` = there is none.
+    pub fn gather(&self) -> Option<JobState> {
+        Some(match self.gather.as_ref()? {
+            Cell::Fresh => JobState::Pending,
+            Cell::Active(job) => job.shown(),
+            // Of a record that says nothing, that it is over is all that is known.
+            Cell::Ended(state) => state.unwrap_or(JobState::Completed),
+        })
+    }
+
+    /// All inputs have ended, and it is the gather's turn.
+    pub fn gather_is_due(&self) -> bool {
+        self.counts.all_ended() && matches!(self.gather, Some(Cell::Fresh))
+    }
+
+    /// The gather job is on its way: nothing that it reads may change.
+    pub fn is_gathering(&self) -> bool {
+        matches!(self.gather, Some(Cell::Active(_)))
+    }
+
+    /// All of it has ended, the gather too.
+    pub fn is_over(&self) -> bool {
+        self.counts.all_ended() && self.gather().is_none_or(JobState::is_terminal)
+    }
+
+    /// Every job's place, the gather's first.
+    pub fn all_cells(&self) -> impl Iterator<Item = (u32, &Cell)> {
+        let gather = self.gather.iter().map(|cell| (GATHER_INDEX, cell));
+        gather.chain((1..).zip(&self.cells))
     }
 
     /// KiB of a job's input; 0 = unknown.
@@ -305,18 +371,20 @@ impl Batch {
         }
     }
 
-    /// Open jobs that are not at work, and the KiB of their inputs.
+    /// Open jobs of inputs that are not at work, and the KiB of their inputs.
     pub fn waiting(&self) -> (u32, u64) {
-        (self.counts.total() - self.counts.ended() - self.at_work, self.waiting_kib)
+        let at_work = self.at_work - u32::from(self.busy.contains(&GATHER_INDEX));
+        (self.counts.total() - self.counts.ended() - at_work, self.waiting_kib)
     }
 
     /// What is counted of jobs at work and of those that wait agrees with the jobs.
     pub fn check_waiting(&self) -> Result<(), String> {
         let mut busy = BTreeSet::new();
         let mut waiting = (0, 0);
-        for (index, cell) in (1..).zip(&self.cells) {
+        for (index, cell) in self.all_cells() {
             match cell {
                 Cell::Active(job) if job.is_at_work() => drop(busy.insert(index)),
+                _ if index == GATHER_INDEX => {}
                 Cell::Fresh | Cell::Active(_) => {
                     waiting.0 += 1;
                     waiting.1 += u64::from(self.kib(index));
@@ -337,7 +405,7 @@ impl Batch {
         let back = self.back.iter().copied().take(most);
         let cells = self.cells.iter().enumerate().skip(self.next_fresh).take(LOOKED_AHEAD_MAX);
         let fresh = cells.filter(|(_, cell)| matches!(cell, Cell::Fresh)).map(|(at, _)| at as u32 + 1).take(most);
-        let mut first: Vec<u32> = back.chain(fresh).collect();
+        let mut first: Vec<u32> = back.filter(|index| *index != GATHER_INDEX).chain(fresh).collect();
         first.sort_unstable();
         first.truncate(most);
         first
@@ -352,11 +420,18 @@ impl Batch {
     }
 
     pub fn cell(&mut self, index: u32) -> Option<&mut Cell> {
-        self.cells.get_mut((index as usize).checked_sub(1)?)
+        match (index as usize).checked_sub(1) {
+            Some(at) => self.cells.get_mut(at),
+            None => self.gather.as_mut(),
+        }
     }
 
     pub fn job(&self, index: u32) -> Option<&Job> {
-        match self.cells.get((index as usize).checked_sub(1)?)? {
+        let cell = match (index as usize).checked_sub(1) {
+            Some(at) => self.cells.get(at),
+            None => self.gather.as_ref(),
+        };
+        match cell? {
             Cell::Active(job) => Some(job),
             Cell::Fresh | Cell::Ended(_) => None,
         }
@@ -364,21 +439,25 @@ impl Batch {
 
     /// Changes an active job and everything counted from it, in one place.
     pub fn change<T>(&mut self, index: u32, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
-        let Some(Cell::Active(job)) = self.cells.get_mut((index as usize).checked_sub(1)?) else { return None };
+        let counted = index != GATHER_INDEX;
+        let Some(Cell::Active(job)) = self.cell(index) else { return None };
         let before = (job.shown(), job.place, job.is_at_work(), job.parts());
         let turn_before = job.turn(index);
         let result = change(job);
         let after = (job.shown(), job.place, job.is_at_work(), job.parts());
         let turn_after = job.turn(index);
-        if job.state.run().is_some() {
+        let runs = job.state.run().is_some();
+        if runs {
             self.running.insert(index);
         } else {
             self.running.remove(&index);
         }
         self.changed.insert(index);
-        self.parts = self.parts + after.3 - before.3;
-        *self.counts.slot(before.0) -= 1;
-        *self.counts.slot(after.0) += 1;
+        if counted {
+            self.parts = self.parts + after.3 - before.3;
+            *self.counts.slot(before.0) -= 1;
+            *self.counts.slot(after.0) += 1;
+        }
         self.at_work = self.at_work + u32::from(after.2) - u32::from(before.2);
         match (before.2, after.2) {
             (false, true) => {
@@ -439,7 +518,7 @@ impl Batch {
         };
         match std::mem::replace(cell, Cell::Ended(Some(shown))) {
             Cell::Active(job) => {
-                self.parts -= job.parts();
+                self.parts -= if index == GATHER_INDEX { 0 } else { job.parts() };
                 Some(*job)
             }
             Cell::Fresh | Cell::Ended(_) => None,
@@ -448,11 +527,13 @@ impl Batch {
 
     /// Makes a fresh cell active.
     pub fn activate(&mut self, index: u32, job: Job) {
-        self.counts.pending -= 1;
-        *self.counts.slot(job.shown()) += 1;
+        if index != GATHER_INDEX {
+            self.counts.pending -= 1;
+            *self.counts.slot(job.shown()) += 1;
+            self.parts += job.parts();
+        }
         self.active.insert(index);
         self.changed.insert(index);
-        self.parts += job.parts();
         debug_assert!(!job.is_at_work(), "a job comes to work by a change");
         if job.place == Place::Waiting {
             self.back.insert(index);
@@ -463,14 +544,16 @@ impl Batch {
     }
 
     /// Ends a job that never started.
-    pub fn cancel_fresh(&mut self, index: u32) -> bool {
+    pub fn end_fresh(&mut self, index: u32, state: JobState) -> bool {
         match self.cell(index) {
-            Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(JobState::Cancelled)),
+            Some(cell @ Cell::Fresh) => *cell = Cell::Ended(Some(state)),
             _ => return false,
         }
-        self.waiting_kib -= u64::from(self.kib(index));
-        self.counts.pending -= 1;
-        self.counts.cancelled += 1;
+        if index != GATHER_INDEX {
+            self.waiting_kib -= u64::from(self.kib(index));
+            self.counts.pending -= 1;
+            *self.counts.slot(state) += 1;
+        }
         true
     }
 
@@ -483,15 +566,26 @@ impl Batch {
             JobState::Cancelled => State::Cancelled.after(Step::Retry).is_ok(),
             _ => false,
         };
-        if legal {
+        if legal && index == GATHER_INDEX {
+            return self.gather_again();
+        }
+        if legal && let Some(cell) = self.cell(index) {
+            *cell = Cell::Fresh;
             *self.counts.slot(state) -= 1;
             self.counts.pending += 1;
             self.waiting_kib += u64::from(self.kib(index));
-            let at = index as usize - 1;
-            self.cells[at] = Cell::Fresh;
-            self.next_fresh = self.next_fresh.min(at);
+            self.next_fresh = self.next_fresh.min(index as usize - 1);
         }
         legal
+    }
+
+    /// A gather that has ended will be done again, once all inputs have ended; gives whether there is one.
+    pub fn gather_again(&mut self) -> bool {
+        let ended = matches!(self.gather, Some(Cell::Ended(_)));
+        if ended {
+            self.gather = Some(Cell::Fresh);
+        }
+        ended
     }
 
     /// An ended batch goes on: whatever halted it then is over.
@@ -499,6 +593,7 @@ impl Batch {
         self.finished_at = None;
         self.cancelling = false;
         self.paused = false;
+        self.given_up = false;
     }
 
     /// The next job to bring to work: one that came back, else the next fresh one, in input order.
@@ -515,13 +610,12 @@ impl Batch {
     }
 
     /// Fresh jobs that a cancel ends at once.
-    pub fn fresh(&self) -> impl Iterator<Item = u32> + '_ {
-        let cells = self.cells.iter().enumerate();
-        cells.filter(|(_, cell)| matches!(cell, Cell::Fresh)).map(|(at, _)| at as u32 + 1)
+    pub fn fresh(&self) -> impl Iterator<Item = u32> {
+        self.all_cells().filter(|(_, cell)| matches!(cell, Cell::Fresh)).map(|(index, _)| index)
     }
 
     pub fn is_halted(&self) -> bool {
-        self.paused || self.cancelling
+        self.paused || self.cancelling || !self.awaited.is_empty() || self.not_before.is_some()
     }
 
     /// Where it stands among those that want to bring a job to work.
@@ -570,11 +664,12 @@ impl Batch {
             started_at: self.started_at,
             finished_at: self.finished_at,
             counts: self.counts,
+            gather: self.gather(),
         }
     }
 
     pub fn state(&self) -> BatchState {
-        state_of(&self.counts, self.paused, self.cancelling)
+        state_of(&self.counts, self.gather(), self.paused, self.cancelling)
     }
 
     /// The stages of one job.
@@ -585,12 +680,18 @@ impl Batch {
     /// 0–1, by jobs ended and shares of those at work.
     pub fn progress(&mut self) -> f32 {
         let total = self.cells.len();
-        let now = if total == 0 {
+        let inputs = if total == 0 {
             1.0
         } else {
-            ((f64::from(self.counts.ended()) + self.parts as f64 / 1e9) / total as f64).min(1.0) as f32
+            ((f64::from(self.counts.ended()) + self.parts as f64 / 1e9) / total as f64).min(1.0)
         };
-        self.shown_progress = self.shown_progress.max(now);
+        let now = match &self.gather {
+            None => inputs,
+            Some(Cell::Fresh) => (1.0 - GATHER_SHARE) * inputs,
+            Some(Cell::Active(job)) => (1.0 - GATHER_SHARE) * inputs + GATHER_SHARE * f64::from(job.open.progress),
+            Some(Cell::Ended(_)) => inputs,
+        };
+        self.shown_progress = self.shown_progress.max(now as f32);
         self.shown_progress
     }
 
@@ -614,6 +715,7 @@ impl Batch {
             started_at: self.started_at,
             finished_at: self.finished_at,
             counts: self.counts,
+            gather: self.gather(),
             progress,
             stage: stages.into_iter().max_by_key(|(_, jobs)| *jobs).map(|(stage, _)| stage.to_owned()),
             eta: self.eta,
@@ -623,7 +725,7 @@ impl Batch {
 
     /// A job without anything behind it, as shown.
     pub fn plain_view(&self, index: u32, state: JobState) -> JobView {
-        JobView { state, ..self.view_of(index, &Job::new(OpenJob::default())) }
+        JobView { state, ..self.view_of(index, &self.new_job(index, OpenJob::default())) }
     }
 
     /// An active job as shown; its input is in the store.

@@ -1,6 +1,6 @@
 //! Changes: what must be durable before anybody is told. The store applies them; recovery reads back what they left.
 
-use spindle_shared::batch::{BatchSpec, Counts, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, Counts, Priority};
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, Output, PathBytes};
@@ -42,6 +42,8 @@ pub struct NewBatch {
     pub jobs: Vec<JobSpec>,
     /// KiB of each job's input, for estimates; 0 = unknown.
     pub sizes: Vec<u32>,
+    /// The gather's own job, where the recipe has one.
+    pub gather: Option<JobSpec>,
 }
 
 /// What changes in a batch's life.
@@ -53,6 +55,8 @@ pub struct BatchStatus {
     pub started_at: Option<WallMs>,
     pub finished_at: Option<WallMs>,
     pub counts: Counts,
+    /// How the gather job stands; `None` = there is none.
+    pub gather: Option<JobState>,
 }
 
 /// What an unfinished job has behind it. A job that never started has the default, which is not written.
@@ -92,6 +96,8 @@ pub struct EndedJob {
     pub outputs: Vec<Output>,
     pub detail: Detail,
     pub peak_memory_bytes: u64,
+    /// Of the last artifact on its way, where a gather is going to read it.
+    pub artifact: Option<ContentHash>,
 }
 
 /// A stage's result in the artifact folder.
@@ -142,6 +148,8 @@ pub struct RecoveredBatch {
     pub total: u32,
     /// Indexes of its unfinished jobs in input order, with what they have behind them (`None` = never started).
     pub open: Vec<(u32, Option<Box<OpenJob>>)>,
+    /// How the batches ended that it waits for; `None` = open still, or gone.
+    pub after: Vec<(BatchId, Option<BatchState>)>,
     /// As in [`NewBatch`]; empty where an earlier Spindle kept none.
     pub sizes: Vec<u32>,
 }

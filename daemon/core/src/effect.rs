@@ -1,8 +1,8 @@
 //! What can wake the scheduler, and what it wants done. Two closed enums: nothing else goes in or out.
 
-use spindle_shared::batch::{BatchSpec, BatchView, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Priority};
 use spindle_shared::event::Event;
-use spindle_shared::failure::FailureKind;
+use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
 use spindle_shared::stage::Stage;
@@ -49,6 +49,12 @@ pub enum Input {
         job: JobId,
         outputs: Option<Vec<Published>>,
     },
+    /// Answers [`Effect::LookupResults`]: the hash of all that is to be gathered, or what of it is missing.
+    ResultsFound {
+        look: RunId,
+        job: JobId,
+        results: Result<ContentHash, Failure>,
+    },
     Progress {
         run: RunId,
         /// Who has it.
@@ -90,11 +96,12 @@ pub enum Death {
 /// is committed; otherwise two submissions with one key in one turn are two batches, and a job that has just ended comes back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// `repeats`: the batch that this owner's key stands for already.
+    /// `repeats`: the batch that this owner's key stands for already; `after`: how the batches ended that it waits for, of those that have.
     Submit {
         spec: Box<BatchSpec>,
         jobs: Vec<JobSpec>,
         repeats: Option<BatchView>,
+        after: Vec<(BatchId, BatchState)>,
     },
     Cancel(Selection),
     Pause {
@@ -162,6 +169,12 @@ pub enum Effect {
     /// Are the files that a job would publish all there already, as published and with these contents? Asked of disks that may be slow,
     /// so the answer, [`Input::OutputsFound`], may come much later.
     LookupOutputs(Box<LookupOutputs>),
+    /// What has come of the inputs of this gather job's batch? Asked of many records, so the answer, [`Input::ResultsFound`], may come
+    /// much later.
+    LookupResults {
+        look: RunId,
+        job: JobId,
+    },
     Start(Box<Start>),
     Stop(RunId),
     /// Pieces of work that nobody will go on with.
@@ -208,7 +221,7 @@ pub struct Start {
     pub stage: Stage,
     /// Where its artifact belongs; `None` = it leaves none.
     pub address: Option<ContentHash>,
-    /// The artifact it works on; `None` = the job's own input.
+    /// The artifact it works on; `None` = the job's own input, or the results that it gathers.
     pub feed: Option<(ContentHash, Vec<ArtifactFile>)>,
     /// The input as it is now, where that was found to differ from the submission.
     pub identity: Option<FileIdentity>,

@@ -179,6 +179,8 @@ mod tests {
             timeout_ms: None,
             key: None,
             on_existing: OnExisting::Refuse,
+            terms: Default::default(),
+            gather_to: None,
         }
     }
 

@@ -8,6 +8,8 @@ mod commands;
 mod dispatch;
 mod endings;
 mod estimates;
+pub mod gather;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use spindle_shared::batch::Eta;
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId};
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
@@ -29,6 +31,9 @@ use crate::rates::Rates;
 
 /// Jobs that never started are told of one by one up to here, when many of them change at once; of the rest the counts tell.
 const TOLD_AT_ONCE_MAX: usize = spindle_shared::limits::ROWS_PER_FRAME_MAX;
+
+/// The last alerts are told to whoever comes later.
+const ALERTS_MAX: usize = spindle_shared::snapshot::ALERTS_MAX;
 
 /// What the scheduler is told of its house, once.
 #[derive(Debug, Clone)]
@@ -131,6 +136,9 @@ pub struct Scheduler {
     /// Artifacts that jobs on their way may make or read.
     wanted: HashMap<ContentHash, Wanted>,
     awaiting: Vec<Awaiting>,
+    /// Batches by the one they wait for, and those that wait for a time of the wall clock.
+    awaited: BTreeMap<BatchId, BTreeSet<BatchId>>,
+    timed: BTreeSet<(WallMs, BatchId)>,
     alerts: Vec<String>,
     done: WorkDone,
     rates: Rates,
@@ -174,6 +182,8 @@ impl Scheduler {
             held: HashMap::new(),
             wanted: HashMap::new(),
             awaiting: Vec::new(),
+            awaited: BTreeMap::new(),
+            timed: BTreeSet::new(),
             alerts: Vec::new(),
             done: WorkDone::default(),
             rates: Rates::new(recovered.rates),
@@ -187,11 +197,13 @@ impl Scheduler {
             dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
         };
-        for stored in recovered.batches {
+        let mut gates = Vec::new();
+        for mut stored in recovered.batches {
             scheduler.next_batch = scheduler.next_batch.max(stored.id.0 + 1);
+            gates.push((stored.id, std::mem::take(&mut stored.after)));
             let batch = Batch::recovered(stored);
             let id = batch.id;
-            let (cancelling, ended) = (batch.cancelling, batch.counts.all_ended());
+            let (cancelling, ended) = (batch.cancelling, batch.is_over() || batch.gather_is_due());
             scheduler.batches.insert(id, batch);
             scheduler.resume_waits(id);
             if cancelling {
@@ -202,6 +214,9 @@ impl Scheduler {
                 scheduler.dirty.insert(id);
             }
             scheduler.touch(id);
+        }
+        for (id, after) in gates {
+            scheduler.resume_gate(id, &after);
         }
         let effects = scheduler.finish_step();
         (scheduler, effects)
@@ -217,6 +232,7 @@ impl Scheduler {
             Input::InputFound { job, found } => self.input_found(job, found),
             Input::ArtifactsFound { job, found } => self.artifacts_found(job, found),
             Input::OutputsFound { look, job, outputs } => self.outputs_found(look, job, outputs),
+            Input::ResultsFound { look, job, results } => self.results_found(look, job, results),
             Input::Progress { run, worker, done, begun } => self.progress(run, worker, done, begun),
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),
@@ -224,12 +240,14 @@ impl Scheduler {
             Input::Tick => {}
         }
         self.wake_delayed();
+        self.pass_timed();
         self.finish_step()
     }
 
     /// When something will be due by itself.
     pub fn next_wakeup(&self) -> Option<MonoMs> {
-        self.delayed.first().map(|(at, _)| *at).into_iter().chain(self.forecast_at).min()
+        let delayed = self.delayed.first().map(|(at, _)| *at);
+        delayed.into_iter().chain(self.forecast_at).chain(self.next_timed()).min()
     }
 
     /// Whether a run is still the current one of its job; anything else of it is stale.
@@ -275,14 +293,15 @@ impl Scheduler {
         for (id, batch) in &self.batches {
             let mut counts = spindle_shared::batch::Counts::default();
             let (mut at_work, mut running) = (0, BTreeSet::new());
-            for (at, cell) in batch.cells.iter().enumerate() {
+            for (index, cell) in batch.all_cells() {
+                let counted = u32::from(index != GATHER_INDEX);
                 match cell {
-                    Cell::Fresh => counts.pending += 1,
+                    Cell::Fresh => counts.pending += counted,
                     Cell::Active(job) => {
-                        *counts.slot(job.shown()) += 1;
+                        *counts.slot(job.shown()) += counted;
                         at_work += u32::from(job.is_at_work());
                         if job.state.run().is_some() {
-                            running.insert(at as u32 + 1);
+                            running.insert(index);
                         }
                         match job.state.run() {
                             Some(run) if self.runs.get(&run).is_none_or(|known| known.job.batch != *id) => {
@@ -312,6 +331,9 @@ impl Scheduler {
                 ));
             }
             batch.check_waiting()?;
+            if batch.is_gathering() && !counts.all_ended() {
+                return Err(format!("batch {id} gathers while {counts:?} of its inputs are open"));
+            }
             if at_work != batch.at_work || running != batch.running {
                 return Err(format!(
                     "batch {id} counts {} at work, {:?} running; recounted {at_work}, {running:?}",
@@ -360,14 +382,42 @@ impl Scheduler {
         self.effects.push(Effect::Publish(Event { seq: self.seq, time: self.now.wall, fact }));
     }
 
+    /// Something a person should look at.
+    fn alert(&mut self, text: String) {
+        self.alerts.push(text.clone());
+        let surplus = self.alerts.len().saturating_sub(ALERTS_MAX);
+        self.alerts.drain(..surplus);
+        self.publish(Fact::Alert(text));
+    }
+
     fn answer(&mut self, client: ClientId, frames: Vec<Response>) {
         self.effects.push(Effect::Answer { client, answer: Answer::Frames(frames) });
     }
 
     /// Starts what can start, closes batches that are through, and puts the step's effects in order: what must be durable first.
     fn finish_step(&mut self) -> Vec<Effect> {
+        self.begin_gathers();
         self.dispatch();
         self.look_ahead();
+        while self.tell_batches() {
+            // Others waited for those that have ended.
+            self.begin_gathers();
+            self.dispatch();
+            self.look_ahead();
+        }
+        self.settle_awaiting();
+        self.write_rates();
+        let mut effects = Vec::with_capacity(self.effects.len() + 1);
+        if !self.changes.is_empty() {
+            effects.push(Effect::Commit(std::mem::take(&mut self.changes)));
+        }
+        effects.append(&mut self.effects);
+        effects
+    }
+
+    /// Tells of every batch that has changed, and closes those that are through; gives whether any other waited for one of these.
+    fn tell_batches(&mut self) -> bool {
+        let mut closed = Vec::new();
         let dirty = std::mem::take(&mut self.dirty);
         let mut changed = std::mem::take(&mut self.changed);
         changed.extend(&dirty);
@@ -375,7 +425,7 @@ impl Scheduler {
             let Some(batch) = self.batches.get_mut(&id) else { continue };
             let jobs = std::mem::take(&mut batch.changed);
             let jobs: Vec<_> = jobs.into_iter().filter_map(|index| batch.job_view(index)).collect();
-            let ended = batch.counts.all_ended();
+            let ended = batch.is_over();
             if ended {
                 batch.finished_at = batch.finished_at.or(Some(self.now.wall));
                 batch.eta = None;
@@ -390,18 +440,18 @@ impl Scheduler {
             self.publish(Fact::Batch(Box::new(view)));
             if ended {
                 self.touch(id);
-                self.batches.remove(&id);
+                if let Some(batch) = self.batches.remove(&id) {
+                    self.timed.retain(|(_, of)| *of != id);
+                    closed.push((id, batch.state()));
+                }
                 self.at_work.remove(&id);
             }
         }
-        self.settle_awaiting();
-        self.write_rates();
-        let mut effects = Vec::with_capacity(self.effects.len() + 1);
-        if !self.changes.is_empty() {
-            effects.push(Effect::Commit(std::mem::take(&mut self.changes)));
+        let waited_for = closed.iter().any(|(id, _)| self.awaited.contains_key(id));
+        for (id, end) in closed {
+            self.pass_gates(id, end);
         }
-        effects.append(&mut self.effects);
-        effects
+        waited_for
     }
 
     /// Answers those whose runs are all over.

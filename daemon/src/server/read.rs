@@ -350,7 +350,11 @@ fn check_targets(targets: &[Target]) -> Result<(), Refusal> {
 }
 
 pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<Vec<RetryItem>, Refusal>, Broken> {
-    let targets = selected(house, what, |view| view.counts.failed + view.counts.cancelled > 0).await?;
+    let targets = selected(house, what, |view| {
+        view.counts.failed + view.counts.cancelled > 0
+            || matches!(view.gather, Some(JobState::Failed | JobState::Cancelled))
+    })
+    .await?;
     if let Err(refusal) = check_targets(&targets) {
         return Ok(Err(refusal));
     }
@@ -374,14 +378,17 @@ pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<V
                 return Ok(Err(Refusal::new(RefusalKind::NotFound, format!("there is no batch {id}"))));
             };
             let bad = [JobState::Failed, JobState::Cancelled];
-            let ended = house.reader.jobs(id, &bad, 1, u32::MAX)?;
-            let jobs: Vec<(u32, JobState)> = ended
+            let inputs = house.reader.jobs(id, &bad, 1, u32::MAX)?;
+            let gather = house.reader.job(JobId::gather(id))?.filter(|view| bad.contains(&view.state));
+            let jobs: Vec<(u32, JobState)> = inputs
                 .into_iter()
+                .chain(gather)
                 .map(|view| (view.id.index, view.state))
                 .filter(|(index, _)| only.as_ref().is_none_or(|only| only.contains(index)))
                 .collect();
             if let Some(index) = only.iter().flatten().find(|index| !jobs.iter().any(|(job, _)| job == *index)) {
-                let message = format!("job {id}/{index} has neither failed nor been cancelled");
+                let job = JobId { batch: id, index: *index };
+                let message = format!("job {job} has neither failed nor been cancelled");
                 return Ok(Err(Refusal::new(RefusalKind::WrongState, message)));
             }
             if jobs.is_empty() {

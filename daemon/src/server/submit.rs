@@ -87,7 +87,7 @@ pub async fn submit(
     if dry_run {
         return on_store(house, move |house| Ok(plan(house, &spec, &jobs, &house.reader.rates()?))).await;
     }
-    match house.inbox.ask(peer, Command::Submit { spec: Box::new(spec), jobs, repeats }).await? {
+    match house.inbox.ask(peer, Command::Submit { spec: Box::new(spec), jobs, repeats, after: Vec::new() }).await? {
         Answer::Frames(frames) => Ok(frames),
         _ => Err(Broken::Stopping),
     }

@@ -3,6 +3,7 @@
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::change::{Recovered, RecoveredBatch};
 use spindle_core::rates::{Rate, RateKey};
+use spindle_shared::batch::state_of;
 use spindle_shared::id::BatchId;
 
 use super::{StoreError, rows, tables, write};
@@ -48,6 +49,12 @@ pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<Rec
         let (key, row) = entry?;
         open.push((key.value().1, rows::read_open(row.value())?));
     }
+    let after = stored.spec.terms.after.iter().map(|after| {
+        let status = statuses.get(after.batch.0)?.map(|row| rows::read_status(row.value())).transpose()?;
+        let end = status.filter(|status| status.finished_at.is_some());
+        Ok((after.batch, end.map(|status| state_of(&status.counts, status.gather, status.paused, status.cancelling))))
+    });
+    let after = after.collect::<Result<_, StoreError>>()?;
     let sizes = transaction.open_table(tables::SIZES)?;
     let sizes = sizes.get(id)?.map(|row| rows::read_sizes(row.value())).transpose()?;
     Ok(Some(RecoveredBatch {
@@ -59,6 +66,7 @@ pub(super) fn batch(transaction: &ReadTransaction, id: u64) -> Result<Option<Rec
         total: stored.total,
         open,
         sizes: sizes.unwrap_or_default(),
+        after,
     }))
 }
 

@@ -8,8 +8,8 @@ use spindle_core::cache;
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
-use spindle_shared::job::{FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
+use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::Stats;
 
@@ -139,7 +139,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Where the work of every job that is not at its end lies or will lie, as far as its input's content is known.
+    /// Where the work of every job that is not at its end lies or will lie, as far as its input's content is known; and the results that a gather
+    /// is still going to read.
     pub fn each_open_address(&self, mut take: impl FnMut(ContentHash)) -> Result<(), StoreError> {
         let transaction = self.database.begin_read()?;
         let (open, jobs) = (transaction.open_table(tables::OPEN)?, transaction.open_table(tables::JOBS)?);
@@ -158,6 +159,16 @@ impl Reader {
             let Some(content) = rows::read_input(row.value(), identity)? else { continue };
             let stages = spec.stages.as_deref().unwrap_or(&batch.spec.recipe.map);
             cache::addresses(stages, content).into_iter().flatten().for_each(&mut take);
+        }
+        let ended = transaction.open_table(tables::ENDED)?;
+        for entry in transaction.open_table(tables::UNFINISHED)?.iter()? {
+            let id = entry?.0.value();
+            if batch(&transaction, BatchId(id))?.is_none_or(|batch| batch.spec.recipe.gather.is_empty()) {
+                continue;
+            }
+            for entry in ended.range((id, GATHER_INDEX + 1)..=(id, u32::MAX))? {
+                rows::read_ended(entry?.1.value())?.artifact.into_iter().for_each(&mut take);
+            }
         }
         Ok(())
     }
@@ -194,6 +205,27 @@ impl Reader {
         super::stats::since(&self.database.begin_read()?, since)
     }
 
+    /// The inputs of a batch that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
+    pub fn completed(&self, id: BatchId) -> Result<Option<Vec<Completed>>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        if batch(&transaction, id)?.is_none() {
+            return Ok(None);
+        }
+        let jobs = transaction.open_table(tables::JOBS)?;
+        let mut completed = Vec::new();
+        for entry in transaction.open_table(tables::ENDED)?.range((id.0, GATHER_INDEX + 1)..=(id.0, u32::MAX))? {
+            let (key, row) = entry?;
+            let ended = rows::read_ended(row.value())?;
+            if ended.state != JobState::Completed {
+                continue;
+            }
+            let spec = rows::read_job(jobs.get(key.value())?.ok_or_else(|| orphan("jobs", id))?.value())?;
+            let EndedJob { detail, artifact, .. } = ended;
+            completed.push(Completed { index: key.value().1, input: spec.input, detail, artifact });
+        }
+        Ok(Some(completed))
+    }
+
     /// Failed jobs, newest batch first, in input order within a batch.
     pub fn failures(&self, limit: usize) -> Result<Vec<JobView>, StoreError> {
         let transaction = self.database.begin_read()?;
@@ -214,6 +246,15 @@ impl Reader {
         }
         Ok(views)
     }
+}
+
+/// An input that has come to a good end.
+pub struct Completed {
+    pub index: u32,
+    pub input: Input,
+    pub detail: Detail,
+    /// Address of its last artifact.
+    pub artifact: Option<ContentHash>,
 }
 
 fn batch(transaction: &ReadTransaction, id: BatchId) -> Result<Option<StoredBatch>, StoreError> {
@@ -248,6 +289,7 @@ fn batch_view(id: BatchId, batch: StoredBatch, status: BatchStatus) -> BatchView
         started_at: status.started_at,
         finished_at: status.finished_at,
         counts: status.counts,
+        gather: status.gather,
         progress,
         stage: None,
         eta: None,
@@ -265,9 +307,12 @@ fn batch_state(status: &BatchStatus) -> BatchState {
             None => BatchState::Pending,
         };
     }
+    let spoiled = status.gather == Some(JobState::Cancelled);
     if status.cancelling {
         BatchState::Cancelled
-    } else if counts.failed + counts.cancelled == 0 {
+    } else if status.gather == Some(JobState::Failed) {
+        BatchState::Failed
+    } else if counts.failed + counts.cancelled == 0 && !spoiled {
         BatchState::Completed
     } else if counts.completed + counts.skipped == 0 {
         BatchState::Failed
@@ -302,7 +347,7 @@ impl Jobs {
         states: &[JobState],
         from: u32,
     ) -> Result<Indexes<'static>, StoreError> {
-        let range = (id.0, from)..=(id.0, u32::MAX);
+        let range = (id.0, from.max(GATHER_INDEX + 1))..=(id.0, u32::MAX);
         let all = |wanted: fn(JobState) -> bool| !states.is_empty() && states.iter().all(|state| wanted(*state));
         Ok(if all(|state| state == JobState::Running) {
             Box::new(std::iter::empty())

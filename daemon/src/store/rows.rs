@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
 use spindle_core::rates::Rate;
-use spindle_shared::batch::{BatchSpec, Counts, Priority};
+use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
@@ -35,17 +36,92 @@ struct BatchRowV1 {
     owner: u32,
     created_at: u64,
     total: u32,
-    spec: BatchSpec,
+    recipe: RecipeRowV1,
+    name: Option<String>,
+    tags: Vec<(String, String)>,
+    priority: Priority,
+    parallel: u32,
+    retries: Option<u32>,
+    timeout_ms: Option<u64>,
+    key: Option<String>,
+    on_existing: OnExisting,
+}
+
+/// Of recipes that gather nothing.
+#[derive(Serialize, Deserialize)]
+struct RecipeRowV1 {
+    name: String,
+    map: Vec<Stage>,
+}
+
+/// As version 1, the terms, and what is gathered.
+#[derive(Serialize, Deserialize)]
+struct BatchRowV2 {
+    first: BatchRowV1,
+    /// Number, and whether any end does.
+    after: Vec<(u64, bool)>,
+    at: Option<u64>,
+    /// Whether now, jobs, percent.
+    halt: Option<(bool, Option<u32>, Option<u8>)>,
+    gather: Vec<Stage>,
+    /// Folder and stem.
+    gather_to: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
-    let row = BatchRowV1 { owner: batch.owner.0, created_at: batch.created_at.0, total, spec: batch.spec.clone() };
-    versioned(1, &row)
+    let BatchSpec { recipe, name, tags, priority, parallel, retries, timeout_ms, key, on_existing, terms, gather_to } =
+        batch.spec.clone();
+    let Recipe { name: recipe_name, map, gather } = recipe;
+    let recipe = RecipeRowV1 { name: recipe_name, map };
+    let (owner, created_at) = (batch.owner.0, batch.created_at.0);
+    let first = BatchRowV1 {
+        owner,
+        created_at,
+        total,
+        recipe,
+        name,
+        tags,
+        priority,
+        parallel,
+        retries,
+        timeout_ms,
+        key,
+        on_existing,
+    };
+    if terms == Terms::default() && gather.is_empty() && gather_to.is_none() {
+        return versioned(1, &first);
+    }
+    let halt = terms.halt.map(|Halt { now, failed }| match failed {
+        HaltAt::Jobs(jobs) => (now, Some(jobs), None),
+        HaltAt::Percent(percent) => (now, None, Some(percent)),
+    });
+    let after = terms.after.iter().map(|after| (after.batch.0, after.any_end)).collect();
+    let gather_to = gather_to.map(|to| (to.directory.0, to.stem.0));
+    versioned(2, &BatchRowV2 { first, after, at: terms.at.map(|at| at.0), halt, gather, gather_to })
 }
 
 pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
-    let row: BatchRowV1 = read_v1("batches", bytes)?;
-    Ok(StoredBatch { owner: Owner(row.owner), created_at: WallMs(row.created_at), total: row.total, spec: row.spec })
+    let (first, terms, gather, gather_to) = match bytes.split_first() {
+        Some((2, row)) => {
+            let BatchRowV2 { first, after, at, halt, gather, gather_to } =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("batches", error.to_string()))?;
+            let halt = halt.and_then(|(now, jobs, percent)| {
+                let failed = jobs.map(HaltAt::Jobs).or(percent.map(HaltAt::Percent))?;
+                Some(Halt { now, failed })
+            });
+            let after = after.into_iter().map(|(batch, any_end)| After { batch: BatchId(batch), any_end }).collect();
+            let gather_to = gather_to
+                .map(|(directory, stem)| OutputPlan { directory: PathBytes(directory), stem: PathBytes(stem) });
+            (first, Terms { after, at: at.map(WallMs), halt }, gather, gather_to)
+        }
+        _ => (read_v1("batches", bytes)?, Terms::default(), Vec::new(), None),
+    };
+    let BatchRowV1 { owner, created_at, total, recipe, name, tags, priority, parallel, .. } = first;
+    let BatchRowV1 { retries, timeout_ms, key, on_existing, .. } = first;
+    let recipe = Recipe { name: recipe.name, map: recipe.map, gather };
+    let spec =
+        BatchSpec { recipe, name, tags, priority, parallel, retries, timeout_ms, key, on_existing, terms, gather_to };
+    Ok(StoredBatch { owner: Owner(owner), created_at: WallMs(created_at), total, spec })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,8 +140,16 @@ struct StatusRowV1 {
     cancelled: u32,
 }
 
+/// Of a batch that gathers.
+#[derive(Serialize, Deserialize)]
+struct StatusRowV2 {
+    first: StatusRowV1,
+    /// How the gather job ended; 0 = it has not.
+    gather: u8,
+}
+
 pub(super) fn write_status(status: &BatchStatus) -> Vec<u8> {
-    let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts } = *status;
+    let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather } = *status;
     let Counts { pending, running, retrying, completed, skipped, failed, cancelled } = counts;
     let row = StatusRowV1 {
         priority: priority.0,
@@ -81,11 +165,25 @@ pub(super) fn write_status(status: &BatchStatus) -> Vec<u8> {
         failed,
         cancelled,
     };
-    versioned(1, &row)
+    match gather {
+        None => versioned(1, &row),
+        Some(state) => versioned(2, &StatusRowV2 { first: row, gather: terminal_code(state).unwrap_or(0) }),
+    }
 }
 
 pub(super) fn read_status(bytes: &[u8]) -> Result<BatchStatus, StoreError> {
-    let row: StatusRowV1 = read_v1("statuses", bytes)?;
+    let (row, gather) = match bytes.split_first() {
+        Some((2, row)) => {
+            let row: StatusRowV2 =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("statuses", error.to_string()))?;
+            let gather = match row.gather {
+                0 => JobState::Pending,
+                code => terminal_state(code, "statuses")?,
+            };
+            (row.first, Some(gather))
+        }
+        _ => (read_v1("statuses", bytes)?, None),
+    };
     let StatusRowV1 { pending, running, retrying, completed, skipped, failed, cancelled, .. } = row;
     Ok(BatchStatus {
         priority: Priority(row.priority),
@@ -94,6 +192,7 @@ pub(super) fn read_status(bytes: &[u8]) -> Result<BatchStatus, StoreError> {
         started_at: row.started_at.map(WallMs),
         finished_at: row.finished_at.map(WallMs),
         counts: Counts { pending, running, retrying, completed, skipped, failed, cancelled },
+        gather,
     })
 }
 
@@ -252,6 +351,13 @@ struct EndedRowV1 {
     peak_memory_bytes: u64,
 }
 
+/// Of a job whose result is to be gathered.
+#[derive(Serialize, Deserialize)]
+struct EndedRowV2 {
+    first: EndedRowV1,
+    artifact: [u8; 32],
+}
+
 #[derive(Serialize, Deserialize)]
 struct OutputRowV1 {
     path: Vec<u8>,
@@ -279,15 +385,22 @@ pub(super) fn write_ended(job: &EndedJob) -> Option<Vec<u8>> {
         detail: job.detail.clone(),
         peak_memory_bytes: job.peak_memory_bytes,
     };
-    Some(versioned(1, &row))
+    Some(match job.artifact {
+        None => versioned(1, &row),
+        Some(artifact) => versioned(2, &EndedRowV2 { first: row, artifact: artifact.0 }),
+    })
 }
 
 pub(super) fn read_ended(bytes: &[u8]) -> Result<EndedJob, StoreError> {
-    let row: EndedRowV1 = read_v1("ended", bytes)?;
-    let state = JobState::ALL
-        .into_iter()
-        .find(|state| terminal_code(*state) == Some(row.state))
-        .ok_or_else(|| unreadable("ended", format!("no state has the number {}", row.state)))?;
+    let (row, artifact) = match bytes.split_first() {
+        Some((2, row)) => {
+            let row: EndedRowV2 =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("ended", error.to_string()))?;
+            (row.first, Some(ContentHash(row.artifact)))
+        }
+        _ => (read_v1("ended", bytes)?, None),
+    };
+    let state = terminal_state(row.state, "ended")?;
     Ok(EndedJob {
         state,
         stage: row.stage,
@@ -305,7 +418,14 @@ pub(super) fn read_ended(bytes: &[u8]) -> Result<EndedJob, StoreError> {
             .collect(),
         detail: row.detail,
         peak_memory_bytes: row.peak_memory_bytes,
+        artifact,
     })
+}
+
+fn terminal_state(code: u8, table: &'static str) -> Result<JobState, StoreError> {
+    let mut states = JobState::ALL.into_iter();
+    let unknown = || unreadable(table, format!("no state has the number {code}"));
+    states.find(|state| terminal_code(*state) == Some(code)).ok_or_else(unknown)
 }
 
 /// Numbers on disk; never given to another state.

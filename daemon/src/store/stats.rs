@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redb::{ReadTransaction, ReadableTable};
 use spindle_core::change::EndedJob;
 use spindle_shared::failure::FailureKind;
+use spindle_shared::id::GATHER_INDEX;
 use spindle_shared::job::JobState;
 use spindle_shared::limits::STATS_ROWS_MAX;
 use spindle_shared::time::WallMs;
@@ -30,11 +31,15 @@ pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stat
         stats.batches_finished += u32::from(status.finished_at.is_some());
         let mut recipe = RecipeStats { recipe: batch.spec.recipe.name, ..RecipeStats::default() };
         for entry in ended.range((id, 0)..=(id, u32::MAX))? {
-            let job = rows::read_ended(entry?.1.value())?;
+            let (key, row) = entry?;
+            let job = rows::read_ended(row.value())?;
             if job.finished_at < since {
                 continue;
             }
-            add_job(&mut recipe, &job);
+            // Counts are of inputs; a gather's time and failure count all the same.
+            if key.value().1 != GATHER_INDEX {
+                add_job(&mut recipe, &job);
+            }
             stats.peak_memory_bytes =
                 stats.peak_memory_bytes.max(Some(job.peak_memory_bytes).filter(|bytes| *bytes > 0));
             for (stage, seconds) in &job.timings {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 use spindle_core::change::{BatchStatus, Change, EndedJob, NewBatch, OpenJob};
-use spindle_shared::id::{BatchId, JobId};
+use spindle_shared::id::{BatchId, GATHER_INDEX, JobId};
 use spindle_shared::job::{Detail, JobState};
 
 use super::{StoreError, rows, tables};
@@ -139,6 +139,10 @@ impl<'t> Writer<'t> {
             self.keys.insert((batch.owner.0, key.as_str()), id)?;
         }
         self.sizes.insert(id, rows::write_sizes(&batch.sizes).as_slice())?;
+        if let Some(spec) = &batch.gather {
+            self.jobs.insert((id, GATHER_INDEX), rows::write_job(spec).as_slice())?;
+            self.open.insert((id, GATHER_INDEX), [].as_slice())?;
+        }
         // One table after the other: keys rise, so each insertion finds its page still at hand.
         for (index, spec) in (1..).zip(&batch.jobs) {
             self.jobs.insert((id, index), rows::write_job(spec).as_slice())?;
@@ -237,5 +241,6 @@ fn skipped(batch: &NewBatch, reason: &str) -> EndedJob {
         outputs: Vec::new(),
         detail: Detail::default(),
         peak_memory_bytes: 0,
+        artifact: None,
     }
 }

@@ -1,13 +1,15 @@
 //! A worker's own thread: starts the process, opens files for its runs, sends. May wait for disks and pipes, so that nobody else has to.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{RunId, WorkerId};
 use spindle_shared::lane::Role;
-use spindle_shared::worker::{Order, Outcome};
+use spindle_shared::limits::DESCRIPTORS_PER_MESSAGE_MAX;
+use spindle_shared::worker::{Assignment, Order, Outcome};
 
 use super::channel::{Channel, SendError};
 use super::note::{Death, Note, Why};
@@ -123,15 +125,31 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
     if !place(shared, id, run, Place::Queued, Place::Sending) {
         return;
     }
-    match channel.send(&Order::Assign(Box::new(order.assignment.clone())), &files) {
+    match assign(channel, &order.assignment, &files) {
         Ok(()) => drop(place(shared, id, run, Place::Sending, Place::Sent)),
         // Its end is seen by the receiver, which starts the run elsewhere.
         Err(SendError::Gone) => {}
         Err(e) => {
+            // Should it wait for the rest of its inputs, it waits no more.
+            let _ = channel.send(&Order::Cancel(run), &[]);
             let message = format!("failed to hand {} over: {e}", order.assignment.stage.name());
             end(shared, id, run, Failure::new(FailureKind::Internal, message));
         }
     }
+}
+
+/// An assignment with its files, in as many packets as that takes.
+fn assign(channel: &Channel, assignment: &Assignment, files: &[OwnedFd]) -> Result<(), SendError> {
+    let first = files.len().min(DESCRIPTORS_PER_MESSAGE_MAX);
+    let (inputs, more) = assignment.inputs.split_at(first.min(assignment.inputs.len()));
+    let more_inputs = u32::try_from(more.len()).unwrap_or(u32::MAX);
+    let order = Assignment { inputs: inputs.to_vec(), more_inputs, ..assignment.clone() };
+    channel.send(&Order::Assign(Box::new(order)), &files[..first])?;
+    let chunks = more.chunks(DESCRIPTORS_PER_MESSAGE_MAX).zip(files[first..].chunks(DESCRIPTORS_PER_MESSAGE_MAX));
+    for (inputs, files) in chunks {
+        channel.send(&Order::Inputs { run: assignment.run, inputs: inputs.to_vec() }, files)?;
+    }
+    Ok(())
 }
 
 fn order_of(shared: &Shared, id: WorkerId, run: RunId) -> Option<Arc<StartOrder>> {

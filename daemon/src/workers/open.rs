@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::job::{FileIdentity, PathBytes};
 
@@ -28,6 +29,10 @@ fn open_one(file: &ToOpen) -> Result<OwnedFd, Refused> {
             let (opened, found) = open_regular(path).map_err(|e| Refused::Failed(input_failure(path, &e)))?;
             if found == *identity { Ok(opened) } else { Err(Refused::Changed(found)) }
         }
+        ToOpen::Bytes(bytes) => in_memory(bytes).map_err(|e| {
+            let message = format!("failed to hand {} bytes over: {e}", bytes.len());
+            Refused::Failed(Failure::new(FailureKind::Internal, message))
+        }),
         ToOpen::Artifact { path } => match open_regular(path) {
             Ok((opened, _)) => Ok(opened),
             Err(e) => {
@@ -40,6 +45,13 @@ fn open_one(file: &ToOpen) -> Result<OwnedFd, Refused> {
             }
         },
     }
+}
+
+/// A file that is in no folder, with these bytes.
+fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let file = File::from(rustix::fs::memfd_create("spindle", MemfdFlags::CLOEXEC)?);
+    file.write_all_at(bytes, 0)?;
+    Ok(file.into())
 }
 
 enum OpenError {

@@ -1,5 +1,7 @@
 //! What the conductor asks for: one run, the files it reads, and the process it needs.
 
+use std::sync::Arc;
+
 use spindle_shared::job::{FileIdentity, PathBytes};
 use spindle_shared::lane::Role;
 use spindle_shared::worker::Assignment;
@@ -26,4 +28,6 @@ pub enum ToOpen {
     Input { path: PathBytes, identity: FileIdentity },
     /// Spindle's own.
     Artifact { path: PathBytes },
+    /// No file yet: these bytes, in memory.
+    Bytes(Arc<[u8]>),
 }

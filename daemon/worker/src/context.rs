@@ -1,7 +1,7 @@
 //! All a stage may touch: its inputs' descriptors, its scratch folder, progress, checkpoint and the wish to stop.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::ContentHash;
-use spindle_shared::worker::{ArtifactFile, Assignment, Report};
+use spindle_shared::limits::RESULTS_BYTES_MAX;
+use spindle_shared::wire::codec;
+use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, RESULTS_FILE, Report};
 
 use crate::checkpoint::Checkpoint;
 
@@ -38,6 +40,13 @@ pub struct Context {
     cancel: Arc<AtomicBool>,
     report: Reporter,
     progress: Mutex<Told>,
+}
+
+/// One input's result.
+pub struct Gathering<'c> {
+    pub row: Gathered,
+    /// In the order of the row's own.
+    pub files: Vec<&'c File>,
 }
 
 /// What the daemon was told of a run's progress.
@@ -79,6 +88,28 @@ impl Context {
     /// All inputs with their descriptors.
     pub fn inputs(&self) -> impl Iterator<Item = (&spindle_shared::worker::InputFile, &File)> {
         self.assignment.inputs.iter().zip(&self.files)
+    }
+
+    /// The results that a gathering stage works on, in input order, with those of their files that it asked for.
+    pub fn results(&self) -> Result<Vec<Gathering<'_>>, Failure> {
+        let internal = |what: String| Failure::new(FailureKind::Internal, format!("the run's results {what}"));
+        let mut bytes = Vec::new();
+        let mut file = self.artifact(RESULTS_FILE)?;
+        file.seek(SeekFrom::Start(0)).map_err(|e| internal(format!("can't be read: {e}")))?;
+        let limit = RESULTS_BYTES_MAX as u64;
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| internal(format!("can't be read: {e}")))?;
+        let rows: Vec<Gathered> =
+            codec::decode(&bytes, RESULTS_BYTES_MAX).map_err(|e| internal(format!("make no sense: {e}")))?;
+        let mut files = self.inputs().skip(1);
+        rows.into_iter()
+            .map(|row| {
+                let of_row: Vec<_> = row.files.iter().filter_map(|_| files.next().map(|(_, file)| file)).collect();
+                match of_row.len() == row.files.len() {
+                    true => Ok(Gathering { row, files: of_row }),
+                    false => Err(internal("came without all of their files".to_owned())),
+                }
+            })
+            .collect()
     }
 
     pub fn scratch(&self) -> &Path {

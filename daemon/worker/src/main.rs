@@ -23,11 +23,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{env, fs, io, thread};
 
 use rustix::fs::Mode;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::RunId;
 use spindle_shared::lane::Role;
-use spindle_shared::worker::{Assignment, Order, Outcome, Report, WORKER_PROTOCOL};
+use spindle_shared::worker::{Assignment, InputFile, Order, Outcome, Report, WORKER_PROTOCOL};
 
 use crate::channel::Channel;
 use crate::context::{Context, Halt, Reporter};
@@ -73,12 +73,19 @@ fn settle(role: Role) {
     // Scratch and checkpoints are nobody else's; what is published gets its mode by itself.
     rustix::process::umask(Mode::from_raw_mode(0o077));
     // The queue and the person at the machine come first.
+    // A gathering run has a file open for every input of its batch.
+    told("allow more open files", allow_open_files());
     told("lower the priority", rustix::process::nice(5).map(drop));
     told("tell the end of memory from a crash", memory::tell_its_end());
     told("volunteer for want of memory", fs::write("/proc/self/oom_score_adj", "500"));
     if let Ok(name) = CString::new(format!("spindle-{}", role.name())) {
         told("set the name", rustix::thread::set_name(&name));
     }
+}
+
+fn allow_open_files() -> io::Result<()> {
+    let Rlimit { maximum, .. } = rustix::process::getrlimit(Resource::Nofile);
+    Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 fn stdout_to_stderr() -> io::Result<()> {
@@ -104,6 +111,8 @@ struct Worker {
 #[derive(Default)]
 struct Desk {
     runs: HashMap<RunId, Arc<AtomicBool>>,
+    /// Runs whose inputs have not all come yet.
+    waiting: HashMap<RunId, (Assignment, Vec<OwnedFd>)>,
     leaving: bool,
 }
 
@@ -113,8 +122,16 @@ impl Worker {
         self.report(&Report::Hello { protocol: WORKER_PROTOCOL, role: self.role });
         while let Some((order, files)) = self.channel.receive()? {
             match order {
+                Order::Assign(assignment) if assignment.more_inputs > 0 => {
+                    self.desk().waiting.insert(assignment.run, (*assignment, files));
+                }
                 Order::Assign(assignment) => self.begin(*assignment, files),
+                Order::Inputs { run, inputs } => self.add_inputs(run, inputs, files),
                 Order::Cancel(run) => {
+                    if self.desk().waiting.remove(&run).is_some() {
+                        self.end(run, Outcome::Stopped);
+                        continue;
+                    }
                     // A run that has just ended is no longer there: its report is on the way.
                     if let Some(cancel) = self.desk().runs.get(&run) {
                         cancel.store(true, Ordering::Relaxed);
@@ -143,6 +160,22 @@ impl Worker {
         if let Err(e) = thread {
             let failure = Failure::new(FailureKind::Internal, format!("failed to start a thread for the run: {e}"));
             self.end(run, Outcome::Failed(failure));
+        }
+    }
+
+    /// More of what a waiting run works on; with the last of it, it begins.
+    fn add_inputs(self: &Arc<Self>, run: RunId, inputs: Vec<InputFile>, files: Vec<OwnedFd>) {
+        let mut desk = self.desk();
+        // It may have been cancelled while they were on their way.
+        let Some((assignment, known)) = desk.waiting.get_mut(&run) else { return };
+        assignment.more_inputs = assignment.more_inputs.saturating_sub(inputs.len() as u32);
+        assignment.inputs.extend(inputs);
+        known.extend(files);
+        if assignment.more_inputs == 0
+            && let Some((assignment, files)) = desk.waiting.remove(&run)
+        {
+            drop(desk);
+            self.begin(assignment, files);
         }
     }
 
@@ -219,7 +252,7 @@ const RUN_STACK_BYTES: usize = 8 << 20;
 
 /// The last thing this process does, while it holds the desk: no run can begin.
 fn leave_if_done(desk: &Desk) {
-    if desk.leaving && desk.runs.is_empty() {
+    if desk.leaving && desk.runs.is_empty() && desk.waiting.is_empty() {
         process::exit(0);
     }
 }
@@ -285,6 +318,7 @@ mod tests {
             run: RunId { boot: 1, counter: 2 },
             stage,
             inputs: vec![input; inputs],
+            more_inputs: 0,
             scratch: PathBytes::default(),
             checkpoint: None,
             output: OutputPlan::default(),

@@ -1,5 +1,6 @@
 //! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
 
+pub mod collect;
 pub mod decode;
 pub mod identify;
 pub mod publish;
@@ -21,6 +22,7 @@ pub enum Stage {
     Subtitle(subtitle::Subtitle),
     Publish(publish::Publish),
     Pull(pull::Pull),
+    Collect(collect::Collect),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -72,6 +74,7 @@ impl Stage {
             Stage::Subtitle(_) => ("subtitle", Role::Files, Lane::Io, 1),
             Stage::Publish(_) => ("publish", Role::Files, Lane::Io, 1),
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
+            Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
         };
         StageFacts {
             name,
@@ -79,14 +82,14 @@ impl Stage {
             lane,
             spreads: matches!(self, Stage::Transcribe(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
-            artifact: matches!(self, Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_)),
+            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: HOUR_MS,
             weight,
             unit: match self {
                 Stage::Identify(_) | Stage::Pull(_) => Unit::InputBytes,
                 Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
-                Stage::Publish(_) => Unit::OutputBytes,
+                Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
             },
         }
     }
@@ -95,7 +98,15 @@ impl Stage {
     pub fn model(&self) -> Option<&str> {
         match self {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
-            Stage::Identify(_) | Stage::Decode(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Pull(_) => None,
+            _ => None,
+        }
+    }
+
+    /// Which of a result's files it works on, where it works on the results of all inputs; `None` = it works on one.
+    pub fn gathers(&self) -> Option<fn(&str) -> bool> {
+        match self {
+            Stage::Collect(_) => Some(collect::Collect::reads),
+            _ => None,
         }
     }
 
@@ -112,6 +123,7 @@ impl Stage {
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
+            Stage::Collect(stage) => stage.address_into(hasher),
         }
     }
 
@@ -122,6 +134,7 @@ impl Stage {
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),
+            Stage::Collect(stage) => stage.validate(),
         }
     }
 }

@@ -32,6 +32,7 @@ use spindle_shared::id::{ContentHash, RunId};
 use spindle_shared::job::{Detail, FileIdentity, Output, PathBytes};
 use spindle_shared::lane::Role;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::collect::DOCUMENT_STEM;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
 use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
@@ -56,8 +57,29 @@ fn main() {
     tell(&channel, &Report::Hello { protocol, role });
     let cancels = Cancels::default();
     let mut runs = Vec::new();
+    // Waits for the rest of its inputs.
+    let mut waiting: Option<(Box<Assignment>, Vec<OwnedFd>)> = None;
     while let Ok(Some((order, files))) = channel.receive() {
+        let (order, files) = match order {
+            Order::Assign(assignment) if assignment.more_inputs > 0 => {
+                waiting = Some((assignment, files));
+                continue;
+            }
+            Order::Inputs { inputs, .. } => {
+                let Some((mut assignment, mut known)) = waiting.take() else { continue };
+                assignment.more_inputs -= inputs.len() as u32;
+                assignment.inputs.extend(inputs);
+                known.extend(files);
+                if assignment.more_inputs > 0 {
+                    waiting = Some((assignment, known));
+                    continue;
+                }
+                (Order::Assign(assignment), known)
+            }
+            order => (order, files),
+        };
         match order {
+            Order::Inputs { .. } => {}
             Order::Assign(assignment) => {
                 let cancel = Arc::new(AtomicBool::new(false));
                 locked(&cancels).insert(assignment.run, Arc::clone(&cancel));
@@ -243,6 +265,12 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             for (input, (bytes, _)) in assignment.inputs.iter().zip(&inputs) {
                 done.outputs.push(publish(assignment, &input.name, bytes)?);
             }
+        }
+        Stage::Collect(stage) => {
+            // The first is the rows, the rest are texts.
+            let texts: Vec<u8> = inputs.iter().skip(1).flat_map(|(bytes, _)| bytes.clone()).collect();
+            let name = format!("{DOCUMENT_STEM}.{}", stage.format.name());
+            done.files.push(artifact(assignment, &name, &texts)?);
         }
         Stage::Pull(_) => {}
     }

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_core::effect::{ClientId, Peer};
-use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
+use spindle_shared::batch::{After, BatchSpec, Halt, HaltAt, OnExisting, Priority, Terms};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
 use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
+use spindle_shared::stage::subtitle::{Format, Subtitle};
 use spindle_shared::stage::transcribe::Transcribe;
+use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Selection;
 
 use super::random::Random;
+use super::world::EPOCH_MS;
 
 /// A request as it comes over the socket: what needs the store is not looked up yet.
 #[derive(Debug, Clone)]
@@ -77,7 +80,7 @@ impl Clients {
             return submission(random, files, self.submissions);
         }
         let batch = BatchId(random.between(1, newest));
-        let job = JobId { batch, index: random.between(1, 8) as u32 };
+        let job = JobId { batch, index: random.between(0, 8) as u32 };
         let target = if random.permille(700) { Target::Batch(batch) } else { Target::Job(job) };
         let what = match random.below(20) {
             0 => Selection::Matching(Default::default()),
@@ -116,8 +119,13 @@ fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
     } else {
         let language = random.permille(300).then(|| "de".to_owned());
         let transcribe = Transcribe { language, ..Transcribe::default() };
-        Recipe::subtitles(Default::default(), transcribe, Default::default(), Default::default())
+        let subtitle = Subtitle { formats: vec![Format::Srt, Format::Txt], ..Subtitle::default() };
+        let recipe = Recipe::subtitles(Default::default(), transcribe, subtitle, Default::default());
+        let gather = vec![Stage::Collect(Default::default()), Stage::Publish(Default::default())];
+        Recipe { gather: if random.permille(300) { gather } else { Vec::new() }, ..recipe }
     };
+    let place = OutputPlan { directory: PathBytes(b"/out".to_vec()), stem: PathBytes(b"gathered".to_vec()) };
+    let gather_to = (!recipe.gather.is_empty()).then_some(place);
     let jobs = (0..random.between(1, 8)).map(|at| job(random, files, &recipe, pull, number, at)).collect();
     let spec = BatchSpec {
         recipe,
@@ -129,8 +137,24 @@ fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
         timeout_ms: random.permille(800).then(|| random.between(3_000, 20_000)),
         key: random.permille(500).then(|| format!("key {}", random.below(4))),
         on_existing: OnExisting::Refuse,
+        terms: terms(random, number),
+        gather_to,
     };
     Request::Submit(Box::new(spec), jobs)
+}
+
+fn terms(random: &mut Random, number: u64) -> Terms {
+    let after = random.permille(200).then(|| After {
+        batch: BatchId(random.between(number.saturating_sub(3).max(1), number.max(1))),
+        any_end: random.permille(500),
+    });
+    // Of a wall clock that leaps: it may have been long ago, or never come before the calm.
+    let at = random.permille(100).then(|| WallMs(EPOCH_MS + random.below(60_000)));
+    let halt = random.permille(150).then(|| Halt {
+        now: random.permille(500),
+        failed: if random.permille(500) { HaltAt::Jobs(1) } else { HaltAt::Percent(40) },
+    });
+    Terms { after: after.into_iter().collect(), at, halt }
 }
 
 fn job(random: &mut Random, files: &[File], recipe: &Recipe, pull: bool, number: u64, at: u64) -> JobSpec {

@@ -7,9 +7,10 @@ use spindle_core::change::{
 };
 use spindle_core::effect::{FoundInput, RetryItem};
 use spindle_core::rates::{Rate, RateKey};
-use spindle_shared::batch::{BatchView, Counts, state_of};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, state_of};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, PathBytes};
+use spindle_shared::time::WallMs;
 
 /// All that is durable.
 #[derive(Debug, Clone, Default)]
@@ -36,24 +37,52 @@ pub struct DiskBatch {
 
 impl DiskBatch {
     pub fn spec_of(&self, index: u32) -> &JobSpec {
-        &self.new.jobs[index as usize - 1]
+        let gather = self.new.gather.as_ref().filter(|_| index == GATHER_INDEX);
+        gather.unwrap_or_else(|| &self.new.jobs[index as usize - 1])
+    }
+
+    /// Inputs that are open.
+    pub fn open_inputs(&self) -> impl Iterator<Item = (&u32, &Option<Box<OpenJob>>)> {
+        self.open.iter().filter(|(index, _)| **index != GATHER_INDEX)
+    }
+
+    /// What its completed inputs have left to be gathered, in input order.
+    pub fn results(&self) -> impl Iterator<Item = (u32, Option<ContentHash>)> + '_ {
+        let inputs = self.ended.iter().filter(|(index, _)| **index != GATHER_INDEX);
+        let completed = inputs.filter(|(_, ended)| ended.state == JobState::Completed);
+        completed.map(|(index, ended)| (*index, ended.artifact))
     }
 
     /// The counters must agree with the jobs; which of the open ones run is not the disk's to know.
     fn recount(&self) -> Result<(), String> {
         let id = self.new.id;
         let mut counts = Counts::default();
-        for ended in self.ended.values() {
+        for (_, ended) in self.ended.iter().filter(|(index, _)| **index != GATHER_INDEX) {
             *counts.slot(ended.state) += 1;
         }
         let kept = self.status.counts;
         let ends = |counts: &Counts| (counts.completed, counts.skipped, counts.failed, counts.cancelled);
         let waiting = kept.pending + kept.running + kept.retrying;
-        if ends(&counts) != ends(&kept) || waiting != self.open.len() as u32 {
+        if ends(&counts) != ends(&kept) || waiting != self.open_inputs().count() as u32 {
             return Err(format!("counters of batch {id} are {kept:?}; recounted {counts:?}, {} open", self.open.len()));
         }
         if self.status.finished_at.is_some() != self.open.is_empty() {
             return Err(format!("batch {id} has {} open jobs and {:?}", self.open.len(), self.status));
+        }
+        let gather = self.ended.get(&GATHER_INDEX).map(|ended| ended.state);
+        if self.status.gather.is_some() != self.new.gather.is_some()
+            || self.status.gather.filter(|state| state.is_terminal()) != gather
+        {
+            return Err(format!("the gather of batch {id} is kept as {:?}; it is {gather:?}", self.status.gather));
+        }
+        let gathered = counts.completed > 0;
+        if matches!(gather, Some(JobState::Completed) if !gathered)
+            || matches!(gather, Some(JobState::Skipped) if gathered)
+        {
+            return Err(format!("the gather of batch {id} is {gather:?} over {counts:?}"));
+        }
+        if self.new.gather.is_some() && self.results().any(|(_, artifact)| artifact.is_none()) {
+            return Err(format!("an input of batch {id} completed and left nothing to gather"));
         }
         Ok(())
     }
@@ -68,6 +97,7 @@ impl DiskBatch {
             total: self.new.jobs.len() as u32,
             open: self.open.iter().map(|(index, behind)| (*index, behind.clone())).collect(),
             sizes: self.new.sizes.clone(),
+            after: Vec::new(),
         }
     }
 }
@@ -106,6 +136,9 @@ impl Disk {
                     open: BTreeMap::new(),
                     ended: BTreeMap::new(),
                 };
+                if new.gather.is_some() {
+                    batch.open.insert(GATHER_INDEX, None);
+                }
                 for (at, job) in new.jobs.iter().enumerate() {
                     let index = at as u32 + 1;
                     if job.skip.is_some() {
@@ -120,7 +153,8 @@ impl Disk {
             Change::JobOpen(id, open) => {
                 let batch = self.batch(id.batch)?;
                 if let Some(ended) = batch.ended.remove(&id.index) {
-                    let legal = matches!(ended.state, JobState::Failed | JobState::Cancelled);
+                    // With any of its inputs, the gather is done again.
+                    let legal = matches!(ended.state, JobState::Failed | JobState::Cancelled) || id.is_gather();
                     if !legal || !retried.contains(id) {
                         return Err(format!("job {id} leaves its end {:?} without a retry", ended.state));
                     }
@@ -172,9 +206,33 @@ impl Disk {
             boot: self.boot,
             next_batch: self.next_batch,
             paused: self.paused,
-            batches: open.map(DiskBatch::recovered).collect(),
+            batches: open
+                .map(|batch| RecoveredBatch { after: self.ends_of(&batch.new.spec), ..batch.recovered() })
+                .collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
         }
+    }
+
+    fn ends_of(&self, spec: &BatchSpec) -> Vec<(BatchId, Option<BatchState>)> {
+        let end = |id| self.view(id).map(|view| view.state).filter(|state| state.is_terminal());
+        spec.terms.after.iter().map(|after| (after.batch, end(after.batch))).collect()
+    }
+
+    /// Why a batch that has done nothing yet may not begin.
+    pub fn kept_back(&self, id: BatchId, wall: WallMs) -> Option<String> {
+        let batch = self.batches.get(&id)?;
+        let terms = &batch.new.spec.terms;
+        if batch.status.started_at.is_some() || !batch.ended.values().all(|ended| ended.state == JobState::Skipped) {
+            return None;
+        }
+        let unmet = terms.after.iter().find(|after| {
+            let end = self.view(after.batch).map(|view| view.state);
+            end.is_some_and(|end| !end.is_terminal() || !after.is_met_by(end))
+        });
+        let early = terms.at.filter(|at| *at > wall);
+        unmet
+            .map(|after| format!("batch {} has not ended as it should", after.batch))
+            .or(early.map(|at| format!("it is not {} yet", at.0)))
     }
 
     pub fn is_open(&self, id: JobId) -> bool {
@@ -209,13 +267,14 @@ impl Disk {
             name: new.spec.name.clone(),
             recipe: new.spec.recipe.name.clone(),
             owner: new.owner,
-            state: state_of(&status.counts, status.paused, status.cancelling),
+            state: state_of(&status.counts, status.gather, status.paused, status.cancelling),
             priority: status.priority,
             parallel: new.spec.parallel,
             created_at: new.created_at,
             started_at: status.started_at,
             finished_at: status.finished_at,
             counts: status.counts,
+            gather: status.gather,
             progress: 0.0,
             stage: None,
             eta: None,
@@ -238,5 +297,6 @@ fn skipped(job: &JobSpec, new: &NewBatch) -> EndedJob {
         outputs: Vec::new(),
         detail: Detail::default(),
         peak_memory_bytes: 0,
+        artifact: None,
     }
 }

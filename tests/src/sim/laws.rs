@@ -8,7 +8,7 @@ use spindle_core::retry::Policy;
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Eta};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{BatchId, ContentHash, JobId, RunId};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::lane::Lane;
 use spindle_shared::snapshot::Snapshot;
@@ -83,6 +83,14 @@ pub struct Laws {
     /// Some job ended before its artifacts were asked for since the boot, or its file was edited: nobody can know of what it had made before
     /// the last restart, and housekeeping must.
     pub lost_sight: bool,
+}
+
+impl Known {
+    /// Since when a batch with terms could have had a slot, the ledger doesn't know: it is left out.
+    fn is_halted(&self) -> bool {
+        let terms = !self.spec.terms.after.is_empty() || self.spec.terms.at.is_some();
+        terms || self.status.paused || self.status.cancelling || self.status.finished_at.is_some()
+    }
 }
 
 impl Laws {
@@ -165,6 +173,9 @@ impl Laws {
             Input::Command { peer, command, .. } => match command {
                 Command::Retry(items) => {
                     for item in items {
+                        if item.jobs.iter().any(|(index, _)| *index != GATHER_INDEX) {
+                            self.boot.retried.insert(JobId::gather(item.batch.id));
+                        }
                         for (index, state) in &item.jobs {
                             if matches!(state, JobState::Failed | JobState::Cancelled) {
                                 self.boot.retried.insert(JobId { batch: item.batch.id, index: *index });
@@ -277,13 +288,12 @@ impl Laws {
     fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
         for (id, other) in &self.boot.known {
-            let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
+            let halted = other.is_halted();
             if other.status.priority >= own.status.priority || halted || other.free_since >= self.boot.turn {
                 continue;
             }
             let Some(stored) = disk.batches.get(id).filter(|_| other.first_lane == Some(lane)) else { continue };
-            let fresh = |index: &u32| stored.open.get(index).is_some_and(Option::is_none);
-            let Some(first) = stored.open.keys().next().filter(|index| fresh(index)) else { continue };
+            let Some((first, None)) = stored.open_inputs().next() else { continue };
             let unknown = disk
                 .find_input(JobId { batch: *id, index: *first }, None)
                 .is_some_and(|found| found.content.is_none() && (found.is_file || lane == Lane::Net));
@@ -308,13 +318,13 @@ impl Laws {
     /// this boot, as above.
     fn leaves_nobody_waiting(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let waits = |id: &BatchId, other: &Known| {
-            let halted = other.status.paused || other.status.cancelling || other.status.finished_at.is_some();
+            let halted = other.is_halted();
             let heaviest = other.spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
             !halted
                 && other.free_since < self.boot.turn
                 && heaviest.is_some_and(|facts| facts.lane == lane)
                 && self.boot.looked.iter().all(|job| job.batch != *id)
-                && disk.batches.get(id).is_some_and(|stored| stored.open.values().any(Option::is_none))
+                && disk.batches.get(id).is_some_and(|stored| stored.open_inputs().any(|(_, open)| open.is_none()))
         };
         match self.boot.known.iter().find(|(id, other)| waits(id, other)) {
             Some((id, _)) if start.slots > 1 => {
@@ -353,7 +363,7 @@ impl Laws {
         for change in changes {
             match change {
                 Change::JobEnded(job, ended) => {
-                    if !self.boot.traced.contains(job) {
+                    if !self.boot.traced.contains(job) && !job.is_gather() {
                         self.lost_sight = true;
                     }
                     let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {
@@ -365,7 +375,11 @@ impl Laws {
                     if failure.kind == FailureKind::Poison && killed < 2 {
                         return Err(format!("job {job} is poison after {killed} deaths of its own"));
                     }
-                    if failure.kind != FailureKind::Poison && charged < needed {
+                    // What it waited for came to the wrong end: it never began.
+                    let kept_back = ended.started_at.is_none() && failure.kind == FailureKind::Cancelled;
+                    let kept_back = kept_back
+                        && disk.batches.get(&job.batch).is_some_and(|batch| !batch.new.spec.terms.after.is_empty());
+                    if failure.kind != FailureKind::Poison && charged < needed && !kept_back {
                         return Err(format!("job {job} failed ({failure}) after {charged} tries of {needed}"));
                     }
                 }

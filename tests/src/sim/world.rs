@@ -7,7 +7,7 @@ use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, Look
 use spindle_core::scheduler::{Config, Scheduler};
 use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{ContentHash, JobId, Owner, RunId, Target, WorkerId};
+use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Input as JobInput, JobState, Output, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -67,6 +67,8 @@ const FAULTS_MS_MAX: u64 = 90_000;
 /// Everything has ended this long after the last fault.
 const CALM_MS_MAX: u64 = 6 * 3_600_000;
 const STEPS_MAX: u64 = 200_000;
+/// What the wall clock says at the beginning.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// One life of the world that this seed decides.
 pub fn run(seed: u64, options: &Options) -> Result<Summary, Broken> {
@@ -155,6 +157,10 @@ struct World {
     log: VecDeque<String>,
     /// Decided and told, and not written yet; empty but where [`Order::TellFirst`] breaks the law.
     late: Vec<Change>,
+    /// Batches that have begun, or were told to by a retry.
+    ungated: BTreeSet<BatchId>,
+    /// The latest time that the scheduler has been told; a time that has come once has come.
+    wall_max: WallMs,
 }
 
 impl World {
@@ -184,7 +190,7 @@ impl World {
             random,
             options,
             time: 0,
-            wall_offset: 1_700_000_000_000,
+            wall_offset: EPOCH_MS,
             events: BTreeMap::new(),
             scheduled: 0,
             daemon: None,
@@ -198,6 +204,8 @@ impl World {
             summary: Summary::default(),
             log: VecDeque::new(),
             late: Vec::new(),
+            ungated: BTreeSet::new(),
+            wall_max: WallMs(0),
         }
     }
 
@@ -410,6 +418,8 @@ impl World {
     /// No more faults, and everything that was halted goes on.
     fn calm_down(&mut self) -> Result<(), String> {
         self.calm = true;
+        // The clock is set right, so that times to come do come.
+        self.wall_offset = EPOCH_MS;
         self.note(|| "calm".to_owned());
         if self.daemon.is_none() {
             self.boot()?;
@@ -452,6 +462,18 @@ impl World {
         }
         if !self.disk.is_open(job) {
             return Err(format!("run {run} starts for job {job}, which is not open"));
+        }
+        if !self.ungated.contains(&job.batch)
+            && let Some(why) = self.disk.kept_back(job.batch, self.wall_max)
+        {
+            return Err(format!("run {run} of job {job} starts, and {why}"));
+        }
+        self.ungated.insert(job.batch);
+        if job.is_gather()
+            && let Some(batch) = self.disk.batches.get(&job.batch)
+            && (batch.open_inputs().next().is_some() || batch.results().next().is_none())
+        {
+            return Err(format!("run {run} gathers what is not there: {:?}", batch.status));
         }
         if let Some(address) = start.address.filter(|address| self.disk.artifacts.contains_key(address)) {
             return Err(format!("run {run} of job {job} does again what is done: {address}"));
@@ -642,7 +664,9 @@ impl World {
             let waits = match &message {
                 Message::Ask(_, _, Request::Retry(_) | Request::Remove(_)) => taken > 0,
                 Message::Ask(_, peer, Request::Submit(spec, _)) => {
-                    removed || spec.key.clone().is_some_and(|key| !keys.insert((peer.owner, key)))
+                    removed
+                        || (taken > 0 && !spec.terms.after.is_empty())
+                        || spec.key.clone().is_some_and(|key| !keys.insert((peer.owner, key)))
                 }
                 _ => false,
             };
@@ -675,7 +699,10 @@ impl World {
             Request::Submit(spec, jobs) => {
                 let key = spec.key.clone().map(|key| (peer.owner, key));
                 let repeats = key.and_then(|key| self.disk.keys.get(&key)).and_then(|id| self.disk.view(*id));
-                Command::Submit { spec, jobs, repeats }
+                let after =
+                    spec.terms.after.iter().filter_map(|after| Some((after.batch, self.disk.view(after.batch)?.state)));
+                let after = after.collect();
+                Command::Submit { spec, jobs, repeats, after }
             }
             Request::Cancel(what) => {
                 let what_runs = targets(&what).into_iter().filter(|target| self.may(peer, *target));
@@ -700,6 +727,7 @@ impl World {
                     Target::Batch(_) => None,
                     Target::Job(job) => Some(job.index),
                 };
+                self.ungated.insert(target.batch());
                 let items: Vec<RetryItem> = self.disk.retry_item(target.batch(), only).into_iter().collect();
                 Command::Retry(items)
             }
@@ -736,6 +764,7 @@ impl World {
 
     fn decide(&mut self, input: Input) -> Result<Vec<Effect>, String> {
         let now = self.now();
+        self.wall_max = self.wall_max.max(now.wall);
         self.note(|| format!("  step {input:?}"));
         let stale = self.laws.is_stale(&input);
         let Some(daemon) = &mut self.daemon else { return Ok(Vec::new()) };
@@ -775,6 +804,21 @@ impl World {
         self.after(late, Event::Arrive(Box::new(Input::OutputsFound { look: *look, job: *job, outputs })));
     }
 
+    /// The results of a batch's inputs are looked for, among however many.
+    fn look_for_results(&mut self, look: RunId, job: JobId) -> Result<(), String> {
+        let Some(batch) = self.disk.batches.get(&job.batch) else { return Ok(()) };
+        let mut hasher = AddressHasher::default();
+        for (index, artifact) in batch.results() {
+            let artifact = artifact.filter(|address| self.disk.artifacts.contains_key(address));
+            let address = artifact.ok_or_else(|| format!("the result of {}/{index} is gone", job.batch))?;
+            hasher.part(&index.to_le_bytes()).part(&address.0);
+        }
+        let results = Ok(hasher.finish());
+        let late = if self.random.permille(100) { self.random.below(5_000) } else { self.random.below(5) };
+        self.after(late, Event::Arrive(Box::new(Input::ResultsFound { look, job, results })));
+        Ok(())
+    }
+
     fn output_of(&self, job: JobId) -> Option<PathBytes> {
         let plan = &self.disk.batches.get(&job.batch)?.spec_of(job.index).output;
         Some(PathBytes([plan.directory.0.as_slice(), b"/", &plan.stem.0].concat()))
@@ -798,6 +842,12 @@ impl World {
             return Err(Halt::Dead);
         }
         self.disk.commit(changes, &self.laws.boot.retried)?;
+        // What was waited for once has come, whatever becomes of it.
+        for id in self.disk.batches.keys() {
+            if self.disk.kept_back(*id, self.wall_max).is_none() {
+                self.ungated.insert(*id);
+            }
+        }
         self.laws.committed(changes, &self.disk)?;
         Ok(())
     }
@@ -929,6 +979,7 @@ impl turn::Shell for World {
             Effect::Commit(_) => return Err(Halt::Broken("a commit among the rest".to_owned())),
             Effect::LookupInput { .. } | Effect::LookupArtifacts { .. } => return Ok(self.look_up(effect)),
             Effect::LookupOutputs(asked) => self.look_for_outputs(&asked),
+            Effect::LookupResults { look, job } => self.look_for_results(look, job)?,
             Effect::Answer { client, answer } => self.answered(client, &answer)?,
             Effect::Publish(event) => self.laws.event(&event, &self.disk)?,
             Effect::Start(start) => self.start(*start)?,

@@ -121,6 +121,8 @@ fn half_a_submission_leaves_no_batch() {
         timeout_ms: None,
         key: None,
         on_existing: spindle_shared::batch::OnExisting::Refuse,
+        terms: Default::default(),
+        gather_to: None,
     };
     for (total, more) in [(5, vec![]), (5, vec![7_u8; 300]), (u32::MAX, vec![]), (2, frame(&Request::House))] {
         let mut stream = connect(&daemon);

@@ -10,6 +10,7 @@ mod dashboard;
 mod estimates;
 mod existing;
 mod failures;
+mod gathering;
 mod housekeeping;
 mod main_path;
 mod restarts;

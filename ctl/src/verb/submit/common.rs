@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
+use spindle_shared::batch::{After, BatchSpec, Halt, OnExisting, Priority, Terms};
 use spindle_shared::exit;
-use spindle_shared::id::Target;
+use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
-use spindle_shared::job::{Input, OutputPlan};
+use spindle_shared::job::{Input, OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
 use spindle_shared::output::{self, Candidates, Placed};
+use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
+use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Submission;
 use spindle_shared::wire::response::{PlannedJob, Response, Submitted};
 
@@ -84,9 +86,31 @@ pub struct Common {
     /// twice a second and at the end, always whole
     #[arg(long, value_name = "FILE")]
     progress_file: Option<PathBuf>,
+    /// Begin when these batches have completed; if one of them ends otherwise, this one fails
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    after: Vec<BatchId>,
+    /// Begin when these batches have ended, however
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    after_any: Vec<BatchId>,
+    /// Begin at this time: `23:30`, `+2h`, `2026-12-24T18:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = named::moment, allow_hyphen_values = true)]
+    at: Option<WallMs>,
+    /// Give the rest up when so many jobs have failed: `soon,fail=3` lets what runs end, `now,fail=10%` stops it too
+    #[arg(long, value_name = "WHEN")]
+    halt: Option<Halt>,
     /// The same key gives the same batch: a submission repeated by mistake is taken once
     #[arg(long, value_parser = named::name)]
     key: Option<String>,
+}
+
+impl Common {
+    fn terms(&self) -> Terms {
+        let after = |batches: &[BatchId], any_end: bool| -> Vec<After> {
+            batches.iter().map(|batch| After { batch: *batch, any_end }).collect()
+        };
+        let after = [after(&self.after, false), after(&self.after_any, true)].concat();
+        Terms { after, at: self.at, halt: self.halt }
+    }
 }
 
 /// Finds the inputs, plans the outputs, submits, and stays if it was asked to.
@@ -98,7 +122,12 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
         .ok_or_else(|| Fault::error("the command line lost its recipe"))?;
     let recipe = options.recipe(common.force).map_err(Fault::usage)?;
     let mut overrides = Overrides::new::<R>(matches, common.force);
+    if common.skip_existing && !recipe.gather.is_empty() {
+        return Err(Fault::usage("--skip-existing: an input that is skipped has no result to gather")
+            .hint("--force does what is needed: what is known already isn't done again, and what is the same isn't written again"));
+    }
     let inputs = inputs::<R>(context, &common, &recipe.map, &mut overrides)?;
+    let gather_to = gather_to(&recipe, &common, &inputs)?;
     if common.tag.len() > TAGS_MAX {
         return Err(Fault::usage(format!("{} tags are more than {TAGS_MAX}", common.tag.len())));
     }
@@ -116,6 +145,8 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
             (false, true) => OnExisting::Force,
             (false, false) => OnExisting::Refuse,
         },
+        terms: common.terms(),
+        gather_to,
     };
     if common.dry_run {
         return dry_run(context, spec, &inputs);
@@ -215,6 +246,18 @@ fn inputs<R: RecipeOptions>(
         .collect())
 }
 
+/// Where what is gathered goes: the output folder, or beside the first input; named after the recipe.
+fn gather_to(recipe: &Recipe, common: &Common, inputs: &[Submission]) -> Result<Option<OutputPlan>, Fault> {
+    if recipe.gather.is_empty() {
+        return Ok(None);
+    }
+    let directory = match output_folder(common.output.as_deref())? {
+        Some(folder) => folder.into(),
+        None => inputs.first().map(|input| input.output.directory.clone()).unwrap_or_default(),
+    };
+    Ok(Some(OutputPlan { directory, stem: PathBytes(recipe.name.clone().into_bytes()) }))
+}
+
 /// Names that a job with these stages may publish under.
 fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
     let mut language = None;
@@ -226,7 +269,7 @@ fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
             Stage::Transcribe(transcribe) => language = transcribe.language.as_deref(),
             Stage::Subtitle(subtitle) => extensions = subtitle.formats.iter().map(|format| format.name()).collect(),
             Stage::Publish(publish) => suffix = publish.language_suffix,
-            Stage::Identify(_) | Stage::Decode(_) | Stage::Pull(_) => {}
+            Stage::Identify(_) | Stage::Decode(_) | Stage::Pull(_) | Stage::Collect(_) => {}
         }
     }
     output::candidates(plan, language, suffix, &extensions)

@@ -1,6 +1,7 @@
 //! `submit`: a new batch. Each recipe is a subcommand with its own options; what follows is the same for all.
 
 mod common;
+pub mod custom;
 mod overrides;
 pub mod send;
 mod subtitles;
@@ -22,6 +23,8 @@ pub struct Submit {
 enum RecipeArgs {
     /// Speech of recordings and videos to subtitles and transcripts
     Subtitles(Box<Of<subtitles::Subtitles>>),
+    /// Stages of your own choice, from a file
+    Custom(Box<Of<custom::Custom>>),
 }
 
 /// A recipe's own options, and those that every recipe has.
@@ -48,6 +51,7 @@ impl Submit {
     pub fn run(self, context: &Context) -> Result<u8, Fault> {
         match self.recipe {
             RecipeArgs::Subtitles(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }
     }
 }

@@ -31,16 +31,19 @@ impl RecipeOptions for Subtitles {
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {
         let Subtitles { mut transcribe, decode, subtitle, publish } = self;
-        transcribe.model.name = catalogue::canonical(&transcribe.model.name).to_owned();
-        // The daemon has another current folder.
-        if transcribe.model.name.contains('/') {
-            let path =
-                std::path::absolute(Path::new(&transcribe.model.name)).map_err(|error| format!("--model: {error}"))?;
-            transcribe.model.name =
-                path.into_os_string().into_string().map_err(|_| "--model: the path is not UTF-8".to_owned())?;
-        }
+        transcribe.model.name = model(&transcribe.model.name, Path::new(""))?;
         let recipe = Recipe::subtitles(decode, transcribe, subtitle.into(), Publish { force, ..publish });
         recipe.validate()?;
         Ok(recipe)
     }
+}
+
+/// A model's own name; where it is a path, an absolute one: the daemon has another current folder. `folder`: what it is relative to.
+pub fn model(name: &str, folder: &Path) -> Result<String, String> {
+    let name = catalogue::canonical(name);
+    if !name.contains('/') {
+        return Ok(name.to_owned());
+    }
+    let path = std::path::absolute(folder.join(name)).map_err(|error| format!("--model: {error}"))?;
+    path.into_os_string().into_string().map_err(|_| "--model: the path is not UTF-8".to_owned())
 }

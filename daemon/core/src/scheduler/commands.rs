@@ -1,9 +1,9 @@
 //! Commands: what clients ask for, checked whole before anything changes.
 
-use spindle_shared::batch::{BatchSpec, BatchView, Counts, Priority};
+use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority};
 use spindle_shared::event::Fact;
-use spindle_shared::id::{BatchId, ContentHash, JobId, RunId, Target};
-use spindle_shared::job::{JobSpec, JobState};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId, Target};
+use spindle_shared::job::{Input, JobSpec, JobState, OutputPlan, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::limits;
 use spindle_shared::recipe::Recipe;
@@ -20,8 +20,8 @@ use crate::job::{State, Step, Why};
 impl Scheduler {
     pub(super) fn command(&mut self, client: ClientId, peer: Peer, command: Command) {
         let result = match command {
-            Command::Submit { spec, jobs, repeats } => {
-                self.submit(peer, *spec, jobs, repeats).map(|frame| (vec![frame], vec![]))
+            Command::Submit { spec, jobs, repeats, after } => {
+                self.submit(peer, *spec, jobs, repeats, &after).map(|frame| (vec![frame], vec![]))
             }
             Command::Cancel(what) => self.each(peer, &what, Self::cancel),
             Command::Pause { what: Selection::House, now } => self.pause_house(peer, now),
@@ -60,6 +60,7 @@ impl Scheduler {
         spec: BatchSpec,
         jobs: Vec<JobSpec>,
         repeats: Option<BatchView>,
+        after: &[(BatchId, BatchState)],
     ) -> Result<Response, Refusal> {
         if let Some(view) = repeats {
             let batch = self.batches.get_mut(&view.id).map_or(view, Batch::view);
@@ -69,6 +70,8 @@ impl Scheduler {
             return Err(Refusal::new(RefusalKind::Stopping, "the daemon is stopping and takes nothing new"));
         }
         check_spec(&spec, &jobs)?;
+        let awaited = self.still_awaited(&spec.terms.after, after)?;
+        let at = spec.terms.at;
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         let wall = self.now.wall;
@@ -82,10 +85,15 @@ impl Scheduler {
             batch.started_at = Some(wall);
             batch.finished_at = Some(wall);
         }
-        let new = NewBatch { id, owner: peer.owner, spec, created_at: wall, status: batch.status(), jobs, sizes };
+        let gather = spec.gather_to.as_ref().map(|to| gather_job(id, to, &spec.recipe));
+        let status = batch.status();
+        let new = NewBatch { id, owner: peer.owner, spec, created_at: wall, status, jobs, sizes, gather };
         self.changes.push(Change::BatchAdded(Box::new(new)));
         let view = batch.view();
         self.batches.insert(id, batch);
+        if work > 0 {
+            self.gate(id, awaited, at);
+        }
         self.look_ahead_soon();
         self.dirty.insert(id);
         self.touch(id);
@@ -154,7 +162,10 @@ impl Scheduler {
             return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {id} is somebody else's")));
         }
         match target {
-            Target::Job(job) if job.index == 0 || job.index > batch.total() => {
+            Target::Job(job) if job.is_gather() && batch.gather().is_none() => {
+                Err(Refusal::new(RefusalKind::NotFound, format!("there is no job {job}: batch {id} gathers nothing")))
+            }
+            Target::Job(job) if job.index > batch.total() => {
                 let message = format!("there is no job {job}: batch {id} has {} jobs", batch.total());
                 Err(Refusal::new(RefusalKind::NotFound, message))
             }
@@ -178,7 +189,7 @@ impl Scheduler {
                 let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
                 match batch.cell(job.index) {
                     Some(Cell::Fresh) => {
-                        self.cancel_fresh(job, true);
+                        self.end_fresh(job, JobState::Cancelled, None, true);
                         vec![]
                     }
                     Some(Cell::Active(active)) if active.state == State::Pending => {
@@ -197,7 +208,7 @@ impl Scheduler {
         Ok(("cancelled".to_owned(), runs))
     }
 
-    fn active_of(&self, id: BatchId) -> Vec<JobId> {
+    pub(super) fn active_of(&self, id: BatchId) -> Vec<JobId> {
         let active = self.batches.get(&id).into_iter().flat_map(|batch| &batch.active);
         active.map(|index| JobId { batch: id, index: *index }).collect()
     }
@@ -316,6 +327,10 @@ impl Scheduler {
     fn retry_batch(&mut self, item: RetryItem) -> Result<usize, Refusal> {
         let RetryItem { batch: stored, jobs } = item;
         let id = stored.id;
+        if !self.may_retry(id) {
+            return Err(Refusal::new(RefusalKind::WrongState, format!("the results of batch {id} are being gathered"))
+                .hint(format!("wait for its end, or `spindlectl cancel {id}/gather`")));
+        }
         let mut batch = match self.batches.get(&id) {
             Some(open) if open.cancelling => {
                 return Err(Refusal::new(RefusalKind::WrongState, format!("batch {id} is being cancelled"))
@@ -334,8 +349,11 @@ impl Scheduler {
             }
         };
         let Some(batch_now) = batch.as_mut().or_else(|| self.batches.get_mut(&id)) else { return Ok(0) };
-        let again: Vec<u32> =
+        let mut again: Vec<u32> =
             jobs.into_iter().filter(|(index, state)| batch_now.retry(*index, *state)).map(|(index, _)| index).collect();
+        if again.iter().any(|index| *index != GATHER_INDEX) && batch_now.gather_again() {
+            again.push(GATHER_INDEX);
+        }
         if again.is_empty() {
             return Ok(0);
         }
@@ -401,7 +419,7 @@ impl Scheduler {
             .collect();
         let full =
             if lanes.is_empty() { "no lane is full".to_owned() } else { format!("full lanes: {}", lanes.join(", ")) };
-        let mono = self.now.mono;
+        let (mono, wall) = (self.now.mono, self.now.wall);
         let before = self
             .batches
             .values()
@@ -412,6 +430,15 @@ impl Scheduler {
         };
         let halted = if batch.cancelling {
             Some(("it is being cancelled".to_owned(), None))
+        } else if let Some(after) = batch.awaited.first() {
+            let how = if after.any_end { "end" } else { "success" };
+            Some((
+                format!("it waits for the {how} of batch {}", after.batch),
+                Some(format!("`spindlectl status {}` tells how that one stands", after.batch)),
+            ))
+        } else if let Some(at) = batch.not_before {
+            let left = at.0.saturating_sub(wall.0) as f64 / 60_000.0;
+            Some((format!("it was submitted to begin in {left:.0} min (--at)"), None))
         } else if batch.paused {
             Some(("the batch is paused".to_owned(), Some(format!("`spindlectl resume {id}`"))))
         } else if paused {
@@ -441,7 +468,7 @@ impl Scheduler {
                 }
             }
             Target::Job(job) => {
-                if job.index == 0 || job.index > batch.total() {
+                if job.index > batch.total() || (job.is_gather() && batch.gather().is_none()) {
                     return Err(Refusal::new(RefusalKind::NotFound, format!("there is no job {job}")));
                 }
                 let (at_work, parallel) = (batch.at_work, batch.spec.parallel);
@@ -479,6 +506,9 @@ impl Scheduler {
                             (Place::Ready(lane), None, _) => {
                                 (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
                             }
+                            (Place::Checking(_), None, _) if job.is_gather() => {
+                                ("the results of its batch's inputs are being looked up".to_owned(), None)
+                            }
                             (Place::Checking(_), None, _) => {
                                 ("its outputs' folder is looked at: whether they are there already".to_owned(), None)
                             }
@@ -488,6 +518,11 @@ impl Scheduler {
                             _ => waits(at_work),
                         };
                         (state, why, advice)
+                    }
+                    None if job.is_gather() => {
+                        let open = batch.counts.total() - batch.counts.ended();
+                        let why = format!("it waits until all inputs have ended; {open} have not");
+                        (JobState::Pending.name().to_owned(), why, None)
                     }
                     None => {
                         let (why, advice) = halted.unwrap_or_else(|| waits(at_work));
@@ -603,6 +638,18 @@ fn told(acted: Vec<Acted>, refused: Vec<Refusal>) -> Result<Vec<Response>, Refus
     }
 }
 
+/// The job that gathers a batch's results; its outputs carry the batch's number.
+fn gather_job(id: BatchId, to: &OutputPlan, recipe: &Recipe) -> JobSpec {
+    let stem = [to.stem.0.as_slice(), format!("-{id}").as_bytes()].concat();
+    JobSpec {
+        input: Input::Name("gather".to_owned()),
+        output: OutputPlan { directory: to.directory.clone(), stem: PathBytes(stem) },
+        stages: Some(recipe.gather.clone()),
+        skip: None,
+        replace: Vec::new(),
+    }
+}
+
 fn admin_only(peer: Peer, what: &str) -> Result<(), Refusal> {
     if peer.admin {
         return Ok(());
@@ -616,7 +663,7 @@ fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {
         return usage(message);
     }
     for stages in jobs.iter().filter_map(|job| job.stages.as_ref()) {
-        let recipe = Recipe { name: spec.recipe.name.clone(), map: stages.clone() };
+        let recipe = Recipe { name: spec.recipe.name.clone(), map: stages.clone(), gather: Vec::new() };
         if let Err(message) = recipe.validate() {
             return usage(message);
         }
@@ -629,8 +676,18 @@ fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {
         let message = format!("{jobs} inputs are more than {}", limits::INPUTS_MAX);
         return Err(Refusal::new(RefusalKind::Limit, message).hint("submit them as several batches"));
     }
+    if spec.recipe.gather.is_empty() == spec.gather_to.is_some() {
+        return usage("a recipe that gathers needs a place for it, and no other does".to_owned());
+    }
+    if spec.gather_to.is_some() && jobs > limits::GATHERED_MAX {
+        let message = format!("{jobs} inputs are more than {} whose results are gathered", limits::GATHERED_MAX);
+        return Err(Refusal::new(RefusalKind::Limit, message).hint("submit them as several batches"));
+    }
     if !(1..=limits::PARALLEL_MAX).contains(&spec.parallel) {
         return usage(format!("--parallel {} is outside 1–{}", spec.parallel, limits::PARALLEL_MAX));
+    }
+    if spec.terms.after.len() > limits::AFTER_MAX {
+        return usage(format!("{} batches to wait for are more than {}", spec.terms.after.len(), limits::AFTER_MAX));
     }
     if spec.priority.0 > 100 {
         return usage(format!("priority {} is outside 0–100", spec.priority));

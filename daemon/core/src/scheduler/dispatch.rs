@@ -9,7 +9,7 @@ use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Outcome, Published};
 
 use super::{Run, Scheduler};
-use crate::batch::{Facts, Job, Place};
+use crate::batch::{Facts, Place};
 use crate::cache;
 use crate::change::{OpenJob, StoredArtifact};
 use crate::effect::{Effect, FoundInput, LookupOutputs, Start};
@@ -73,7 +73,8 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         let Some(index) = batch.next_waiting() else { return };
         if batch.job(index).is_none() {
-            batch.activate(index, Job::new(OpenJob::default()));
+            let job = batch.new_job(index, OpenJob::default());
+            batch.activate(index, job);
         }
         self.served += 1;
         batch.admitted = self.served;
@@ -83,6 +84,9 @@ impl Scheduler {
 
     /// Asks the store about a job's input; the answer comes within the turn. What it wanted before it wants until then.
     pub(super) fn look_up(&mut self, id: JobId) {
+        if id.is_gather() {
+            return self.look_up_results(id);
+        }
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let identity = batch.change(id.index, |job| {
             job.place = Place::Looking;

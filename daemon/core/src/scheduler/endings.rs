@@ -9,13 +9,15 @@ use spindle_shared::time::WallMs;
 use spindle_shared::worker::{Done, Published};
 
 use super::{Scheduler, TOLD_AT_ONCE_MAX};
-use crate::batch::{Facts, Place};
+use crate::batch::{Batch, Facts, Place};
 use crate::cache;
 use crate::change::{Change, EndedJob, PublishedFile, StoredArtifact};
 use crate::effect::{Death, Effect};
 use crate::job::{State, Step, Why};
 use crate::retry::{Budget, Policy, asked_wait_ms};
 
+/// Why a gather job is skipped.
+const NOTHING_TO_GATHER: &str = "no input has a result to gather";
 /// A job that waits longer than this gives its place among the batch's parallel jobs up.
 const KEEPS_PLACE_MS_MAX: u64 = 10_000;
 /// An input that killed its own worker this often is not tried again.
@@ -285,6 +287,7 @@ impl Scheduler {
             job.worker = None;
         });
         let mut view = batch.job_view(id.index);
+        let gathers = !id.is_gather() && batch.gather().is_some();
         let Some(mut job) = batch.close(id.index) else { return };
         let facts = job.facts.take();
         if let Some(view) = &mut view {
@@ -305,12 +308,16 @@ impl Scheduler {
             outputs: job.outputs,
             detail: job.open.detail,
             peak_memory_bytes: job.peak_memory_bytes,
+            artifact: facts
+                .as_ref()
+                .filter(|_| gathers && state == State::Completed)
+                .and_then(|facts| facts.addresses.iter().rev().copied().flatten().next()),
         };
-        if state != State::Cancelled {
+        if state != State::Cancelled && !id.is_gather() {
             self.note_end(id.batch, &ended);
         }
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
-        self.done.jobs += 1;
+        self.done.jobs += u64::from(!id.is_gather());
         self.want_no_more(facts.unwrap_or_default());
         self.dirty.insert(id.batch);
         if let Some(view) = view {
@@ -320,6 +327,9 @@ impl Scheduler {
             self.effects.push(Effect::DropCheckpoint(address));
         }
         self.touch(id.batch);
+        if state == State::Failed && !id.is_gather() {
+            self.halt_if_due(id.batch);
+        }
     }
 
     /// A job has these on its way no more. What is transient goes with the last that wanted it.
@@ -342,11 +352,8 @@ impl Scheduler {
     /// Ends at once all jobs of a batch that nothing runs for.
     pub(super) fn cancel_waiting(&mut self, id: BatchId) {
         let Some(batch) = self.batches.get(&id) else { return };
-        let fresh: Vec<u32> = batch.fresh().collect();
         let active: Vec<u32> = batch.active.iter().copied().collect();
-        for (nth, index) in fresh.into_iter().enumerate() {
-            self.cancel_fresh(JobId { batch: id, index }, nth < TOLD_AT_ONCE_MAX);
-        }
+        self.end_fresh_jobs(id, None);
         for index in active {
             if self.batches.get(&id).and_then(|batch| batch.job(index)).is_some_and(|job| job.state == State::Pending) {
                 self.end_job(JobId { batch: id, index }, Step::Cancel, None);
@@ -354,28 +361,57 @@ impl Scheduler {
         }
     }
 
+    /// Ends all jobs of a batch that never started, as failed where there is a failure, else as cancelled.
+    pub(super) fn end_fresh_jobs(&mut self, id: BatchId, failure: Option<&Failure>) {
+        let fresh: Vec<u32> = self.batches.get(&id).into_iter().flat_map(Batch::fresh).collect();
+        let state = if failure.is_some() { JobState::Failed } else { JobState::Cancelled };
+        for (nth, index) in fresh.into_iter().enumerate() {
+            self.end_fresh(JobId { batch: id, index }, state, failure, nth < TOLD_AT_ONCE_MAX);
+        }
+        self.touch(id);
+    }
+
+    /// Cancels jobs that wait to come to work again, such as those that wait for their next try.
+    pub(super) fn cancel_back(&mut self, id: BatchId) {
+        let active: Vec<u32> =
+            self.batches.get(&id).into_iter().flat_map(|batch| batch.active.iter().copied()).collect();
+        for index in active {
+            let job = self.batches.get(&id).and_then(|batch| batch.job(index));
+            if job.is_some_and(|job| job.state == State::Pending && !job.is_at_work()) {
+                self.end_job(JobId { batch: id, index }, Step::Cancel, None);
+            }
+        }
+    }
+
     /// Ends a job that never started; `tell`: with an event.
-    pub(super) fn cancel_fresh(&mut self, id: JobId, tell: bool) {
+    pub(super) fn end_fresh(&mut self, id: JobId, state: JobState, failure: Option<&Failure>, tell: bool) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
-        let stage = batch.spec.recipe.map.first().map_or("", |stage| stage.name()).to_owned();
-        if !batch.cancel_fresh(id.index) {
+        if !batch.end_fresh(id.index, state) {
             return;
         }
-        let view = JobView { finished_at: Some(wall), ..batch.plain_view(id.index, JobState::Cancelled) };
+        let failure = failure.cloned();
+        let skipped_reason = (state == JobState::Skipped).then(|| NOTHING_TO_GATHER.to_owned());
+        let view = JobView {
+            finished_at: Some(wall),
+            failure: failure.clone(),
+            skipped_reason: skipped_reason.clone(),
+            ..batch.plain_view(id.index, state)
+        };
         let ended = EndedJob {
-            state: JobState::Cancelled,
-            stage,
+            state,
+            stage: view.stage.clone(),
             attempts: 0,
             progress: 0.0,
             started_at: None,
             finished_at: wall,
             timings: Vec::new(),
-            failure: None,
-            skipped_reason: None,
+            failure,
+            skipped_reason,
             outputs: Vec::new(),
             detail: Detail::default(),
             peak_memory_bytes: 0,
+            artifact: None,
         };
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
         self.dirty.insert(id.batch);

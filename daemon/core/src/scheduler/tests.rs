@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spindle_shared::batch::{BatchSpec, BatchState, OnExisting, Priority};
+use spindle_shared::batch::{After, BatchSpec, BatchState, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
 use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
@@ -10,7 +10,9 @@ use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobS
 use spindle_shared::lane::Lane;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::collect::Collect;
 use spindle_shared::stage::pull::Pull;
+use spindle_shared::stage::subtitle::{Format, Subtitle};
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::Selection;
 use spindle_shared::wire::response::{RefusalKind, Response};
@@ -43,6 +45,10 @@ struct House {
     looks: Vec<LookupOutputs>,
     there: Option<Vec<Published>>,
     slow_disk: bool,
+    /// What completed inputs have left to be gathered, and how often that was asked for.
+    left: BTreeMap<JobId, ContentHash>,
+    results_asked: u32,
+    results_gone: bool,
 }
 
 fn config(slots: u32) -> Config {
@@ -80,6 +86,9 @@ impl House {
             looks: Vec::new(),
             there: None,
             slow_disk: false,
+            left: BTreeMap::new(),
+            results_asked: 0,
+            results_gone: false,
         };
         house.perform(effects);
         house
@@ -120,6 +129,14 @@ impl House {
                     }
                     self.looks.push(*asked);
                 }
+                Effect::LookupResults { look, job } => {
+                    self.results_asked += 1;
+                    let results = match self.results_gone {
+                        true => Err(super::gather::result_is_gone(1, job.batch)),
+                        false => Ok(ContentHash::of(format!("{:?}", self.left).as_bytes())),
+                    };
+                    lookups.push(Input::ResultsFound { look, job, results });
+                }
                 Effect::Start(start) => self.running.push(*start),
                 Effect::Stop(run) => self.stopped.push(run),
                 _ => {}
@@ -131,6 +148,7 @@ impl House {
     fn write(&mut self, change: Change) {
         match change {
             Change::JobEnded(job, ended) => {
+                self.left.extend(ended.artifact.map(|artifact| (job, artifact)));
                 self.ended.insert(job, (ended.state, ended.failure.map(|failure| failure.kind)));
             }
             Change::JobOpen(job, open) => {
@@ -155,10 +173,11 @@ impl House {
     }
 
     fn submit_with(&mut self, owner: u32, recipe: Recipe, priority: u8, parallel: u32, skipped: &[bool]) -> BatchId {
-        let spec = Box::new(spec(recipe, priority, parallel));
+        let gather_to = (!recipe.gather.is_empty()).then(OutputPlan::default);
+        let spec = Box::new(BatchSpec { gather_to, ..spec(recipe, priority, parallel) });
         let jobs = skipped.iter().map(|skip| job_spec(*skip)).collect();
         let peer = Peer { owner: Owner(owner), admin: false };
-        let asked = self.ask(peer, Command::Submit { spec, jobs, repeats: None });
+        let asked = self.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
         match &self.answers[&asked][0] {
             Response::Submitted(submitted) => submitted.batch.id,
             other => panic!("{other:?}"),
@@ -242,6 +261,8 @@ fn spec(recipe: Recipe, priority: u8, parallel: u32) -> BatchSpec {
         timeout_ms: None,
         key: None,
         on_existing: OnExisting::Refuse,
+        terms: Default::default(),
+        gather_to: None,
     }
 }
 
@@ -465,6 +486,77 @@ fn what_a_job_on_its_way_makes_or_reads_is_not_removed_as_old() {
     assert!(house.artifacts.contains_key(&makes));
 }
 
+fn with_terms(house: &mut House, terms: Terms, jobs: usize) -> Result<BatchId, RefusalKind> {
+    let spec = Box::new(BatchSpec { terms, ..spec(pull(), 50, 3) });
+    let jobs = (0..jobs).map(|_| job_spec(false)).collect();
+    let peer = Peer { owner: Owner(1), admin: false };
+    let asked = house.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
+    match &house.answers[&asked][0] {
+        Response::Submitted(submitted) => Ok(submitted.batch.id),
+        Response::Refused(refusal) => Err(refusal.kind),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn after(batch: BatchId, any_end: bool) -> Terms {
+    Terms { after: vec![After { batch, any_end }], ..Terms::default() }
+}
+
+#[test]
+fn a_batch_waits_for_the_success_of_another() {
+    let mut house = House::new(4);
+    let first = house.submit(1, 50, 1, 1);
+    let second = with_terms(&mut house, after(first, false), 1).unwrap();
+    let third = with_terms(&mut house, after(second, false), 2).unwrap();
+    assert_eq!(house.jobs_running(), [job(first, 1)]);
+    house.done(job(first, 1));
+    assert_eq!(house.jobs_running(), [job(second, 1)]);
+    house.fail(job(second, 1), FailureKind::Auth);
+    assert_eq!(house.batches[&third], BatchState::Failed, "what it waited for will not come");
+    assert_eq!(house.ended[&job(third, 2)], (JobState::Failed, Some(FailureKind::Cancelled)));
+    assert_eq!(with_terms(&mut house, after(BatchId(99), true), 1), Err(RefusalKind::NotFound));
+}
+
+#[test]
+fn a_batch_that_waits_for_any_end_begins_after_a_failure() {
+    let mut house = House::new(4);
+    let first = house.submit(1, 50, 1, 1);
+    let second = with_terms(&mut house, after(first, true), 1).unwrap();
+    house.fail(job(first, 1), FailureKind::Auth);
+    assert_eq!(house.jobs_running(), [job(second, 1)]);
+}
+
+#[test]
+fn a_batch_begins_at_its_time_and_not_before() {
+    let mut house = House::new(4);
+    let at = WallMs(house.now.wall.0 + 100_000);
+    let batch = with_terms(&mut house, Terms { at: Some(at), ..Terms::default() }, 1).unwrap();
+    house.wait(99_999);
+    assert!(house.running.is_empty());
+    house.wait(1);
+    assert_eq!(house.jobs_running(), [job(batch, 1)]);
+}
+
+#[test]
+fn a_batch_is_given_up_when_enough_of_it_has_failed() {
+    for now in [false, true] {
+        let mut house = House::new(4);
+        let halt = Some(Halt { now, failed: HaltAt::Percent(40) });
+        let batch = with_terms(&mut house, Terms { halt, ..Terms::default() }, 5).unwrap();
+        house.fail(job(batch, 1), FailureKind::Auth);
+        assert_eq!(house.running.len(), 3, "one of five is not enough");
+        house.fail(job(batch, 2), FailureKind::Auth);
+        // The fifth had not begun; the others run.
+        assert_eq!(house.ended[&job(batch, 5)].0, JobState::Cancelled);
+        assert_eq!(house.stopped.len(), if now { 2 } else { 0 });
+        for index in [3, 4] {
+            let outcome = if now { Outcome::Stopped } else { Outcome::Done(Box::default()) };
+            house.end(job(batch, index), outcome);
+        }
+        assert_eq!(house.batches[&batch], if now { BatchState::Failed } else { BatchState::Partial });
+    }
+}
+
 fn output(path: &str) -> Published {
     let output = Output { path: PathBytes(path.into()), kind: "srt".to_owned(), bytes: 1 };
     Published { output, content: ContentHash::of(path.as_bytes()), identity: Some(identity()) }
@@ -656,11 +748,13 @@ fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
         total,
         open: Vec::new(),
         sizes: Vec::new(),
+        after: Vec::new(),
     }
 }
 
 fn status(counts: spindle_shared::batch::Counts) -> BatchStatus {
     BatchStatus {
+        gather: None,
         priority: Priority(50),
         paused: false,
         cancelling: false,
@@ -823,6 +917,153 @@ fn a_run_of_an_earlier_boot_is_ignored() {
 fn an_input_with_its_own_stages_is_checked_like_the_batch() {
     let mut house = House::new(1);
     let jobs = vec![JobSpec { stages: Some(Vec::new()), ..job_spec(false) }];
-    let asked = house.ask(ADMIN, Command::Submit { spec: Box::new(spec(pull(), 50, 1)), jobs, repeats: None });
+    let asked = house
+        .ask(ADMIN, Command::Submit { spec: Box::new(spec(pull(), 50, 1)), jobs, repeats: None, after: Vec::new() });
     assert_eq!(house.refused(asked), Some(RefusalKind::Usage));
+}
+
+fn collecting() -> Recipe {
+    let subtitle = Subtitle { formats: vec![Format::Txt], ..Subtitle::default() };
+    let map = Recipe::subtitles(Default::default(), Default::default(), subtitle, Default::default()).map;
+    Recipe { name: "lectures".to_owned(), map, gather: vec![Stage::Collect(Collect::default())] }
+}
+
+/// A house with a batch that gathers over these many inputs, each with a content of its own.
+fn gathering(jobs: u32) -> (House, BatchId) {
+    let mut house = House::new(4);
+    for index in 1..=jobs {
+        house.contents.insert(job(BatchId(1), index), ContentHash::of(&index.to_le_bytes()));
+    }
+    let batch = house.submit_with(1, collecting(), 50, 4, &vec![false; jobs as usize]);
+    (house, batch)
+}
+
+impl House {
+    /// These jobs of a batch that gathers, as a retry names them.
+    fn item(&self, batch: BatchId, jobs: &[(u32, JobState)]) -> RetryItem {
+        let inputs = self.ended.iter().filter(|(job, _)| job.batch == batch && !job.is_gather());
+        let mut counts = Counts::default();
+        inputs.clone().for_each(|(_, (state, _))| *counts.slot(*state) += 1);
+        let gather = self.ended.get(&JobId::gather(batch)).map_or(JobState::Pending, |(state, _)| *state);
+        let spec = BatchSpec { gather_to: Some(OutputPlan::default()), ..spec(collecting(), 50, 4) };
+        let status = BatchStatus { gather: Some(gather), ..status(counts) };
+        let batch = RecoveredBatch { spec, ..stored(batch, inputs.count() as u32, status) };
+        RetryItem { batch, jobs: jobs.to_vec() }
+    }
+
+    /// Ends what the job runs until it runs no more.
+    fn through(&mut self, job: JobId) {
+        while self.jobs_running().contains(&job) {
+            self.done(job);
+        }
+    }
+}
+
+#[test]
+fn a_gather_begins_when_every_input_has_ended_and_works_on_those_that_succeeded() {
+    let (mut house, batch) = gathering(3);
+    let gather = JobId::gather(batch);
+    house.through(job(batch, 1));
+    house.fail(job(batch, 2), FailureKind::Input);
+    assert_eq!((house.batches[&batch], house.results_asked), (BatchState::Running, 0));
+    house.through(job(batch, 3));
+    assert_eq!(house.jobs_running(), [gather]);
+    assert_eq!((house.batches[&batch], house.results_asked), (BatchState::Running, 1), "it is not over yet");
+    assert_eq!(house.left.keys().copied().collect::<Vec<_>>(), [job(batch, 1), job(batch, 3)]);
+    house.through(gather);
+    assert_eq!(house.ended[&gather], (JobState::Completed, None));
+    assert_eq!(house.batches[&batch], BatchState::Partial, "an input failed; the gather counts among no inputs");
+}
+
+#[test]
+fn a_failed_gather_makes_the_batch_failed_and_a_retry_gathers_again() {
+    let (mut house, batch) = gathering(1);
+    let gather = JobId::gather(batch);
+    house.through(job(batch, 1));
+    house.fail(gather, FailureKind::Internal);
+    assert_eq!(house.batches[&batch], BatchState::Failed);
+    let item = house.item(batch, &[(0, JobState::Failed)]);
+    house.ask(ADMIN, Command::Retry(vec![item]));
+    assert_eq!(house.jobs_running(), [gather]);
+    house.through(gather);
+    assert_eq!(house.batches[&batch], BatchState::Completed);
+}
+
+#[test]
+fn with_a_retried_input_the_gather_is_done_again() {
+    let (mut house, batch) = gathering(2);
+    let gather = JobId::gather(batch);
+    house.through(job(batch, 1));
+    house.fail(job(batch, 2), FailureKind::Input);
+    // Not while its results are being gathered.
+    let item = house.item(batch, &[(2, JobState::Failed)]);
+    let asked = house.ask(ADMIN, Command::Retry(vec![item]));
+    assert_eq!(house.refused(asked), Some(RefusalKind::WrongState));
+    house.through(gather);
+    let item = house.item(batch, &[(2, JobState::Failed)]);
+    house.ask(ADMIN, Command::Retry(vec![item]));
+    assert!(!house.ended.contains_key(&gather), "it is open again");
+    assert_eq!(house.jobs_running(), [job(batch, 2)]);
+    house.through(job(batch, 2));
+    house.through(gather);
+    assert_eq!(house.batches[&batch], BatchState::Completed);
+    assert_eq!(house.results_asked, 2);
+}
+
+#[test]
+fn where_nothing_succeeded_nothing_is_gathered() {
+    let (mut house, batch) = gathering(1);
+    house.fail(job(batch, 1), FailureKind::Input);
+    assert_eq!(house.ended[&JobId::gather(batch)], (JobState::Skipped, None));
+    assert_eq!((house.batches[&batch], house.results_asked), (BatchState::Failed, 0));
+}
+
+#[test]
+fn a_cancelled_batch_gathers_nothing() {
+    let (mut house, batch) = gathering(2);
+    house.through(job(batch, 1));
+    house.ask(ADMIN, Command::Cancel(one(batch)));
+    house.end(job(batch, 2), Outcome::Stopped);
+    assert_eq!(house.ended[&JobId::gather(batch)], (JobState::Cancelled, None));
+    assert_eq!((house.batches[&batch], house.running.len()), (BatchState::Cancelled, 0));
+}
+
+#[test]
+fn a_result_that_is_gone_fails_the_gather() {
+    let (mut house, batch) = gathering(1);
+    house.results_gone = true;
+    house.through(job(batch, 1));
+    assert_eq!(house.ended[&JobId::gather(batch)], (JobState::Failed, Some(FailureKind::Internal)));
+    assert_eq!(house.batches[&batch], BatchState::Failed);
+}
+
+#[test]
+fn a_restart_goes_on_gathering() {
+    let (mut house, batch) = gathering(1);
+    house.through(job(batch, 1));
+    let counts = Counts { completed: 1, ..Counts::default() };
+    let status = BatchStatus { finished_at: None, gather: Some(JobState::Pending), ..status(counts) };
+    let spec = BatchSpec { gather_to: Some(OutputPlan::default()), ..spec(collecting(), 50, 4) };
+    let stored = RecoveredBatch { spec, open: vec![(0, None)], ..stored(batch, 1, status) };
+    let mut next =
+        House::recovered(4, Recovered { boot: 2, next_batch: 2, batches: vec![stored], ..Recovered::default() });
+    assert_eq!(next.jobs_running(), [JobId::gather(batch)]);
+    next.through(JobId::gather(batch));
+    assert_eq!(next.batches[&batch], BatchState::Completed);
+}
+
+#[test]
+fn what_waited_for_another_that_failed_meanwhile_ends_at_the_restart() {
+    let counts = Counts { pending: 2, ..Counts::default() };
+    let spec = BatchSpec { terms: after(BatchId(1), false), ..spec(pull(), 50, 4) };
+    let status = BatchStatus { started_at: None, finished_at: None, ..status(counts) };
+    let waits = RecoveredBatch {
+        spec,
+        open: vec![(1, None), (2, None)],
+        after: vec![(BatchId(1), Some(BatchState::Failed))],
+        ..stored(BatchId(2), 2, status)
+    };
+    let house = House::recovered(1, Recovered { boot: 2, next_batch: 3, batches: vec![waits], ..Recovered::default() });
+    assert_eq!(house.batches[&BatchId(2)], BatchState::Failed);
+    assert_eq!(house.ended[&job(BatchId(2), 1)], (JobState::Failed, Some(FailureKind::Cancelled)));
 }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use spindle_core::change::{Change, PublishedFile};
+use spindle_core::change::{Change, EndedJob, PublishedFile};
 use spindle_core::rates::RateKey;
+use spindle_shared::batch::{After, Counts, Halt, HaltAt, Terms};
 use spindle_shared::id::{BatchId, ContentHash, JobId};
 use spindle_shared::job::{Input, JobSpec, JobState};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::collect::Collect;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::time::WallMs;
 
@@ -80,9 +82,54 @@ fn turns_v2() -> Vec<Vec<Change>> {
     let (known, other) = samples::rate(2);
     let learned = |key: &RateKey, rate| Change::RateLearned(key.clone(), rate);
     let mut turns = turns(samples::published(PUBLISHER));
+    for change in turns.iter_mut().flatten() {
+        if let Change::BatchAdded(batch) = change
+            && batch.id == BatchId(2)
+        {
+            batch.spec.terms = Terms {
+                after: vec![After { batch: BatchId(1), any_end: true }],
+                at: Some(WallMs(70_000)),
+                halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
+            };
+        }
+    }
+    turns.push(gathered());
     turns.push(vec![learned(&forgotten, Some(rate)), learned(&known, Some(rate)), learned(&known, Some(other))]);
     turns.push(vec![learned(&forgotten, None)]);
     turns
+}
+
+/// A batch whose gather is done, and one whose gather waits.
+fn gathered() -> Vec<Change> {
+    let job = |batch, index| JobId { batch: BatchId(batch), index };
+    let gathering = |id| {
+        let mut batch = samples::batch(id, None, vec![samples::job(20), samples::job(21)]);
+        batch.spec.recipe.gather =
+            vec![Stage::Collect(Collect { title: Some("Talks".to_owned()), ..Default::default() })];
+        batch.spec.gather_to = Some(samples::job(1).output);
+        batch.gather = Some(JobSpec {
+            input: Input::Name("gather".to_owned()),
+            stages: Some(batch.spec.recipe.gather.clone()),
+            ..samples::job(1)
+        });
+        batch.status.gather = Some(JobState::Pending);
+        batch
+    };
+    let ended = |artifact| EndedJob { artifact, ..samples::ended_job(JobState::Completed) };
+    let done = gathering(10);
+    let mut status = done.status;
+    status.gather = Some(JobState::Completed);
+    status.finished_at = Some(WallMs(90_000));
+    status.counts = Counts { completed: 2, ..Counts::default() };
+    vec![
+        Change::BatchAdded(Box::new(gathering(9))),
+        Change::BatchAdded(Box::new(done)),
+        Change::JobEnded(job(9, 1), Box::new(ended(Some(ContentHash::of(b"9/1"))))),
+        Change::JobEnded(job(10, 1), Box::new(ended(Some(ContentHash::of(b"10/1"))))),
+        Change::JobEnded(job(10, 2), Box::new(ended(Some(ContentHash::of(b"10/2"))))),
+        Change::JobEnded(job(10, 0), Box::new(ended(None))),
+        Change::BatchChanged(BatchId(10), status),
+    ]
 }
 
 #[test]

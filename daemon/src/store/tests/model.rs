@@ -7,8 +7,8 @@ use spindle_core::change::{
 };
 use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::{BatchState, BatchView};
-use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
-use spindle_shared::job::{FileIdentity, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
+use spindle_shared::job::{FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 
 use crate::store::Reader;
 
@@ -63,8 +63,8 @@ impl Model {
                 if let Some(key) = &batch.spec.key {
                     self.keys.insert((batch.owner, key.clone()), batch.id);
                 }
-                let standings =
-                    (1..).zip(&batch.jobs).map(|(index, job)| (index, first_standing(batch, job))).collect();
+                let jobs = batch.gather.iter().map(|job| (GATHER_INDEX, job)).chain((1..).zip(&batch.jobs));
+                let standings = jobs.map(|(index, job)| (index, first_standing(batch, job))).collect();
                 let batch = ModelBatch { added: (**batch).clone(), status: batch.status, standings };
                 self.batches.insert(batch.added.id, batch);
             }
@@ -134,10 +134,15 @@ impl Model {
             }
             for index in 0..=jobs.len() as u32 + 1 {
                 let job = JobId { batch: id, index };
-                assert_eq!(reader.job(job).unwrap().as_ref(), jobs.iter().find(|view| view.id == job));
-                let spec = batch.and_then(|batch| batch.added.jobs.get((index as usize).wrapping_sub(1)));
-                assert_eq!(reader.job_spec(job).unwrap().as_ref(), spec);
+                let view = batch.and_then(|batch| Some(batch.job(index, batch.standings.get(&index)?)));
+                assert_eq!(reader.job(job).unwrap(), view);
+                assert_eq!(reader.job_spec(job).unwrap().as_ref(), batch.and_then(|batch| batch.spec(index)));
             }
+            let completed = batch.map(ModelBatch::completed);
+            let read = reader.completed(id).unwrap();
+            let read =
+                read.map(|rows| rows.into_iter().map(|row| (row.index, row.input, row.artifact)).collect::<Vec<_>>());
+            assert_eq!(read, completed);
         }
         let failed: Vec<JobView> = (self.batches.values().rev())
             .flat_map(|batch| batch.jobs().into_iter().filter(|job| job.state == JobState::Failed))
@@ -178,6 +183,7 @@ const STATES: [&[JobState]; 6] = [
 fn first_standing(batch: &NewBatch, job: &JobSpec) -> Standing {
     let Some(reason) = &job.skip else { return Standing::Open(OpenJob::default()) };
     Standing::Ended(EndedJob {
+        artifact: None,
         state: JobState::Skipped,
         stage: String::new(),
         attempts: 0,
@@ -208,11 +214,13 @@ impl ModelBatch {
             total: self.added.jobs.len() as u32,
             open: open.collect(),
             sizes: self.added.sizes.clone(),
+            // The samples wait for batch 1 only, which is never at its end.
+            after: self.added.spec.terms.after.iter().map(|after| (after.batch, None)).collect(),
         }
     }
 
     fn view(&self) -> BatchView {
-        let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts } = self.status;
+        let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather } = self.status;
         let good = counts.completed + counts.skipped;
         let bad = counts.failed + counts.cancelled;
         let state = match (finished_at.is_some(), cancelling, paused) {
@@ -227,6 +235,7 @@ impl ModelBatch {
         };
         let share = counts.ended() as f32 / self.added.jobs.len().max(1) as f32;
         BatchView {
+            gather,
             id: self.added.id,
             name: self.added.spec.name.clone(),
             recipe: self.added.spec.recipe.name.clone(),
@@ -246,11 +255,31 @@ impl ModelBatch {
     }
 
     fn jobs(&self) -> Vec<JobView> {
-        self.standings.iter().map(|(index, standing)| self.job(*index, standing)).collect()
+        let inputs = self.standings.iter().filter(|(index, _)| **index != GATHER_INDEX);
+        inputs.map(|(index, standing)| self.job(*index, standing)).collect()
+    }
+
+    fn spec(&self, index: u32) -> Option<&JobSpec> {
+        match (index as usize).checked_sub(1) {
+            Some(at) => self.added.jobs.get(at),
+            None => self.added.gather.as_ref(),
+        }
+    }
+
+    fn completed(&self) -> Vec<(u32, Input, Option<ContentHash>)> {
+        let ended = self.standings.iter().filter_map(|(index, standing)| match standing {
+            Standing::Ended(ended) if ended.state == JobState::Completed => Some((*index, ended.artifact)),
+            _ => None,
+        });
+        ended
+            .filter_map(|(index, artifact)| {
+                Some((index, self.added.jobs.get((index as usize).checked_sub(1)?)?.input.clone(), artifact))
+            })
+            .collect()
     }
 
     fn job(&self, index: u32, standing: &Standing) -> JobView {
-        let spec = &self.added.jobs[index as usize - 1];
+        let spec = self.spec(index).expect("a standing has its job");
         let blank = JobView {
             id: JobId { batch: self.added.id, index },
             input: Some(spec.input.clone()),

@@ -54,6 +54,8 @@ pub(super) fn spec(key: Option<&str>) -> BatchSpec {
         timeout_ms: None,
         key: key.map(str::to_owned),
         on_existing: OnExisting::Skip,
+        terms: Default::default(),
+        gather_to: None,
     }
 }
 
@@ -62,6 +64,7 @@ pub(super) fn fresh_status(jobs: &[JobSpec]) -> BatchStatus {
     let skipped = jobs.iter().filter(|job| job.skip.is_some()).count() as u32;
     let counts = Counts { pending: jobs.len() as u32 - skipped, skipped, ..Counts::default() };
     BatchStatus {
+        gather: None,
         priority: Priority::NORMAL,
         paused: false,
         cancelling: false,
@@ -73,6 +76,7 @@ pub(super) fn fresh_status(jobs: &[JobSpec]) -> BatchStatus {
 
 pub(super) fn batch(id: u64, key: Option<&str>, jobs: Vec<JobSpec>) -> NewBatch {
     NewBatch {
+        gather: None,
         id: BatchId(id),
         owner: Owner(1000),
         spec: spec(key),
@@ -100,6 +104,7 @@ pub(super) fn open_job() -> OpenJob {
 pub(super) fn ended_job(state: JobState) -> EndedJob {
     let failed = state == JobState::Failed;
     EndedJob {
+        artifact: None,
         state,
         stage: if failed { "transcribe" } else { "publish" }.to_owned(),
         attempts: 1,

@@ -135,7 +135,8 @@ fn status() -> impl Strategy<Value = BatchStatus> {
         |([paused, cancelling], started_at, finished_at, counts)| {
             let [pending, running, retrying, completed, skipped, failed, cancelled] = counts;
             let counts = Counts { pending, running, retrying, completed, skipped, failed, cancelled };
-            BatchStatus { priority: Priority(pending as u8), paused, cancelling, started_at, finished_at, counts }
+            let priority = Priority(pending as u8);
+            BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather: None }
         },
     )
 }

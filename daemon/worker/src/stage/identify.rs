@@ -84,6 +84,7 @@ mod tests {
             stage: Stage::Identify(Identify {}),
             inputs: vec![InputFile { name: PathBytes(b"/v/talk.mp4".to_vec()), bytes: 0 }],
             scratch: PathBytes::default(),
+            more_inputs: 0,
             checkpoint: None,
             output: OutputPlan::default(),
             part_tag: String::new(),

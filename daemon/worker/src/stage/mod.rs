@@ -1,5 +1,6 @@
 //! One exhaustive match: which code does which stage.
 
+pub mod collect;
 pub mod decode;
 pub mod identify;
 pub mod publish;
@@ -21,5 +22,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Subtitle(stage) => subtitle::run(context, stage),
         Stage::Publish(stage) => publish::run(context, stage),
         Stage::Pull(stage) => pull::run(context, stage),
+        Stage::Collect(stage) => collect::run(context, stage),
     }
 }

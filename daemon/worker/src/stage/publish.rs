@@ -106,6 +106,7 @@ mod tests {
             stage: Stage::Publish(stage.clone()),
             inputs: inputs.collect(),
             scratch: PathBytes::default(),
+            more_inputs: 0,
             checkpoint: None,
             output: OutputPlan { directory: directory.into(), stem: PathBytes(b"my talk".to_vec()) },
             part_tag: "b1j1".to_owned(),

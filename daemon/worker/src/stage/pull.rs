@@ -649,6 +649,7 @@ mod tests {
                 stage: Stage::Pull(self.stage.clone()),
                 inputs: Vec::new(),
                 scratch: self.folder.path().into(),
+                more_inputs: 0,
                 checkpoint: None,
                 output: OutputPlan { directory: self.folder.path().into(), ..OutputPlan::default() },
                 part_tag: "tag".to_owned(),

@@ -89,6 +89,7 @@ mod tests {
             stage: Stage::Subtitle(stage.clone()),
             inputs: vec![InputFile { name: PathBytes(TRANSCRIPT_FILE.into()), bytes: json.len() as u64 }],
             scratch: scratch.into(),
+            more_inputs: 0,
             checkpoint: None,
             output: OutputPlan::default(),
             part_tag: String::new(),

@@ -237,8 +237,14 @@ impl World {
             timeout_ms: None,
             key: None,
             on_existing: OnExisting::Refuse,
+            terms: Default::default(),
+            gather_to: None,
         };
-        match self.ask(Command::Submit { spec: Box::new(spec), jobs, repeats: None }).into_iter().next() {
+        match self
+            .ask(Command::Submit { spec: Box::new(spec), jobs, repeats: None, after: Vec::new() })
+            .into_iter()
+            .next()
+        {
             Some(Response::Submitted(submitted)) => {
                 assert_eq!(submitted.batch.id, id);
                 (id, submitted.estimated_seconds.unwrap())

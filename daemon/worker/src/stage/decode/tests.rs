@@ -60,6 +60,7 @@ fn context(
         stage,
         inputs: vec![InputFile { name: PathBytes::from(file), bytes }],
         scratch: PathBytes::from(scratch),
+        more_inputs: 0,
         checkpoint: None,
         output: OutputPlan { directory: PathBytes::default(), stem: PathBytes::default() },
         part_tag: String::new(),

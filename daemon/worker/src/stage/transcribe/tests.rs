@@ -65,6 +65,7 @@ impl Bench {
             stage: Stage::Transcribe(self.stage.clone()),
             inputs: vec![InputFile { name: Path::new(AUDIO_FILE).into(), bytes: audio.metadata().unwrap().len() }],
             scratch: scratch.clone().into(),
+            more_inputs: 0,
             checkpoint: Some(self.dir.path().join("checkpoint").into()),
             output: OutputPlan::default(),
             part_tag: "test".into(),
