@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn results_that_are_still_to_be_gathered_are_not_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        let mut changes = store_samples::a_gather_that_waits(1, ContentHash([3; 32]));
+        changes.extend([stored(3, "subtitle", NOW - 40 * DAY), stored(4, "subtitle", NOW - 40 * DAY)]);
+        store.commit(&changes).unwrap();
+        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), NOW).unwrap();
+        assert_eq!((found(&old), old.in_use), (vec![4], 1));
+    }
+
+    #[test]
     fn a_clock_that_leaps_ahead_makes_nothing_old() {
         let folder = tempfile::tempdir().unwrap();
         // By the wall it is years later than this daemon's start and run tell.

@@ -88,8 +88,11 @@ pub fn metrics(tally: &Tally, house: &HouseView, workers: &[WorkerView], disk: D
                 ("retrying", f64::from(counts.retrying)),
             ],
         ),
-        Metric::counter("spindle_jobs_ended_total", "Jobs that came to an end, by how they ended.")
-            .each("state", terminal.map(|state| (state.name(), number(tally.ended.get(&state))))),
+        Metric::counter(
+            "spindle_jobs_ended_total",
+            "Jobs that came to an end, gather jobs among them, by how they ended.",
+        )
+        .each("state", terminal.map(|state| (state.name(), number(tally.ended.get(&state))))),
         Metric::counter("spindle_job_failures_total", "Jobs that failed for good, by kind of failure.")
             .each("kind", FailureKind::ALL.map(|kind| (kind.name(), number(tally.failures.get(&kind))))),
         Metric::counter("spindle_stage_jobs_total", "Ended jobs that went through a stage themselves, by stage.")

@@ -8,6 +8,7 @@ use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::Stage;
 use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::Subtitle;
@@ -195,4 +196,19 @@ pub(crate) fn its_end(id: u64, at: u64) -> Vec<Change> {
     let counts = Counts { completed: 1, ..Counts::default() };
     let status = BatchStatus { finished_at: Some(WallMs(at)), counts, ..fresh_status(&[]) };
     vec![Change::JobEnded(job, Box::new(ended_job(JobState::Completed))), Change::BatchChanged(BatchId(id), status)]
+}
+
+/// A batch whose only input has ended with a result at this address, and whose gather waits to read it.
+pub(crate) fn a_gather_that_waits(id: u64, result: ContentHash) -> Vec<Change> {
+    let mut batch = batch(id, None, vec![job(1)]);
+    batch.spec.recipe.gather = vec![Stage::Publish(Publish::default())];
+    batch.gather = Some(JobSpec {
+        input: Input::Name("gather".to_owned()),
+        stages: Some(batch.spec.recipe.gather.clone()),
+        ..job(1)
+    });
+    batch.status.gather = Some(JobState::Pending);
+    let ended = EndedJob { artifact: Some(result), ..ended_job(JobState::Completed) };
+    let job = JobId { batch: BatchId(id), index: 1 };
+    vec![Change::BatchAdded(Box::new(batch)), Change::JobEnded(job, Box::new(ended))]
 }
