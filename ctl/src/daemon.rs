@@ -7,6 +7,7 @@ use spindle_shared::batch::BatchView;
 use spindle_shared::client::{Client, ClientError, Which};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
+use spindle_shared::limits::PAGE_JOBS;
 use spindle_shared::wire::request::Request;
 use spindle_shared::wire::response::{HouseView, Response};
 
@@ -73,6 +74,19 @@ impl Daemon {
     /// All jobs of a batch in these states (none = all), in input order.
     pub fn jobs(&self, batch: BatchId, states: Vec<JobState>) -> Result<Vec<JobView>, Fault> {
         Ok(jobs_of(self.ask(&Request::Jobs { batch, states, from: 1, limit: u32::MAX })?))
+    }
+
+    /// All jobs of a batch, in input order and one by one: a batch of any size costs the memory of one page.
+    pub fn each_job(&self, batch: BatchId, mut take: impl FnMut(&JobView)) -> Result<(), Fault> {
+        let mut from = 1;
+        loop {
+            let page = jobs_of(self.ask(&Request::Jobs { batch, states: Vec::new(), from, limit: PAGE_JOBS })?);
+            page.iter().for_each(&mut take);
+            match page.last() {
+                Some(last) if page.len() >= PAGE_JOBS as usize => from = last.id.index.saturating_add(1),
+                _ => return Ok(()),
+            }
+        }
     }
 
     pub fn job(&self, id: JobId) -> Result<JobView, Fault> {

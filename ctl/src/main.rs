@@ -7,6 +7,7 @@ mod follow;
 mod named;
 mod output;
 mod verb;
+mod whole;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

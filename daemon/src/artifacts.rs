@@ -51,6 +51,33 @@ impl Artifacts {
         Ok(dir)
     }
 
+    /// What lies at an address of its own, with the time it was last changed. What is not named as the daemon names it is not ours.
+    pub fn stored(&self) -> impl Iterator<Item = (ContentHash, u64)> {
+        let parents = fs::read_dir(&self.artifacts).into_iter().flatten().flatten();
+        let folders = parents.flat_map(|parent| fs::read_dir(parent.path()).into_iter().flatten().flatten());
+        let artifacts = self.clone();
+        folders.filter_map(move |entry| {
+            let address: ContentHash = entry.file_name().to_str()?.parse().ok()?;
+            let meta = fs::symlink_metadata(entry.path()).ok().filter(fs::Metadata::is_dir)?;
+            (artifacts.folder(&address) == entry.path()).then(|| (address, changed_at(&meta)))
+        })
+    }
+
+    /// Unfinished pieces, with the time they were last changed and their bytes.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (ContentHash, u64, u64)> {
+        fs::read_dir(&self.checkpoints).into_iter().flatten().flatten().filter_map(|entry| {
+            let address: ContentHash = entry.file_name().to_str()?.parse().ok()?;
+            let meta = fs::symlink_metadata(entry.path()).ok().filter(fs::Metadata::is_file)?;
+            Some((address, changed_at(&meta), meta.len()))
+        })
+    }
+
+    /// Of the files at an address.
+    pub fn bytes(&self, address: &ContentHash) -> u64 {
+        let files = fs::read_dir(self.folder(address)).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
     /// Gives a run's files their address. What is there already is as good.
     pub fn keep(&self, run: RunId, address: &ContentHash) -> io::Result<()> {
         let folder = self.folder(address);
@@ -86,6 +113,12 @@ impl Artifacts {
     pub fn drop_checkpoint(&self, address: &ContentHash) {
         ignore_missing(fs::remove_file(self.checkpoint(address)), "a checkpoint");
     }
+}
+
+/// Milliseconds since the epoch.
+fn changed_at(meta: &fs::Metadata) -> u64 {
+    let since = meta.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 fn ignore_missing(result: io::Result<()>, what: &str) {

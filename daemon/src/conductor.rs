@@ -31,6 +31,7 @@ use crate::gather;
 use crate::inbox::{Inbox, Message};
 use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
+use crate::telemetry::Tally;
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
 
 /// Reads both clocks; the only place that does for the scheduler.
@@ -79,6 +80,8 @@ pub struct Conductor {
     runs: HashMap<RunId, Option<ContentHash>>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
+    /// Of what became durable since the start.
+    tally: Tally,
     exit: bool,
 }
 
@@ -120,6 +123,7 @@ impl Conductor {
             gathered: HashMap::new(),
             runs: HashMap::new(),
             house,
+            tally: Tally::default(),
             exit: false,
         }
     }
@@ -242,6 +246,11 @@ impl Conductor {
                 let client = self.client(reply, None);
                 let peer = Peer { owner: Owner(0), admin: true };
                 Some(Input::Command { client, peer, command: Command::Shutdown })
+            }
+            Message::Tally(reply) => {
+                // Whoever asked and has gone needs no answer.
+                drop(reply.send(self.tally.clone()));
+                None
             }
             Message::OutputsFound { look, job, outputs } => Some(Input::OutputsFound { look, job, outputs }),
             Message::ResultsFound { look, job, results } => {
@@ -535,7 +544,9 @@ impl turn::Shell for Conductor {
 
     fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), Fatal> {
         self.complete(&mut changes);
-        self.store.commit(&changes).map_err(Fatal::Commit)
+        self.store.commit(&changes).map_err(Fatal::Commit)?;
+        self.tally.count(&changes);
+        Ok(())
     }
 
     fn act(&mut self, effect: Effect) -> Result<Option<Input>, Fatal> {

@@ -15,6 +15,7 @@ pub struct Config {
     pub workers: Workers,
     pub limits: Limits,
     pub models: Models,
+    pub housekeeping: Housekeeping,
 }
 
 /// Slots of what is scarce.
@@ -63,6 +64,26 @@ pub struct Limits {
 pub struct Models {
     /// Address that takes the place of the publisher's.
     pub mirror: Option<String>,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Housekeeping {
+    /// Between two cleanings, the first of which comes so long after the start.
+    pub every_minutes: u64,
+    /// What is quickly made again.
+    pub temporary_hours: u64,
+    /// Transcripts and their like.
+    pub artifacts_days: u64,
+    /// Records of batches that have ended.
+    pub records_days: u64,
+}
+
+impl Default for Housekeeping {
+    fn default() -> Self {
+        Housekeeping { every_minutes: 30, temporary_hours: 24, artifacts_days: 30, records_days: 30 }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +138,10 @@ impl Config {
             ("workers.recycle_after", Some(u64::from(self.workers.recycle_after)), 1..=1_000_000, "1–1000000"),
             ("workers.memory_growth_mib", Some(self.workers.memory_growth_mib), 16..=1_048_576, "16–1048576"),
             ("workers.memory_limit_mib", self.workers.memory_limit_mib, 32..=16_777_216, "32–16777216"),
+            ("housekeeping.every_minutes", Some(self.housekeeping.every_minutes), 1..=1_440, "1–1440"),
+            ("housekeeping.temporary_hours", Some(self.housekeeping.temporary_hours), 1..=168, "1–168"),
+            ("housekeeping.artifacts_days", Some(self.housekeeping.artifacts_days), 1..=36_500, "1–36500"),
+            ("housekeeping.records_days", Some(self.housekeeping.records_days), 1..=36_500, "1–36500"),
             ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
             ("limits.user_batches", self.limits.user_batches.map(u64::from), 1..=1_000_000, "1–1000000"),
             ("limits.user_jobs", self.limits.user_jobs.map(u64::from), 1..=100_000_000, "1–100000000"),

@@ -9,6 +9,7 @@ use spindle_shared::worker::{Gathered, Published};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::server::watch::Watcher;
+use crate::telemetry::Tally;
 use crate::workers::Note;
 
 /// One thing to take notice of.
@@ -31,6 +32,8 @@ pub enum Message {
         job: JobId,
         outputs: Option<Vec<Published>>,
     },
+    /// How much has happened since the start.
+    Tally(oneshot::Sender<Tally>),
     /// Answers [`spindle_core::effect::Effect::LookupResults`]: the rows, and their hash.
     ResultsFound {
         look: RunId,

@@ -4,12 +4,14 @@ mod artifacts;
 mod conductor;
 mod config;
 mod gather;
+mod housekeeping;
 mod inbox;
 mod lock;
 mod machine;
 mod models;
 mod server;
 mod store;
+mod telemetry;
 mod workers;
 
 use std::io::IsTerminal;
@@ -129,12 +131,15 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         inbox: inbox.clone(),
         reader: store.reader(),
         mirror: config.models.mirror.as_deref().map(Mirror::parse).transpose()?,
-        config,
         model_dir,
         workers: Arc::new(views),
         user: paths::user_id(),
         clients: AtomicUsize::new(0),
+        housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
+        chore: tokio::sync::Mutex::default(),
+        config,
     });
+    runtime.spawn(server::clean_regularly(Arc::clone(&house)));
     runtime.spawn(server::serve(listener, house));
     runtime.spawn(signals(inbox.clone()));
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");

@@ -147,6 +147,32 @@ impl fmt::Display for ContentHash {
     }
 }
 
+/// Sixty-four digits, as it is shown; nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a hash")]
+pub struct BadHash;
+
+impl FromStr for ContentHash {
+    type Err = BadHash;
+
+    fn from_str(text: &str) -> Result<Self, BadHash> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(BadHash),
+        };
+        let mut hash = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != hash.len() || !rest.is_empty() {
+            return Err(BadHash);
+        }
+        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Ok(ContentHash(hash))
+    }
+}
+
 impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -201,6 +227,16 @@ mod tests {
         }
         for text in ["", "0", "12/", "/3", "12/0", "a", "1/2/3", "-1", "12/4294967296"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hash_reads_back_what_it_shows() {
+        let hash = ContentHash::of(b"x");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        let text = hash.to_string();
+        for wrong in [&text[1..], &format!("{text}0"), &text.to_uppercase(), "", &"é".repeat(32), &"g".repeat(64)] {
+            assert_eq!(wrong.parse::<ContentHash>(), Err(BadHash), "{wrong}");
         }
     }
 

@@ -244,4 +244,6 @@ pub struct JobView {
     pub skipped_reason: Option<String>,
     pub outputs: Vec<Output>,
     pub detail: Detail,
+    /// The most memory that the worker of any of its runs held; `None` = unknown.
+    pub peak_memory_bytes: Option<u64>,
 }

@@ -16,6 +16,7 @@ pub mod job;
 pub mod lane;
 pub mod language;
 pub mod limits;
+pub mod metrics;
 pub mod output;
 pub mod paths;
 pub mod recipe;

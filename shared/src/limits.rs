@@ -60,3 +60,17 @@ pub const AFTER_MAX: usize = 100;
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.
 pub const LIST_DEFAULT: u32 = 50;
+/// Causes that failures are told apart by; beyond it the rest of a kind goes together.
+pub const CAUSES_MAX: usize = 1_000;
+/// Failed jobs that a batch's report names one by one; of the rest it counts.
+pub const REPORT_JOBS_MAX: usize = 10_000;
+/// Reasons and remarks that a batch's report tells apart.
+pub const REPORT_REMARKS_MAX: usize = 1_000;
+/// Jobs asked for at a time by whoever goes through a whole batch.
+pub const PAGE_JOBS: u32 = 10_000;
+/// Recipes or stages that statistics tell apart.
+pub const STATS_ROWS_MAX: usize = 100;
+/// Old things of one kind that one cleaning takes; the next takes the rest.
+pub const SWEEP_MAX: usize = 1_000_000;
+/// Artifacts that one command removes: their files go within the conductor's turn.
+pub const PURGE_MAX: usize = 16;

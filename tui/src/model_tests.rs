@@ -49,6 +49,7 @@ pub fn job(batch: u64, index: u32, state: JobState, name: &str) -> JobView {
         skipped_reason: None,
         outputs: Vec::new(),
         detail: Detail::default(),
+        peak_memory_bytes: None,
     }
 }
 

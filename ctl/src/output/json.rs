@@ -6,8 +6,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use spindle_shared::batch::{BatchView, Counts};
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::Target;
-use spindle_shared::job::{Input, JobView, PathBytes};
+use spindle_shared::id::{JobId, Target};
+use spindle_shared::job::{Input, JobState, JobView, PathBytes};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::{
@@ -24,7 +24,7 @@ fn path_text(path: &PathBytes) -> (String, Option<String>) {
     }
 }
 
-fn input_text(input: &Input) -> (String, Option<String>) {
+pub fn input_text(input: &Input) -> (String, Option<String>) {
     match input {
         Input::File { path, .. } => path_text(path),
         Input::Name(name) => (name.clone(), None),
@@ -32,7 +32,7 @@ fn input_text(input: &Input) -> (String, Option<String>) {
 }
 
 /// A share without the digits that a short float makes up.
-fn share(value: f32) -> f64 {
+pub fn share(value: f32) -> f64 {
     (f64::from(value.clamp(0.0, 1.0)) * 10_000.0).round() / 10_000.0
 }
 
@@ -199,6 +199,7 @@ pub struct JobJson {
     pub skipped_reason: Option<String>,
     pub outputs: Vec<OutputJson>,
     pub detail: DetailJson,
+    pub peak_memory_bytes: Option<u64>,
 }
 
 impl From<&JobView> for JobJson {
@@ -240,6 +241,7 @@ impl From<&JobView> for JobJson {
                 words: detail.words,
                 notes: detail.notes.clone(),
             },
+            peak_memory_bytes: job.peak_memory_bytes,
         }
     }
 }
@@ -264,31 +266,59 @@ pub struct SummaryJson {
     pub cost: Option<f64>,
 }
 
-impl SummaryJson {
-    pub fn new(batch: &BatchView, jobs: &[JobView]) -> Self {
-        let mut times: Vec<(f64, &JobView)> = jobs
-            .iter()
-            .filter(|job| job.state == spindle_shared::job::JobState::Completed)
-            .filter_map(|job| {
-                human::elapsed_seconds(job.started_at, Some(job.finished_at?), WallMs(0)).map(|time| (time, job))
-            })
-            .collect();
-        times.sort_by(|one, other| one.0.total_cmp(&other.0));
+/// What a summary is made of, taken in job by job: a batch of any size costs no more memory than one of its jobs.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Completed jobs, and the seconds they took.
+    timed: u32,
+    seconds: f64,
+    fastest: Option<(f64, JobId)>,
+    slowest: Option<(f64, JobId)>,
+    media_seconds: Option<f64>,
+    peak_memory_bytes: Option<u64>,
+}
+
+impl Figures {
+    pub fn of(jobs: &[JobView]) -> Self {
+        let mut figures = Figures::default();
+        jobs.iter().for_each(|job| figures.add(job));
+        figures
+    }
+
+    pub fn add(&mut self, job: &JobView) {
+        self.peak_memory_bytes = self.peak_memory_bytes.max(job.peak_memory_bytes);
+        if job.state != JobState::Completed {
+            return;
+        }
+        let Some(finished) = job.finished_at else { return };
+        let Some(time) = human::elapsed_seconds(job.started_at, Some(finished), finished) else { return };
+        self.timed += 1;
+        self.seconds += time;
+        if self.fastest.is_none_or(|(known, _)| time < known) {
+            self.fastest = Some((time, job.id));
+        }
+        if self.slowest.is_none_or(|(known, _)| time > known) {
+            self.slowest = Some((time, job.id));
+        }
+        if let Some(media) = job.detail.media_seconds {
+            self.media_seconds = Some(self.media_seconds.unwrap_or(0.0) + media);
+        }
+    }
+
+    pub fn summary(&self, batch: &BatchView) -> SummaryJson {
         let elapsed = batch.finished_at.and_then(|end| human::elapsed_seconds(batch.started_at, Some(end), end));
         let per_second = |amount: f64| elapsed.filter(|elapsed| *elapsed > 0.0).map(|elapsed| amount / elapsed);
-        let media: Vec<f64> = times.iter().filter_map(|(_, job)| job.detail.media_seconds).collect();
-        let media_seconds = (!media.is_empty()).then(|| media.iter().sum::<f64>());
+        let timed = (self.timed > 0).then_some(f64::from(self.timed));
         SummaryJson {
-            mean_seconds: (!times.is_empty())
-                .then(|| times.iter().map(|(time, _)| time).sum::<f64>() / times.len() as f64),
-            fastest: times.first().map(|(time, _)| *time),
-            slowest: times.last().map(|(time, _)| *time),
-            fastest_job: times.first().map(|(_, job)| job.id.to_string()),
-            slowest_job: times.last().map(|(_, job)| job.id.to_string()),
-            throughput: (!times.is_empty()).then_some(times.len() as f64).and_then(per_second),
-            media_throughput: media_seconds.and_then(per_second),
-            media_seconds,
-            peak_memory_bytes: None,
+            mean_seconds: timed.map(|timed| self.seconds / timed),
+            fastest: self.fastest.map(|(time, _)| time),
+            slowest: self.slowest.map(|(time, _)| time),
+            fastest_job: self.fastest.map(|(_, job)| job.to_string()),
+            slowest_job: self.slowest.map(|(_, job)| job.to_string()),
+            throughput: timed.and_then(per_second),
+            media_throughput: self.media_seconds.and_then(per_second),
+            media_seconds: self.media_seconds,
+            peak_memory_bytes: self.peak_memory_bytes,
             api_calls: None,
             tokens: None,
             cost: None,
@@ -348,7 +378,7 @@ impl EventJson {
         let (kind, object) = match &event.fact {
             Fact::Batch(batch) => ("batch", ObjectJson::Batch(Box::new(BatchJson::new(batch, event.time)))),
             Fact::Job(job) => {
-                let failed = job.state == spindle_shared::job::JobState::Failed;
+                let failed = job.state == JobState::Failed;
                 (if failed { "failure" } else { "job" }, ObjectJson::Job(Box::new(job.as_ref().into())))
             }
             Fact::Progress { job, stage, done, batch_done } => (

@@ -1,16 +1,14 @@
 //! `failures`: failed jobs grouped by cause, the most frequent first.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use spindle_shared::exit;
-use spindle_shared::failure::FailureKind;
 use spindle_shared::job::JobView;
 use spindle_shared::wire::request::Request;
 
 use crate::Context;
 use crate::daemon::jobs_of;
 use crate::fault::Fault;
+use crate::output::causes::{Cause, Causes};
 use crate::output::human;
 
 /// Groups failed jobs by cause, the most frequent first
@@ -26,7 +24,7 @@ pub struct Failures {
 struct Group {
     kind: &'static str,
     count: usize,
-    /// The newest one's message.
+    /// Of the newest batch's first.
     message: String,
     advice: String,
     example: String,
@@ -50,30 +48,23 @@ impl Failures {
 }
 
 fn grouped(jobs: &[JobView]) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut known: HashMap<(FailureKind, String), usize> = HashMap::new();
-    for job in jobs {
-        let Some(failure) = &job.failure else { continue };
-        let input = job.input.as_ref().map(ToString::to_string);
-        let at = *known.entry((failure.kind, failure.shape(input.as_deref()))).or_insert_with(|| {
-            groups.push(Group {
-                kind: failure.kind.name(),
-                count: 0,
-                message: failure.message.clone(),
-                advice: failure.advice.clone(),
-                example: job.id.to_string(),
-                example_input: input.clone(),
-                jobs: Vec::new(),
-            });
-            groups.len() - 1
-        });
-        groups[at].count += 1;
-        if groups[at].jobs.len() < NAMED_MAX {
-            groups[at].jobs.push(job.id.to_string());
-        }
-    }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    groups
+    let mut causes = Causes::new(NAMED_MAX, usize::MAX);
+    jobs.iter().for_each(|job| causes.add(job));
+    causes.sorted().into_iter().filter_map(group).collect()
+}
+
+fn group(cause: Cause) -> Option<Group> {
+    let Cause { kind, count, message, advice, jobs } = cause;
+    let first = jobs.first()?;
+    Some(Group {
+        kind: kind.name(),
+        count,
+        message,
+        advice,
+        example: first.id.to_string(),
+        example_input: first.input.as_ref().map(ToString::to_string),
+        jobs: jobs.iter().map(|job| job.id.to_string()).collect(),
+    })
 }
 
 fn text(group: &Group) -> String {
@@ -92,7 +83,7 @@ fn text(group: &Group) -> String {
 
 #[cfg(test)]
 mod tests {
-    use spindle_shared::failure::Failure;
+    use spindle_shared::failure::{Failure, FailureKind};
     use spindle_shared::id::{BatchId, JobId};
     use spindle_shared::job::{Detail, FileIdentity, Input, JobState};
     use spindle_shared::time::WallMs;
@@ -117,6 +108,7 @@ mod tests {
             skipped_reason: None,
             outputs: vec![],
             detail: Detail::default(),
+            peak_memory_bytes: None,
         }
     }
 

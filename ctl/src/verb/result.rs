@@ -9,7 +9,7 @@ use crate::Context;
 use crate::fault::Fault;
 use crate::follow::{batch_code, job_code};
 use crate::output::human;
-use crate::output::json::{BatchJson, JobJson, ResultJson, SummaryJson};
+use crate::output::json::{BatchJson, Figures, JobJson, ResultJson};
 
 /// Shows the result of a batch or a job that has ended; exits 10 where it hasn't
 #[derive(Debug, clap::Args)]
@@ -30,23 +30,29 @@ impl ResultOf {
 
 fn of_batch(context: &Context, id: BatchId) -> Result<u8, Fault> {
     let batch = context.daemon.batch(id)?;
-    if !batch.state.is_terminal() {
-        let counts = &batch.counts;
-        let message = format!(
-            "batch {id} is not finished: {}, {} of {} jobs have ended",
-            batch.state.name(),
-            counts.ended(),
-            counts.total()
-        );
-        return Err(not_finished(message)
-            .hint(format!("`spindlectl wait {id}`; ended jobs have results: `spindlectl result {id}/1`")));
-    }
+    check_finished(&batch)?;
     let jobs = context.daemon.jobs(id, Vec::new())?;
     let gather = batch.gather.map(|_| context.daemon.job(JobId::gather(id))).transpose()?;
     context
         .console
         .either(|| result_json(&batch, &jobs, gather.as_ref()), || text(context, &batch, &jobs, gather.as_ref()))?;
     Ok(batch_code(&batch))
+}
+
+/// Only what has ended has a result.
+pub fn check_finished(batch: &BatchView) -> Result<(), Fault> {
+    if batch.state.is_terminal() {
+        return Ok(());
+    }
+    let (id, counts) = (batch.id, &batch.counts);
+    let message = format!(
+        "batch {id} is not finished: {}, {} of {} jobs have ended",
+        batch.state.name(),
+        counts.ended(),
+        counts.total()
+    );
+    Err(not_finished(message)
+        .hint(format!("`spindlectl wait {id}`; ended jobs have results: `spindlectl result {id}/1`")))
 }
 
 fn of_job(context: &Context, id: JobId) -> Result<u8, Fault> {
@@ -68,13 +74,13 @@ pub fn result_json(batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>
         batch: BatchJson::new(batch, human::now()),
         jobs: jobs.iter().map(JobJson::from).collect(),
         gather: gather.map(JobJson::from),
-        summary: SummaryJson::new(batch, jobs),
+        summary: Figures::of(jobs).summary(batch),
     }
 }
 
 fn text(context: &Context, batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>) -> String {
     let now = human::now();
-    let summary = SummaryJson::new(batch, jobs);
+    let summary = Figures::of(jobs).summary(batch);
     let mut rows = human::batch_rows(batch, now);
     if let (Some(mean), Some(fastest), Some(slowest)) = (summary.mean_seconds, summary.fastest, summary.slowest) {
         let [mean, fastest, slowest] = [mean, fastest, slowest].map(human::seconds);
@@ -82,6 +88,9 @@ fn text(context: &Context, batch: &BatchView, jobs: &[JobView], gather: Option<&
     }
     if let Some(speed) = summary.media_throughput {
         rows.push(("speed", format!("{speed:.1} × real time")));
+    }
+    if let Some(bytes) = summary.peak_memory_bytes {
+        rows.push(("memory", format!("{} at most in one worker", human::bytes(bytes))));
     }
     let jobs: Vec<JobView> = jobs.iter().chain(gather).cloned().collect();
     format!("{}\n{}", human::block(&rows), human::job_table(&jobs, now, context.console.colour))

@@ -6,5 +6,6 @@ mod errors;
 mod following;
 mod listings;
 mod models;
+mod reports;
 mod scripted;
 mod submitting;

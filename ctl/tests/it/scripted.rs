@@ -284,6 +284,7 @@ pub fn job(batch: u64, index: u32, path: &[u8], state: JobState) -> JobView {
         skipped_reason: None,
         outputs: Vec::new(),
         detail: Detail::default(),
+        peak_memory_bytes: None,
     }
 }
 

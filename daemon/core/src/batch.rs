@@ -751,6 +751,7 @@ impl Batch {
             skipped_reason: None,
             outputs: job.outputs.clone(),
             detail: job.open.detail.clone(),
+            peak_memory_bytes: Some(job.peak_memory_bytes).filter(|bytes| *bytes > 0),
         }
     }
 }

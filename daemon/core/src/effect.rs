@@ -117,7 +117,7 @@ pub enum Command {
     Retry(Vec<RetryItem>),
     /// Ended batches to forget, with their owners; open ones are refused.
     Remove(Vec<(BatchId, Option<Owner>)>),
-    /// Artifacts of removed batches; those that a job at work may read stay.
+    /// Artifacts that nobody needs any more; those that a job on its way makes or may read stay.
     Purge(Vec<ContentHash>),
     Explain(Target),
     /// Open batches and their jobs at work, to lay over what the store has.

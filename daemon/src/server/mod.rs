@@ -1,10 +1,13 @@
 //! The server: one session per client on the local socket. Knows who asks; decides nothing about the queue.
 
+mod chores;
 mod connection;
 mod read;
 mod session;
 mod submit;
 pub mod watch;
+
+pub use chores::clean_regularly;
 
 use std::fs;
 use std::io;
@@ -19,6 +22,7 @@ use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use spindle_shared::limits;
 
 use crate::config::Config;
+use crate::housekeeping::Housekeeping;
 use crate::inbox::Inbox;
 use crate::store::Reader;
 
@@ -34,6 +38,9 @@ pub struct House {
     /// The daemon's own user, who may do everything.
     pub user: u32,
     pub clients: AtomicUsize,
+    pub housekeeping: Housekeeping,
+    /// Held by whoever goes through the whole queue or the whole folder of artifacts; one at a time does.
+    pub chore: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,13 +11,17 @@ use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, Target};
 use spindle_shared::job::{Input, JobState, JobView};
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
+use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
 use spindle_shared::wire::response::{Explanation, Health, Refusal, RefusalKind, Response, WorkerView};
+use tokio::sync::oneshot;
 
 use super::House;
 use super::connection::Broken;
+use crate::inbox::Message;
 use crate::store::StoreError;
+use crate::telemetry;
 
 /// Whoever only looks, looks at everything the daemon's socket lets them reach.
 const LOOKER: Peer = Peer { owner: Owner(0), admin: true };
@@ -202,7 +206,11 @@ pub async fn models(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
 }
 
 pub fn workers(house: &House) -> Vec<Response> {
-    let views = (house.workers)()
+    in_frames(worker_views(house), Response::Workers)
+}
+
+fn worker_views(house: &House) -> Vec<WorkerView> {
+    (house.workers)()
         .into_iter()
         .map(|view| WorkerView {
             id: view.worker.to_string(),
@@ -213,8 +221,28 @@ pub fn workers(house: &House) -> Vec<Response> {
             runs_done: u64::from(view.runs_done),
             resident_bytes: view.resident_bytes.unwrap_or(0),
         })
-        .collect();
-    in_frames(views, Response::Workers)
+        .collect()
+}
+
+/// What the conductor has counted, what it says of the house, and what can be looked at without it.
+pub async fn metrics(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
+    let (reply, tally) = oneshot::channel();
+    house.inbox.send(Message::Tally(reply)).await?;
+    let tally = tally.await.map_err(|_| Broken::Stopping)?;
+    let Answer::Frames(frames) = house.inbox.ask(LOOKER, Command::House).await? else {
+        return Ok(vec![Response::End]);
+    };
+    let view = frames.into_iter().find_map(|frame| if let Response::House(view) = frame { Some(view) } else { None });
+    let Some(view) = view else { return Ok(vec![Response::End]) };
+    let metrics =
+        on_store(house, move |house| Ok(telemetry::metrics(&tally, &view, &worker_views(house), house.reader.disk())))
+            .await?;
+    Ok(in_frames(metrics, Response::Metrics))
+}
+
+pub async fn stats(house: &Arc<House>, since: WallMs) -> Result<Vec<Response>, Broken> {
+    let stats = on_store(house, move |house| house.reader.stats(since)).await?;
+    Ok(vec![Response::Stats(Box::new(stats)), Response::End])
 }
 
 pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Broken, Connection, frame_of};
 use super::watch::{Watcher, Window};
-use super::{House, read, submit};
+use super::{House, chores, read, submit};
 use crate::inbox::Message;
 
 pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
@@ -82,6 +82,10 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Failures { limit } => return read::failures(house, limit).await,
         Request::Models => return read::models(house).await,
         Request::Workers => return Ok(read::workers(house)),
+        Request::Metrics => return read::metrics(house).await,
+        Request::Backup(path) => return chores::back_up(house, peer, path).await,
+        Request::Collect { dry_run } => return chores::collect(house, peer, dry_run).await,
+        Request::Stats { since } => return read::stats(house, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
         Request::Retry(what) => match read::retry_items(house, what).await? {
             Ok(items) => Command::Retry(items),

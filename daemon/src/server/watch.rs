@@ -209,6 +209,7 @@ mod tests {
             skipped_reason: None,
             outputs: Vec::new(),
             detail: Detail::default(),
+            peak_memory_bytes: None,
         }))
     }
 

@@ -27,6 +27,8 @@ pub enum StoreError {
         "failed to {doing} {path}: {source}; check that the folder exists, is writable and belongs to the daemon's user"
     )]
     Files { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{path} is there already, and nothing is written over it; name another file")]
+    Taken { path: PathBuf },
     #[error("the disk that holds the queue is full; free some space")]
     Full,
     #[error("the queue has stopped after a failed write; restart the daemon to read back what reached the disk")]

@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::Instant;
 
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableError};
 
 use super::tentative::Tentative;
-use super::{StoreError, error, tables, write};
+use super::{StoreError, compact, error, tables, write};
+use crate::telemetry::Disk;
 
 const NAME: &str = "queue.redb";
 /// Pages kept in memory; redb's own default is 1 GiB.
@@ -22,7 +24,7 @@ pub(super) fn open(state_dir: &Path) -> Result<Database, StoreError> {
     make_folder(state_dir)?;
     let path = state_dir.join(NAME);
     let database = match fs::metadata(&path) {
-        Ok(_) => open_existing(&path)?,
+        Ok(_) => compacted(open_existing(&path)?, &path)?,
         Err(source) if source.kind() == io::ErrorKind::NotFound => create(state_dir, &path)?,
         Err(source) => return Err(files("look at", &path)(source)),
     };
@@ -41,7 +43,37 @@ pub(super) fn check_room(state_dir: &Path, bytes: u64) -> Result<(), StoreError>
     }
 }
 
-fn files<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + use<'p> {
+/// The same queue, in a smaller file if most of it was free.
+fn compacted(mut database: Database, path: &Path) -> Result<Database, StoreError> {
+    let size = || fs::metadata(path).map(|meta| meta.len()).map_err(files("look at", path));
+    let (before, began) = (size()?, Instant::now());
+    // Counting pages reads the whole file; counting rows reads next to nothing.
+    if !compact::is_worth_it(before, compact::least_bytes(&database)?)
+        || !compact::is_worth_it(before, compact::used_bytes(&database)?)
+    {
+        return Ok(database);
+    }
+    tracing::info!(bytes = before, "most of the queue's file is free: making it smaller");
+    if !compact::run(&mut database) {
+        drop(database);
+        return open_existing(path);
+    }
+    tracing::info!(
+        bytes_before = before,
+        bytes = size()?,
+        ms = began.elapsed().as_millis() as u64,
+        "the queue was compacted"
+    );
+    Ok(database)
+}
+
+/// Unknown where the file system doesn't say.
+pub(super) fn disk(state_dir: &Path) -> Disk {
+    let free = rustix::fs::statvfs(state_dir).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    Disk { queue_bytes: fs::metadata(state_dir.join(NAME)).map(|meta| meta.len()).ok(), free_bytes: free.ok() }
+}
+
+pub(super) fn files<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + use<'p> {
     move |source| match error::is_full(&source) {
         true => StoreError::Full,
         false => StoreError::Files { doing, path: path.to_owned(), source },
@@ -64,7 +96,7 @@ fn make_folder(state_dir: &Path) -> Result<(), StoreError> {
 }
 
 /// A new name in a folder is durable only with the folder.
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(files("flush the folder", folder))
 }
 
@@ -81,9 +113,7 @@ fn create(state_dir: &Path, path: &Path) -> Result<Database, StoreError> {
         .mode(0o600)
         .open(&fresh)
         .map_err(files("create the queue", &fresh))?;
-    let database = file_backend(file)
-        .and_then(|backend| builder().create_with_backend(backend))
-        .map_err(|error| told(error, &fresh))?;
+    let database = make_database(file, &fresh)?;
     let transaction = write::begin(&database)?;
     write::create_tables(&transaction)?;
     transaction.open_table(tables::META)?.insert(tables::META_SCHEMA, tables::SCHEMA)?;
@@ -102,7 +132,7 @@ fn create(state_dir: &Path, path: &Path) -> Result<Database, StoreError> {
     }
 }
 
-fn rename_unless_taken(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_unless_taken(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -157,7 +187,7 @@ fn remove_leftovers(state_dir: &Path) {
     }
 }
 
-fn open_existing(path: &Path) -> Result<Database, StoreError> {
+pub(super) fn open_existing(path: &Path) -> Result<Database, StoreError> {
     let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     // Asked before opening, because opening a FIFO waits for its other end.
     if !fs::metadata(path).map_err(files("look at", path))?.is_file() {
@@ -182,6 +212,11 @@ fn open_existing(path: &Path) -> Result<Database, StoreError> {
         raise_schema(&database)?;
     }
     Ok(database)
+}
+
+/// A new database in an empty file of ours.
+pub(super) fn make_database(file: File, path: &Path) -> Result<Database, StoreError> {
+    file_backend(file).and_then(|backend| builder().create_with_backend(backend)).map_err(|error| told(error, path))
 }
 
 fn file_backend(file: File) -> Result<FileBackend, DatabaseError> {

@@ -3,17 +3,20 @@
 //! One [`Store`] writes, on the conductor's thread; any number of [`Reader`]s read, each call from a snapshot of its own. What
 //! [`Store::commit`] has confirmed survives a cut of the power.
 
+mod backup;
+mod compact;
 mod error;
 mod file;
 mod load;
 mod read;
 mod rows;
+mod stats;
 mod tables;
 mod tentative;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use std::sync::Arc;
 use redb::Database;
 use spindle_core::change::{Change, Recovered};
 
+pub use backup::Copied;
 pub use error::StoreError;
 pub use read::Reader;
 
@@ -64,6 +68,6 @@ impl Store {
 
     /// For other threads. The queue stays open, and locked, until the last reader is gone too.
     pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.database))
+        Reader::new(Arc::clone(&self.database), &self.state_dir)
     }
 }

@@ -1,26 +1,37 @@
 //! Lists and history, read by any thread from snapshots. Knows what was stored, not what runs right now: callers overlay that.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use spindle_core::cache;
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::time::WallMs;
+use spindle_shared::wire::response::Stats;
 
 use super::rows::StoredBatch;
-use super::{StoreError, rows, tables};
+use super::{Copied, StoreError, rows, tables};
+use crate::telemetry::Disk;
 
 /// Reads the queue. Each call sees one moment, and holds nothing when it returns.
 #[derive(Clone)]
 pub struct Reader {
     database: Arc<Database>,
+    state_dir: Arc<Path>,
 }
 
 impl Reader {
-    pub(super) fn new(database: Arc<Database>) -> Self {
-        Reader { database }
+    pub(super) fn new(database: Arc<Database>, state_dir: &Path) -> Self {
+        Reader { database, state_dir: state_dir.into() }
+    }
+
+    /// How large the queue's file is, and what its disk has left.
+    pub fn disk(&self) -> Disk {
+        super::file::disk(&self.state_dir)
     }
 
     /// Newest first, at most `limit` of those that `keep` accepts.
@@ -120,9 +131,78 @@ impl Reader {
         table.get(&address.0)?.map(|row| rows::read_artifact(row.value())).transpose()
     }
 
+    pub fn each_artifact(&self, mut take: impl FnMut(ContentHash, StoredArtifact)) -> Result<(), StoreError> {
+        for entry in self.database.begin_read()?.open_table(tables::ARTIFACTS)?.iter()? {
+            let (address, row) = entry?;
+            take(ContentHash(*address.value()), rows::read_artifact(row.value())?);
+        }
+        Ok(())
+    }
+
+    /// Where the work of every job that is not at its end lies or will lie, as far as its input's content is known; and the results that a gather
+    /// is still going to read.
+    pub fn each_open_address(&self, mut take: impl FnMut(ContentHash)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let (open, jobs) = (transaction.open_table(tables::OPEN)?, transaction.open_table(tables::JOBS)?);
+        let inputs = transaction.open_table(tables::INPUTS)?;
+        let mut known: Option<(BatchId, StoredBatch)> = None;
+        for entry in open.iter()? {
+            let key = entry?.0.value();
+            let id = BatchId(key.0);
+            if known.as_ref().is_none_or(|(known, _)| *known != id) {
+                known = batch(&transaction, id)?.map(|row| (id, row));
+            }
+            let (Some((_, batch)), Some(row)) = (&known, jobs.get(key)?) else { return Err(orphan("open", id)) };
+            let spec = rows::read_job(row.value())?;
+            let Input::File { identity, .. } = &spec.input else { continue };
+            let Some(row) = inputs.get((identity.dev, identity.inode))? else { continue };
+            let Some(content) = rows::read_input(row.value(), identity)? else { continue };
+            let stages = spec.stages.as_deref().unwrap_or(&batch.spec.recipe.map);
+            cache::addresses(stages, content).into_iter().flatten().for_each(&mut take);
+        }
+        let ended = transaction.open_table(tables::ENDED)?;
+        for entry in transaction.open_table(tables::UNFINISHED)?.iter()? {
+            let id = entry?.0.value();
+            if batch(&transaction, BatchId(id))?.is_none_or(|batch| batch.spec.recipe.gather.is_empty()) {
+                continue;
+            }
+            for entry in ended.range((id, GATHER_INDEX + 1)..=(id, u32::MAX))? {
+                rows::read_ended(entry?.1.value())?.artifact.into_iter().for_each(&mut take);
+            }
+        }
+        Ok(())
+    }
+
+    /// Batches at their end, oldest first: when they ended, and how many jobs they have.
+    pub fn each_ended_batch(&self, mut take: impl FnMut(BatchId, WallMs, u32)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let unfinished = transaction.open_table(tables::UNFINISHED)?;
+        for entry in transaction.open_table(tables::STATUSES)?.iter()? {
+            let (id, row) = entry?;
+            let status = rows::read_status(row.value())?;
+            if let Some(finished_at) = status.finished_at
+                && unfinished.get(id.value())?.is_none()
+            {
+                take(BatchId(id.value()), finished_at, status.counts.total());
+            }
+        }
+        Ok(())
+    }
+
     pub fn published(&self, path: &PathBytes) -> Result<Option<PublishedFile>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::OUTPUTS)?;
         table.get(path.0.as_slice())?.map(|row| rows::read_published(row.value())).transpose()
+    }
+
+    /// Copies the queue as it stands now into a new file, while the daemon goes on.
+    pub fn back_up(&self, path: &Path) -> Result<Copied, StoreError> {
+        let room = self.disk().queue_bytes.unwrap_or(0);
+        super::backup::write_to(&self.database.begin_read()?, path, room)
+    }
+
+    /// What has ended since then, over the batches that are still remembered.
+    pub fn stats(&self, since: WallMs) -> Result<Stats, StoreError> {
+        super::stats::since(&self.database.begin_read()?, since)
     }
 
     /// The inputs of a batch that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
@@ -317,6 +397,7 @@ impl Jobs {
                 skipped_reason: None,
                 outputs: Vec::new(),
                 detail: open.detail,
+                peak_memory_bytes: None,
             },
             Standing::Ended(ended) => JobView {
                 id,
@@ -334,6 +415,7 @@ impl Jobs {
                 skipped_reason: ended.skipped_reason,
                 outputs: ended.outputs,
                 detail: ended.detail,
+                peak_memory_bytes: Some(ended.peak_memory_bytes).filter(|bytes| *bytes > 0),
             },
         })
     }

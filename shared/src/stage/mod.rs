@@ -60,6 +60,9 @@ pub struct StageFacts {
     pub unit: Unit,
 }
 
+/// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them.
+pub const TRANSIENT: [&str; 1] = ["decode"];
+
 const HOUR_MS: u64 = 3_600_000;
 
 impl Stage {
@@ -80,7 +83,7 @@ impl Stage {
             spreads: matches!(self, Stage::Transcribe(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
-            transient: matches!(self, Stage::Decode(_)),
+            transient: TRANSIENT.contains(&name),
             timeout_ms: HOUR_MS,
             weight,
             unit: match self {

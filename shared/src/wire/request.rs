@@ -6,6 +6,7 @@ use crate::batch::{BatchSpec, BatchState, Priority};
 use crate::id::{BatchId, JobId, Target};
 use crate::job::{FileIdentity, Input, JobState, OutputPlan, PathBytes};
 use crate::stage::Stage;
+use crate::time::WallMs;
 
 /// The first variants are frozen for ever: any protocol number can ask for health, drain and shutdown. New ones go to the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,18 @@ pub enum Request {
     Watch {
         scope: Scope,
         jobs: u32,
+    },
+    /// What the daemon measures.
+    Metrics,
+    /// What has ended since then, as far as it is remembered.
+    Stats {
+        since: WallMs,
+    },
+    /// A copy of the queue into a new file of the daemon's machine, by its absolute path; the daemon writes it.
+    Backup(PathBytes),
+    /// Removes what is too old, or only tells of it.
+    Collect {
+        dry_run: bool,
     },
 }
 

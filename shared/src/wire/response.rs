@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::batch::BatchView;
 use crate::event::Event;
 use crate::exit;
+use crate::failure::FailureKind;
 use crate::id::Target;
 use crate::job::{Input, JobView, PathBytes};
+use crate::metrics::Metric;
 use crate::snapshot::Snapshot;
 use crate::time::WallMs;
 
@@ -30,6 +32,10 @@ pub enum Response {
     Workers(Vec<WorkerView>),
     Snapshot(Box<Snapshot>),
     Event(Box<Event>),
+    Metrics(Vec<Metric>),
+    Stats(Box<Stats>),
+    BackedUp(BackedUp),
+    Collected(Collected),
 }
 
 /// Why a request was not done; nothing has changed.
@@ -200,4 +206,69 @@ pub struct WorkDone {
     pub jobs: u64,
     /// Seconds of recordings worked through; a run counts as it goes, so that long ones show.
     pub media_seconds: f64,
+}
+
+/// What has ended in a stretch of time, over the batches that are remembered.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Stats {
+    pub batches_submitted: u32,
+    pub batches_finished: u32,
+    pub recipes: Vec<RecipeStats>,
+    pub stages: Vec<StageStats>,
+    /// Failed jobs by kind, the most frequent first.
+    pub failures: Vec<(FailureKind, u32)>,
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Jobs of one recipe.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RecipeStats {
+    pub recipe: String,
+    pub completed: u32,
+    pub skipped: u32,
+    pub failed: u32,
+    pub cancelled: u32,
+    /// Of completed jobs, from first start to end.
+    pub seconds: f64,
+    /// Of recordings, in completed jobs.
+    pub media_seconds: f64,
+    pub outputs: u64,
+    pub output_bytes: u64,
+}
+
+/// Jobs that went through one stage themselves, and their seconds in it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageStats {
+    pub stage: String,
+    pub jobs: u32,
+    pub seconds: f64,
+}
+
+/// A copy of the queue that is whole and on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    pub path: PathBytes,
+    pub bytes: u64,
+    pub batches: u64,
+    pub jobs: u64,
+}
+
+/// What a cleaning has removed, or would remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Collected {
+    pub dry_run: bool,
+    /// Artifacts, unfinished pieces and records looked at.
+    pub scanned: u64,
+    pub artifacts: u64,
+    pub artifact_bytes: u64,
+    /// Unfinished pieces of artifacts.
+    pub checkpoints: u64,
+    pub checkpoint_bytes: u64,
+    /// Records of batches, with their jobs.
+    pub batches: u64,
+    pub jobs: u64,
+    /// Old enough, and kept for a job that is not at its end.
+    pub in_use: u64,
+    /// Could not be removed.
+    pub failed: u64,
 }

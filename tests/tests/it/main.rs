@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
+mod backups;
 mod cache;
 mod clients;
 mod crashes;
@@ -10,6 +11,7 @@ mod estimates;
 mod existing;
 mod failures;
 mod gathering;
+mod housekeeping;
 mod main_path;
 mod restarts;
 mod shapes;

@@ -241,3 +241,68 @@ fn a_running_job_tells_which_worker_has_it() {
     daemon.say("cancel 1").expect(0);
     assert_eq!(daemon.json("status 1/1")["worker"], Value::Null);
 }
+
+#[test]
+fn a_report_statistics_and_metrics_tell_of_real_work() {
+    let daemon = Daemon::real().start();
+    daemon.sound("talk.wav", 3.0);
+    std::fs::write(daemon.media().join("empty.wav"), b"RIFF").unwrap();
+    daemon.say("submit subtitles --wait talk.wav empty.wav").expect(3);
+
+    let report = daemon.json("report 1");
+    has(&report, &BATCH);
+    has(&report, &["generated_at", "shares", "summary", "stages", "outputs", "failures", "skipped_reasons", "notes"]);
+    assert_eq!((&report["shares"]["completed"], &report["failures"][0]["kind"]), (&0.5.into(), &"input".into()));
+    let peak = report["summary"]["peak_memory_bytes"].as_u64();
+    assert!(peak.is_some_and(|bytes| bytes > 1 << 20), "{report}");
+    assert_eq!(daemon.json("jobs 1")[0]["peak_memory_bytes"].as_u64(), peak);
+
+    let stats = daemon.json("stats --since 1h");
+    has(&stats, &["since", "until", "success_share", "mean_seconds", "recipes", "stages", "failures"]);
+    assert_eq!((&stats["completed"], &stats["failed"], &stats["success_share"]), (&1.into(), &1.into(), &0.5.into()));
+    assert_eq!(stats["peak_memory_bytes"].as_u64(), peak);
+    assert_eq!((&stats["recipes"][0]["recipe"], &stats["outputs"]), (&"subtitles".into(), &2.into()));
+    assert_eq!(stats["failures"][0], serde_json::json!({"kind": "input", "jobs": 1}));
+    assert_eq!(daemon.json("stats --since 1ms")["jobs"], 0, "it has ended before");
+
+    let text = daemon.say("metrics").expect(0).out;
+    for line in [
+        "# TYPE spindle_jobs_ended_total counter",
+        "spindle_jobs_ended_total{state=\"completed\"} 1",
+        "spindle_jobs_ended_total{state=\"cancelled\"} 0",
+        "spindle_job_failures_total{kind=\"input\"} 1",
+        "spindle_job_failures_total{kind=\"crash\"} 0",
+        "spindle_stage_jobs_total{stage=\"transcribe\"} 1",
+        "spindle_outputs_total 2",
+        "spindle_jobs_open{state=\"pending\"} 0",
+        "spindle_lane_slots_used{lane=\"cpu\"} 0",
+        "spindle_paused 0",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
+    }
+    check_exposition(&text);
+    let metrics = daemon.json("metrics");
+    let names: Vec<_> = metrics.as_array().unwrap().iter().map(|metric| metric["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"spindle_media_seconds_total"), "{names:?}");
+}
+
+/// Each family once, its HELP and TYPE before its samples, each sample once, and a number behind it.
+fn check_exposition(text: &str) {
+    let (mut families, mut samples) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            family = rest.split(' ').next().unwrap();
+            assert!(families.insert(family), "{family} comes twice");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(name, family);
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(sample.split('{').next().unwrap(), family);
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(samples.insert(sample), "{sample} comes twice");
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! Commands: what clients ask for, checked whole before anything changes.
 
-use std::collections::BTreeSet;
-
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Counts, Priority, TimeLimit};
 use spindle_shared::event::Fact;
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId, Target};
@@ -433,13 +431,8 @@ impl Scheduler {
     }
 
     fn purge(&mut self, addresses: Vec<ContentHash>) -> Vec<Response> {
-        let at_work = self.at_work.iter().filter_map(|id| self.batches.get(id));
-        let in_use: BTreeSet<ContentHash> = at_work
-            .flat_map(|batch| batch.active.iter().filter_map(|index| batch.job(*index)?.facts.as_ref()))
-            .flat_map(|facts| facts.addresses.iter().copied().flatten())
-            .collect();
         for address in addresses {
-            if !in_use.contains(&address) {
+            if !self.wanted.contains_key(&address) && !self.making.contains_key(&address) {
                 self.changes.push(Change::ArtifactDropped(address));
                 self.effects.push(Effect::DropArtifact(address));
                 self.effects.push(Effect::DropCheckpoint(address));

@@ -471,6 +471,22 @@ fn equal_work_is_done_once() {
     assert_eq!(house.artifacts.len(), 2, "what is worth keeping is kept");
 }
 
+#[test]
+fn what_a_job_on_its_way_makes_or_reads_is_not_removed_as_old() {
+    let mut house = House::new(4);
+    let batch = recordings(&mut house, 1, 1);
+    house.done(job(batch, 1));
+    let [start] = house.running.as_slice() else { panic!("{:?}", house.running) };
+    let (feed, makes) = (start.feed.as_ref().expect("it reads sound").0, start.address.expect("it makes a transcript"));
+    let other = ContentHash::of(b"nobody's");
+    let artifact = house.artifacts[&feed].clone();
+    house.artifacts.insert(other, artifact);
+    house.ask(ADMIN, Command::Purge(vec![feed, makes, other]));
+    assert_eq!(house.artifacts.keys().collect::<Vec<_>>(), [&feed]);
+    house.done(job(batch, 1));
+    assert!(house.artifacts.contains_key(&makes));
+}
+
 fn with_terms(house: &mut House, terms: Terms, jobs: usize) -> Result<BatchId, RefusalKind> {
     let spec = Box::new(BatchSpec { terms, ..spec(pull(), 50, 3) });
     let jobs = (0..jobs).map(|_| job_spec(false)).collect();

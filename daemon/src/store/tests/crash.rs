@@ -11,7 +11,7 @@ use spindle_core::change::{Change, Recovered};
 use super::model::Model;
 use super::samples;
 use super::turns::{Wish, changes, wish};
-use crate::store::{Store, StoreError, tables, write};
+use crate::store::{Store, StoreError, compact, tables, write};
 
 /// A disk that remembers what was flushed, and gives up after so many steps.
 #[derive(Debug, Clone)]
@@ -54,6 +54,15 @@ impl Disk {
             steps_left: u64::MAX,
             fault: io::ErrorKind::Other,
         })))
+    }
+
+    /// A disk with something on it already.
+    fn holding(image: &[u8]) -> Self {
+        let disk = Disk::new();
+        let mut platter = disk.0.lock().unwrap();
+        (platter.flushed, platter.seen) = (image.to_vec(), image.to_vec());
+        drop(platter);
+        disk
     }
 
     fn fail_after(&self, steps: u64, fault: io::ErrorKind) {
@@ -231,4 +240,65 @@ fn a_turn_that_does_not_fit_leaves_the_store_as_it_was() {
     assert_eq!(store.reader().batches(9, |_| true).unwrap().len(), 1);
     store.commit(&add(2)).unwrap();
     assert_eq!(store.load().unwrap().next_batch, 3);
+}
+
+/// A queue most of which was removed again, closed properly; and what is left in it.
+fn mostly_free() -> (Model, Vec<u8>) {
+    let disk = Disk::new();
+    let database = database(&disk);
+    let mut model = Model::new();
+    let jobs = |id: u64| (1..=40).map(|index| samples::job(id * 100 + index)).collect();
+    let mut turn = |changes: &[Change]| {
+        write::commit(&database, changes).unwrap();
+        model.commit(changes).unwrap();
+    };
+    for id in 1..=40 {
+        turn(&[Change::BatchAdded(Box::new(samples::batch(id, None, jobs(id))))]);
+    }
+    for id in (1..=40).filter(|id| id % 13 != 0) {
+        turn(&[Change::BatchRemoved(spindle_shared::id::BatchId(id))]);
+    }
+    drop(database);
+    let image = disk.0.lock().unwrap().flushed.clone();
+    (model, image)
+}
+
+#[test]
+fn compaction_shrinks_the_file_and_keeps_everything() {
+    let (model, image) = mostly_free();
+    let disk = Disk::holding(&image);
+    let mut database = Builder::new().create_with_backend(disk.clone()).unwrap();
+    assert!(compact::used_bytes(&database).unwrap() < image.len() as u64 / 2);
+    assert!(compact::run(&mut database));
+    drop(database);
+    let after = disk.0.lock().unwrap().flushed.clone();
+    assert!(after.len() < image.len() / 2, "{} of {} bytes are left", after.len(), image.len());
+    let (_folder, store, found) = recovered(&after);
+    assert_eq!(found, model.clone().recover());
+    model.check(&store.reader());
+}
+
+#[test]
+fn a_cut_in_the_middle_of_compaction_loses_nothing() {
+    let (model, image) = mostly_free();
+    let mut cuts = 0;
+    // Every fifth step: each opens a queue on a real disk.
+    for steps in (0..).step_by(5) {
+        let disk = Disk::holding(&image);
+        let mut database = Builder::new().create_with_backend(disk.clone()).unwrap();
+        disk.fail_after(steps, io::ErrorKind::Other);
+        let whole = compact::run(&mut database);
+        drop(database);
+        let kept = [[false, false, false], [true, false, true]];
+        for kept in kept {
+            let (_folder, store, found) = recovered(&disk.after_cut(&kept));
+            assert_eq!(found, model.clone().recover(), "cut after {steps} steps");
+            model.check(&store.reader());
+        }
+        if whole {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 4, "it took {cuts} steps only");
 }

@@ -296,6 +296,7 @@ impl ModelBatch {
             skipped_reason: None,
             outputs: Vec::new(),
             detail: Default::default(),
+            peak_memory_bytes: None,
         };
         match standing.clone() {
             Standing::Open(job) => {
@@ -328,6 +329,7 @@ impl ModelBatch {
                 skipped_reason: job.skipped_reason,
                 outputs: job.outputs,
                 detail: job.detail,
+                peak_memory_bytes: Some(job.peak_memory_bytes).filter(|bytes| *bytes > 0),
                 ..blank
             },
         }

@@ -202,3 +202,39 @@ fn a_disk_without_room_is_told_before_anything_is_written() {
     assert!(matches!(file::check_room(folder.path(), u64::MAX), Err(StoreError::Full)));
     assert!(file::check_room(folder.path(), 1).is_ok());
 }
+
+#[test]
+fn a_queue_that_is_mostly_free_is_smaller_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::new();
+    let mut store = Store::open(folder.path()).unwrap();
+    store.load().unwrap();
+    model.recover();
+    let heavy = |number| spindle_shared::job::JobSpec { skip: Some("x".repeat(1 << 20)), ..samples::job(number) };
+    let turns = [
+        vec![Change::BatchAdded(Box::new(samples::batch(9, None, (1..=40).map(heavy).collect())))],
+        turn(1),
+        vec![Change::BatchRemoved(spindle_shared::id::BatchId(9))],
+        // What a commit frees is free from the next but one on.
+        vec![Change::HousePaused(true)],
+        vec![Change::HousePaused(false)],
+    ];
+    for turn in &turns {
+        store.commit(turn).unwrap();
+        model.commit(turn).unwrap();
+    }
+    // As a crash leaves it: a good end gives back what is free at the file's end.
+    let image = fs::read(queue(&folder)).unwrap();
+    drop(store);
+    fs::write(queue(&folder), &image).unwrap();
+    let before = image.len() as u64;
+    let mut store = Store::open(folder.path()).unwrap();
+    let after = fs::metadata(queue(&folder)).unwrap().len();
+    assert!(before > 40 << 20 && after < before / 8, "{before} bytes became {after}");
+    assert_eq!(mode(&queue(&folder)), 0o600);
+    assert_eq!(store.load().unwrap(), model.recover());
+    model.check(&store.reader());
+    store.commit(&turn(2)).unwrap();
+    model.commit(&turn(2)).unwrap();
+    model.check(&store.reader());
+}

@@ -1,12 +1,14 @@
 //! Batches and jobs for tests. Fixed values, no randomness.
 
-use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_core::cache;
+use spindle_core::change::{BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
 use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::{BatchSpec, Counts, OnExisting, Priority};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::Stage;
 use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::Subtitle;
@@ -173,4 +175,40 @@ pub(super) fn rate(number: u64) -> (RateKey, Rate) {
         learned_at: WallMs(55_000),
     };
     (key, rate)
+}
+
+/// A batch of one job whose input is known, with its first artifact; and where that lies.
+pub(crate) fn a_job_with_its_artifact(id: u64, created_at: u64) -> (Vec<Change>, ContentHash) {
+    let content = ContentHash::of(b"talk");
+    let address = cache::addresses(&recipe().map, content).into_iter().flatten().next().expect("decode has one");
+    let artifact = StoredArtifact { stage: "decode".to_owned(), created_at: WallMs(created_at), ..artifact(1) };
+    let changes = vec![
+        Change::BatchAdded(Box::new(batch(id, None, vec![job(1)]))),
+        Change::InputKnown(identity(1), content),
+        Change::ArtifactStored(address, artifact),
+    ];
+    (changes, address)
+}
+
+/// The end of that job and its batch.
+pub(crate) fn its_end(id: u64, at: u64) -> Vec<Change> {
+    let job = JobId { batch: BatchId(id), index: 1 };
+    let counts = Counts { completed: 1, ..Counts::default() };
+    let status = BatchStatus { finished_at: Some(WallMs(at)), counts, ..fresh_status(&[]) };
+    vec![Change::JobEnded(job, Box::new(ended_job(JobState::Completed))), Change::BatchChanged(BatchId(id), status)]
+}
+
+/// A batch whose only input has ended with a result at this address, and whose gather waits to read it.
+pub(crate) fn a_gather_that_waits(id: u64, result: ContentHash) -> Vec<Change> {
+    let mut batch = batch(id, None, vec![job(1)]);
+    batch.spec.recipe.gather = vec![Stage::Publish(Publish::default())];
+    batch.gather = Some(JobSpec {
+        input: Input::Name("gather".to_owned()),
+        stages: Some(batch.spec.recipe.gather.clone()),
+        ..job(1)
+    });
+    batch.status.gather = Some(JobState::Pending);
+    let ended = EndedJob { artifact: Some(result), ..ended_job(JobState::Completed) };
+    let job = JobId { batch: BatchId(id), index: 1 };
+    vec![Change::BatchAdded(Box::new(batch)), Change::JobEnded(job, Box::new(ended))]
 }

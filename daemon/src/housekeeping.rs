@@ -1,0 +1,266 @@
+//! Housekeeping: what is too old to keep, found beside the conductor and given to it to remove. Removes nothing itself, and looks only where the
+//! daemon alone writes.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use spindle_shared::id::{BatchId, ContentHash};
+use spindle_shared::limits::SWEEP_MAX;
+use spindle_shared::stage;
+use spindle_shared::time::WallMs;
+
+use crate::artifacts::Artifacts;
+use crate::config;
+use crate::store::{Reader, StoreError};
+
+const HOUR_MS: u64 = 3_600_000;
+/// 2024-01-01: nothing of Spindle's is older, so whoever says so had a wrong clock, and its age is unknown.
+const FIRST_WALL_MS: u64 = 1_704_067_200_000;
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// Artifacts that are quickly made again, and what nobody has a record of.
+    temporary_ms: u64,
+    /// Transcripts and their like, and unfinished pieces of them.
+    artifacts_ms: u64,
+    /// Batches that have ended.
+    records_ms: u64,
+}
+
+impl From<&config::Housekeeping> for Lifetimes {
+    fn from(config: &config::Housekeeping) -> Self {
+        Lifetimes {
+            temporary_ms: config.temporary_hours * HOUR_MS,
+            artifacts_ms: config.artifacts_days * 24 * HOUR_MS,
+            records_ms: config.records_days * 24 * HOUR_MS,
+        }
+    }
+}
+
+/// What is too old, by one look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Old {
+    /// Artifacts, records and pieces that were looked at.
+    pub scanned: u64,
+    /// Bytes that go with each: of files of the artifact, and of an unfinished piece.
+    pub addresses: HashMap<ContentHash, OldFiles>,
+    /// Batches with the number of their jobs, oldest first.
+    pub batches: Vec<(BatchId, u32)>,
+    /// Too old, and wanted by a job that is not at its end.
+    pub in_use: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OldFiles {
+    pub is_artifact: bool,
+    pub artifact_bytes: u64,
+    pub checkpoint_bytes: Option<u64>,
+}
+
+pub struct Housekeeping {
+    artifacts: Artifacts,
+    lifetimes: Lifetimes,
+    started: Instant,
+    started_at: u64,
+}
+
+impl Housekeeping {
+    pub fn new(artifacts: Artifacts, lifetimes: Lifetimes, started_at: WallMs) -> Self {
+        Housekeeping { artifacts, lifetimes, started: Instant::now(), started_at: started_at.0 }
+    }
+
+    /// The time by which things age: a clock that leaps ahead while the daemon runs makes nothing older.
+    fn now(&self) -> u64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        wall.min(self.started_at.saturating_add(self.started.elapsed().as_millis() as u64))
+    }
+
+    /// Looks through records and folders. What a job that is not at its end may still use is not among the old.
+    pub fn look(&self, reader: &Reader) -> Result<Old, StoreError> {
+        self.look_at(reader, self.now())
+    }
+
+    fn look_at(&self, reader: &Reader, now: u64) -> Result<Old, StoreError> {
+        let Lifetimes { temporary_ms, artifacts_ms, records_ms } = self.lifetimes;
+        let is_old = |at: u64, lifetime: u64| at >= FIRST_WALL_MS && now.saturating_sub(at) > lifetime;
+        let mut old = Old::default();
+        reader.each_artifact(|address, artifact| {
+            old.scanned += 1;
+            let transient = stage::TRANSIENT.contains(&artifact.stage.as_str());
+            let lifetime = if transient { temporary_ms } else { artifacts_ms };
+            if is_old(artifact.created_at.0, lifetime) && old.addresses.len() < SWEEP_MAX {
+                old.addresses.entry(address).or_default().is_artifact = true;
+            }
+        })?;
+        for (address, at) in self.artifacts.stored() {
+            if old.addresses.len() < SWEEP_MAX
+                && is_old(at, temporary_ms)
+                && !old.addresses.contains_key(&address)
+                && reader.artifact(&address)?.is_none()
+            {
+                old.scanned += 1;
+                old.addresses.entry(address).or_default().is_artifact = true;
+            }
+        }
+        for (address, at, bytes) in self.artifacts.checkpoints() {
+            old.scanned += 1;
+            if is_old(at, artifacts_ms) && old.addresses.len() < SWEEP_MAX {
+                old.addresses.entry(address).or_default().checkpoint_bytes = Some(bytes);
+            }
+        }
+        if !old.addresses.is_empty() {
+            let found = old.addresses.len();
+            reader.each_open_address(|address| {
+                old.addresses.remove(&address);
+            })?;
+            old.in_use = (found - old.addresses.len()) as u64;
+        }
+        for (address, files) in &mut old.addresses {
+            if files.is_artifact {
+                files.artifact_bytes = self.artifacts.bytes(address);
+            }
+        }
+        reader.each_ended_batch(|id, finished_at, jobs| {
+            old.scanned += 1;
+            if is_old(finished_at.0, records_ms) && old.batches.len() < SWEEP_MAX {
+                old.batches.push((id, jobs));
+            }
+        })?;
+        Ok(old)
+    }
+
+    /// Whether files lie at this address.
+    pub fn is_there(&self, address: &ContentHash) -> bool {
+        let there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
+        there(self.artifacts.folder(address)) || there(self.artifacts.checkpoint(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use spindle_core::change::{Change, StoredArtifact};
+    use spindle_shared::job::Detail;
+
+    use super::*;
+    use crate::store::{Store, tests::samples as store_samples};
+
+    const NOW: u64 = FIRST_WALL_MS + 1_000 * 24 * HOUR_MS;
+    const DAY: u64 = 24 * HOUR_MS;
+
+    fn housekeeping(folder: &Path, lifetimes: Lifetimes) -> Housekeeping {
+        Housekeeping::new(Artifacts::open(folder).unwrap(), lifetimes, WallMs(NOW))
+    }
+
+    fn lifetimes() -> Lifetimes {
+        Lifetimes::from(&config::Housekeeping::default())
+    }
+
+    fn stored(number: u8, stage: &str, created_at: u64) -> Change {
+        let artifact = StoredArtifact {
+            stage: stage.to_owned(),
+            files: Vec::new(),
+            detail: Detail::default(),
+            created_at: WallMs(created_at),
+        };
+        Change::ArtifactStored(ContentHash([number; 32]), artifact)
+    }
+
+    fn found(old: &Old) -> Vec<u8> {
+        let mut numbers: Vec<u8> = old.addresses.keys().map(|address| address.0[0]).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[test]
+    fn temporary_things_live_shorter_than_transcripts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        let changes = [
+            stored(1, "decode", NOW - DAY),
+            stored(2, "decode", NOW - DAY - 1),
+            stored(3, "transcribe", NOW - 30 * DAY),
+            stored(4, "transcribe", NOW - 30 * DAY - 1),
+            // Clocks that were wrong: ahead, and before there was a Spindle.
+            stored(5, "decode", NOW + 9 * DAY),
+            stored(6, "decode", 55_000),
+        ];
+        store.commit(&changes).unwrap();
+        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), NOW).unwrap();
+        assert_eq!((found(&old), old.scanned), (vec![2, 4], 6));
+        let longer = Lifetimes { artifacts_ms: 31 * DAY, ..lifetimes() };
+        let old = housekeeping(folder.path(), longer).look_at(&store.reader(), NOW).unwrap();
+        assert_eq!(found(&old), [2]);
+    }
+
+    #[test]
+    fn what_a_job_before_its_end_may_use_is_not_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        let (mut changes, address) = store_samples::a_job_with_its_artifact(1, NOW - 40 * DAY);
+        changes.push(stored(4, "transcribe", NOW - 40 * DAY));
+        store.commit(&changes).unwrap();
+        let housekeeping = housekeeping(folder.path(), lifetimes());
+        let old = housekeeping.look_at(&store.reader(), NOW).unwrap();
+        assert_eq!((found(&old), old.in_use, old.batches.len()), (vec![4], 1, 0));
+
+        store.commit(&store_samples::its_end(1, NOW - 31 * DAY)).unwrap();
+        let old = housekeeping.look_at(&store.reader(), NOW).unwrap();
+        assert!(old.addresses.contains_key(&address), "{old:?}");
+        assert_eq!(old.batches, [(BatchId(1), 1)]);
+        let old = housekeeping.look_at(&store.reader(), NOW - 2 * DAY).unwrap();
+        assert_eq!(old.batches, [], "it has ended thirty days ago, and no longer");
+    }
+
+    #[test]
+    fn results_that_are_still_to_be_gathered_are_not_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        let mut changes = store_samples::a_gather_that_waits(1, ContentHash([3; 32]));
+        changes.extend([stored(3, "subtitle", NOW - 40 * DAY), stored(4, "subtitle", NOW - 40 * DAY)]);
+        store.commit(&changes).unwrap();
+        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), NOW).unwrap();
+        assert_eq!((found(&old), old.in_use), (vec![4], 1));
+    }
+
+    #[test]
+    fn a_clock_that_leaps_ahead_makes_nothing_old() {
+        let folder = tempfile::tempdir().unwrap();
+        // By the wall it is years later than this daemon's start and run tell.
+        let housekeeping = housekeeping(folder.path(), lifetimes());
+        assert!(housekeeping.now() < NOW + HOUR_MS);
+    }
+
+    #[test]
+    fn only_what_the_daemon_names_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let housekeeping = housekeeping(folder.path(), lifetimes());
+        let address = ContentHash([7; 32]);
+        let ours = housekeeping.artifacts.folder(&address);
+        fs::create_dir_all(&ours).unwrap();
+        fs::write(ours.join("samples.f32"), [0; 100]).unwrap();
+        let piece = ContentHash([8; 32]);
+        fs::write(housekeeping.artifacts.checkpoint(&piece), [0; 10]).unwrap();
+        let artifacts = folder.path().join("artifacts");
+        let theirs = ["note.txt", "07/note", &format!("07/{}", "7".repeat(63)), &format!("08/{address}")];
+        for name in theirs {
+            let path = artifacts.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::create_dir_all(path).unwrap();
+        }
+        std::os::unix::fs::symlink(&ours, artifacts.join("07").join(ContentHash([0x70; 32]).to_string())).unwrap();
+        fs::create_dir_all(folder.path().join("checkpoints").join(ContentHash([9; 32]).to_string())).unwrap();
+        let later = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        assert_eq!(found(&housekeeping.look_at(&store.reader(), later).unwrap()), [0; 0], "too young");
+        let old = housekeeping.look_at(&store.reader(), later + 31 * DAY).unwrap();
+        assert_eq!(found(&old), [7, 8]);
+        let artifact = OldFiles { is_artifact: true, artifact_bytes: 100, checkpoint_bytes: None };
+        assert_eq!(old.addresses[&address], artifact);
+        assert_eq!(old.addresses[&piece].checkpoint_bytes, Some(10));
+    }
+}

@@ -1,0 +1,61 @@
+//! Statistics over what is stored: which jobs belong to a stretch of time, and what is summed up of them.
+
+use spindle_core::change::{Change, EndedJob};
+use spindle_shared::failure::FailureKind;
+use spindle_shared::id::{BatchId, JobId};
+use spindle_shared::job::JobState;
+use spindle_shared::limits::STATS_ROWS_MAX;
+use spindle_shared::time::WallMs;
+
+use super::samples;
+use crate::store::Store;
+
+fn ended(batch: u64, index: u32, state: JobState, finished_at: u64) -> Change {
+    let ended = EndedJob { finished_at: WallMs(finished_at), ..samples::ended_job(state) };
+    Change::JobEnded(JobId { batch: BatchId(batch), index }, Box::new(ended))
+}
+
+#[test]
+fn only_what_ended_since_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let old = samples::batch(1, None, vec![samples::job(1)]);
+    let mut finished = old.status;
+    finished.finished_at = Some(WallMs(69_999));
+    let mixed = samples::batch(80, None, (1..=4).map(samples::job).collect());
+    let changes = [
+        Change::BatchAdded(Box::new(old)),
+        ended(1, 1, JobState::Completed, 69_999),
+        Change::BatchChanged(BatchId(1), finished),
+        Change::BatchAdded(Box::new(mixed)),
+        ended(80, 1, JobState::Completed, 69_999),
+        ended(80, 2, JobState::Completed, 70_000),
+        ended(80, 3, JobState::Failed, 90_000),
+    ];
+    store.commit(&changes).unwrap();
+    let stats = store.reader().stats(WallMs(70_000)).unwrap();
+    assert_eq!((stats.batches_submitted, stats.batches_finished), (1, 0));
+    let [recipe] = stats.recipes.as_slice() else { panic!("{stats:?}") };
+    assert_eq!((recipe.completed, recipe.failed, recipe.outputs, recipe.output_bytes), (1, 1, 1, 4_321));
+    assert_eq!((recipe.seconds, recipe.media_seconds), (20.0, 61.5));
+    assert_eq!(stats.failures, [(FailureKind::OutOfMemory, 1)]);
+    assert_eq!(stats.stages[1].jobs, 2);
+    assert_eq!(stats.peak_memory_bytes, Some(412 << 20));
+    let all = store.reader().stats(WallMs(0)).unwrap();
+    assert_eq!((all.recipes[0].completed, all.batches_finished), (3, 1));
+}
+
+#[test]
+fn recipes_beyond_the_limit_go_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let many = STATS_ROWS_MAX as u64 + 5;
+    for id in 1..=many {
+        let mut batch = samples::batch(id, None, vec![samples::job(1)]);
+        batch.spec.recipe.name = format!("mine {id}");
+        store.commit(&[Change::BatchAdded(Box::new(batch)), ended(id, 1, JobState::Completed, 70_000)]).unwrap();
+    }
+    let stats = store.reader().stats(WallMs(0)).unwrap();
+    assert_eq!(stats.recipes.len(), STATS_ROWS_MAX);
+    assert_eq!(stats.recipes.last().map(|recipe| (recipe.recipe.as_str(), recipe.completed)), Some(("others", 6)));
+}
