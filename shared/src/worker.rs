@@ -37,7 +37,7 @@ pub struct Assignment {
     pub stage: Stage,
     /// What the packet's descriptors are.
     pub inputs: Vec<InputFile>,
-    /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it.
+    /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it. Empty for stages without one.
     pub scratch: PathBytes,
     /// Where finished pieces are kept across runs (`checkpoint()`); `None` for stages without.
     pub checkpoint: Option<PathBytes>,

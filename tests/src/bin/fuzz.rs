@@ -55,7 +55,8 @@ fn run() -> Result<ExitCode, String> {
     let (mut seconds, mut seed, mut names) = (10, 1, Vec::new());
     let mut given = std::env::args().skip(1);
     while let Some(word) = given.next() {
-        let mut number = || given.next().and_then(|word| word.parse::<u64>().ok()).ok_or(format!("{word} needs a number"));
+        let mut number =
+            || given.next().and_then(|word| word.parse::<u64>().ok()).ok_or(format!("{word} needs a number"));
         match word.as_str() {
             "--seconds" => seconds = number()?,
             "--seed" => seed = number()?,
@@ -355,8 +356,8 @@ fn messages() -> Vec<Vec<u8>> {
 }
 
 const LIST_WORDS: &[&str] = &[
-    "input", "path", "language", "model", "\"", "\"\"", ",", "\n", "\r\n", "\r", "{", "}", "[", "]", ":", "null", "#", "\u{feff}", "../",
-    "file://", "\\u0000", "\\ud800", "1e999", "\t",
+    "input", "path", "language", "model", "\"", "\"\"", ",", "\n", "\r\n", "\r", "{", "}", "[", "]", ":", "null", "#",
+    "\u{feff}", "../", "file://", "\\u0000", "\\ud800", "1e999", "\t",
 ];
 
 fn lists(folder: &Path) -> Vec<Vec<u8>> {
@@ -377,8 +378,32 @@ fn lists(folder: &Path) -> Vec<Vec<u8>> {
 }
 
 const CONFIG_WORDS: &[&str] = &[
-    "[lanes]", "[workers]", "[limits]", "[models]", "cpu", "io", "net", "idle_seconds", "recycle_after", "mirror", "=", "\"", "'''", "\n",
-    "-1", "0", "9223372036854775807", "1e9", "nan", "inf", "true", "[[lanes]]", "lanes.cpu", "{ cpu = 1 }", "1979-05-27T07:32:00Z", "\\u0000",
+    "[lanes]",
+    "[workers]",
+    "[limits]",
+    "[models]",
+    "cpu",
+    "io",
+    "net",
+    "idle_seconds",
+    "recycle_after",
+    "mirror",
+    "=",
+    "\"",
+    "'''",
+    "\n",
+    "-1",
+    "0",
+    "9223372036854775807",
+    "1e9",
+    "nan",
+    "inf",
+    "true",
+    "[[lanes]]",
+    "lanes.cpu",
+    "{ cpu = 1 }",
+    "1979-05-27T07:32:00Z",
+    "\\u0000",
 ];
 
 fn configurations() -> Vec<Vec<u8>> {

@@ -107,12 +107,7 @@ fn more(count: &str, spec: BatchSpec, input: impl Fn(u32) -> Submission) -> Resu
     Ok(())
 }
 
-fn submit(
-    socket: &Path,
-    spec: BatchSpec,
-    count: u32,
-    input: impl Fn(u32) -> Submission,
-) -> Result<BatchId, Failed> {
+fn submit(socket: &Path, spec: BatchSpec, count: u32, input: impl Fn(u32) -> Submission) -> Result<BatchId, Failed> {
     let answer = Client::connect(socket)?.submit(spec, count, false, (1..=count).map(input))?;
     let submitted = answer.into_iter().find_map(|response| match response {
         Response::Submitted(submitted) => Some(submitted.batch.id),
@@ -152,7 +147,8 @@ fn recording(number: u32) -> Submission {
     let directory = PathBytes(b"/srv/media/library/season-03".to_vec());
     let path = PathBytes(format!("/srv/media/library/season-03/{stem}.wav").into_bytes());
     let time_ns = 1_700_000_000_123_456_789;
-    let identity = FileIdentity { dev: 2049, inode: u64::from(number), bytes: 1 << 20, mtime_ns: time_ns, ctime_ns: time_ns };
+    let identity =
+        FileIdentity { dev: 2049, inode: u64::from(number), bytes: 1 << 20, mtime_ns: time_ns, ctime_ns: time_ns };
     Submission {
         input: Input::File { path, identity },
         output: OutputPlan { directory, stem: PathBytes(stem.into_bytes()) },
@@ -217,7 +213,9 @@ fn clients_at_once(words: [&str; 5]) -> Result<(), Failed> {
     let batch = Client::connect(&socket)?
         .call(&Request::List { filter: BatchFilter::default(), limit: 1 })?
         .into_iter()
-        .find_map(|response| if let Response::Batches(batches) = response { batches.first().map(|b| b.id) } else { None })
+        .find_map(
+            |response| if let Response::Batches(batches) = response { batches.first().map(|b| b.id) } else { None },
+        )
         .ok_or("submit a batch first")?;
     let halted: Vec<Stopped> = (0..stopped).map(|_| Stopped::start()).collect::<Result<_, _>>()?;
     // They are there once they have had their snapshots.
@@ -268,7 +266,8 @@ fn clients_at_once(words: [&str; 5]) -> Result<(), Failed> {
     }
     let mut taken = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
     taken.sort_by(f64::total_cmp);
-    let at = |share: f64| taken.get(((taken.len() as f64 * share) as usize).min(taken.len().saturating_sub(1))).copied();
+    let at =
+        |share: f64| taken.get(((taken.len() as f64 * share) as usize).min(taken.len().saturating_sub(1))).copied();
     println!(
         "{}",
         json!({

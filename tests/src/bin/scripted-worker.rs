@@ -214,7 +214,8 @@ fn log(assignment: &Assignment, what: &str) {
     let Some(path) = std::env::var_os("SPINDLE_SCRIPT_LOG") else { return };
     let stem = String::from_utf8_lossy(&assignment.output.stem.0);
     let line = format!("{} {} {stem} {what}\n", assignment.run, assignment.stage.name());
-    let written = File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+    let written =
+        File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
     if let Err(e) = written {
         eprintln!("failed to write the log: {e}");
     }
