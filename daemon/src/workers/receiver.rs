@@ -105,9 +105,10 @@ impl Ear {
         self.bury();
     }
 
-    /// Its resident memory; not looked at anew for every run where many end within a moment.
+    /// Its resident memory; among many runs not looked at anew for every one that ends.
     fn age(&self, now: Instant) -> Option<u64> {
-        if self.aged.get().is_some_and(|at| now.saturating_duration_since(at) < MEASURE_EVERY) {
+        let busy = self.shared.lock().workers.get(&self.id).is_some_and(|worker| worker.runs.len() > 1);
+        if busy && self.aged.get().is_some_and(|at| now.saturating_duration_since(at) < MEASURE_EVERY) {
             return None;
         }
         self.aged.set(Some(now));
