@@ -90,11 +90,12 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     std::fs::create_dir_all(&state_dir).map_err(|error| format!("failed to make {}: {error}", state_dir.display()))?;
     std::fs::create_dir_all(&model_dir).map_err(|error| format!("failed to make {}: {error}", model_dir.display()))?;
     let _lock = lock::take(&state_dir)?;
-    let mut store = store::Store::open(&state_dir)?;
     let workers_lock = state_dir.join("workers.lock");
     if !workers::await_predecessors(&workers_lock, PREDECESSORS_MS)? {
         return Err("workers of an earlier daemon still run after 30 s; end them and start again".into());
     }
+    // Not before they are gone: what a killed daemon was just starting may hold its queue until then.
+    let mut store = store::Store::open(&state_dir)?;
     let artifacts = artifacts::Artifacts::open(&state_dir)?;
     let clock = Clock::new();
     let now = clock.now();

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -49,10 +50,18 @@ class House:
         self.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def launch(self):
+        self.process = subprocess.Popen([self.programs / "spindled"], env=self.environment, stdout=self.log, stderr=self.log)
+
+    def boot(self):
+        """Number of its last start, as it says itself."""
+        tail = (self.root / "log").read_bytes()[-20_000:].decode()
+        return int(re.findall(r"boot=(\d+)", tail)[-1])
+
     def start(self):
         """Gives the seconds from its start to its first hello."""
         began = time.monotonic()
-        self.process = subprocess.Popen([self.programs / "spindled"], env=self.environment, stdout=self.log, stderr=self.log)
+        self.launch()
         while not self.says_hello():
             if self.process.poll() is not None:
                 tail = (self.root / "log").read_text()[-2000:]

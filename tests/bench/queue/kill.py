@@ -109,7 +109,7 @@ def main():
     dice = random.Random(options.seed)
     disk = Disk(options.disk) if options.disk else None
     began = time.monotonic()
-    settings = {"lanes__io": 16, "lanes__cpu": 8, "workers__recycle_after": 1_000_000}
+    settings = {"lanes__io": 3, "lanes__cpu": 2, "workers__recycle_after": 1_000_000}
     house = House(options.programs, state=disk and disk.state, **settings)
     log = house.root / "runs.log"
     house.environment["SPINDLE_SCRIPT_LOG"] = str(log)
@@ -117,9 +117,9 @@ def main():
         house.start()
         names, out = inputs(house.root / "media", options.jobs), house.root / "out"
         house.ask("pause")
-        batch = house.ask("submit", "subtitles", "--from", names, "-o", out, "-j", "64")["batch_id"]
+        batch = house.ask("submit", "subtitles", "--from", names, "-o", out, "-j", "64", "--format", "srt")["batch_id"]
         house.ask("resume")
-        seen, boot, kills, ends, refused = {}, 1, 0, collections.Counter(), 0
+        seen, boot, kills, told, ends, refused = {}, 1, 0, 0, collections.Counter(), 0
         pause = 0.05
         while kills < options.kills:
             if disk and dice.random() < 0.1:
@@ -142,18 +142,32 @@ def main():
                     if disk is None:
                         raise
                     disk.empty()
-            boot += 1
+            boot = house.boot()
+            if dice.random() < 0.2:
+                # Once more, somewhere in its start or just after it.
+                kills += 1
+                house.kill()
+                house.launch()
+                time.sleep(dice.uniform(0.0, 0.02))
+                house.kill()
+                kills += 1
+                since = time.time()
+                house.start()
+                boot = house.boot()
             try:
-                done = completed(house, batch, since)
+                # Not at every one: the look itself takes its time.
+                done = completed(house, batch, since) if dice.random() < 0.5 else {}
             except SystemExit:
                 # It has ended in between.
                 continue
             for index, before in done.items():
                 seen.setdefault(index, boot - 1 if before else boot)
-            # So that there is work to the last kill.
-            ahead = len(done) / options.jobs - kills / options.kills
-            pause = min(0.2, max(0.0, pause * (0.8 if ahead > 0 else 1.25) + 0.001))
-            if kills % 100 == 0:
+            if done:
+                # So that there is work to the last kill.
+                ahead = len(done) / options.jobs - kills / options.kills
+                pause = min(0.3, max(0.0, pause * (0.8 if ahead > 0 else 1.25) + 0.001))
+            if done and kills >= told + 100:
+                told = kills
                 print(f"{kills} kills, {len(done):,} jobs completed, {time.monotonic() - began:.0f} s", flush=True)
         if disk:
             disk.empty()
