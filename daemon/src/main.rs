@@ -193,7 +193,13 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
         Role::Net => net,
     });
     settings.idle_ms = config.workers.idle_seconds * 1_000;
-    settings.runs_before_recycle = config.workers.recycle_after;
+    let recycle_after = config.workers.recycle_after;
+    settings.runs_before_recycle = Box::new(move |role| match role {
+        // They decode what comes from anywhere, in libraries that leak a little at each run.
+        Role::Speech | Role::Media => recycle_after,
+        // Our own code, for runs of milliseconds, of which a fresh process would cost more than all of them; if it grows it goes.
+        Role::Files | Role::Net => u32::MAX,
+    });
     settings.memory_growth_bytes = config.workers.memory_growth_mib << 20;
     settings.memory_limit_bytes =
         config.workers.memory_limit_mib.map_or_else(|| machine::memory_bytes() / 4 * 3, |mib| mib << 20);

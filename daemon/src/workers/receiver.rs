@@ -146,7 +146,8 @@ impl Ear {
             }
             Report::Ended { run, outcome } => {
                 let settings = &self.shared.settings;
-                worker.note_age(resident, settings.runs_before_recycle, settings.memory_growth_bytes);
+                let runs_max = (settings.runs_before_recycle)(worker.role);
+                worker.note_age(resident, runs_max, settings.memory_growth_bytes);
                 let outcome = worker.ended(run, outcome, now)?;
                 Some(Note::Ended { run, outcome, worker: Some(self.id) })
             }

@@ -27,7 +27,8 @@ pub struct Settings {
     /// Runs at once in one process of a role; at least 1.
     pub capacity: Box<dyn Fn(Role) -> usize + Send + Sync>,
     pub idle_ms: u64,
-    pub runs_before_recycle: u32,
+    /// Runs after which a process of a role makes room for a fresh one.
+    pub runs_before_recycle: Box<dyn Fn(Role) -> u32 + Send + Sync>,
     /// Growth of a process's resident memory, since the end of its first run, after which another takes its place.
     pub memory_growth_bytes: u64,
     /// Memory that one process may take; the kernel refuses it more, and what the kernel doesn't count is watched.
@@ -43,7 +44,7 @@ impl Settings {
             lock_file,
             capacity: Box::new(|_| 1),
             idle_ms: 120_000,
-            runs_before_recycle: 50,
+            runs_before_recycle: Box::new(|_| 50),
             memory_growth_bytes: 1 << 30,
             memory_limit_bytes: u64::MAX,
             hello_ms: 10_000,

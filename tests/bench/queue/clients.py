@@ -23,7 +23,7 @@ def main():
     parser.add_argument("--pause", type=int, default=1000, help="milliseconds between two calls of a client, on average")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    with House(options.programs, lanes__net=8, workers__recycle_after=1_000_000) as house:
+    with House(options.programs, lanes__net=8) as house:
         # Each takes 40 ms and tells of its progress twice.
         house.load("more", 1_000_000, 8, "slow-40")
         words = [options.clients, options.watchers, options.stopped, options.seconds, options.pause]

@@ -5,8 +5,8 @@
 
 The scripted worker logs every run and every published file, and makes other bytes in every run. Checked at the end: no job is lost; what was
 seen as completed by any daemon ran in no later one; no output got other bytes once it had a name; the counters equal a recount of the jobs.
-With --disk the queue lies on a file system of that size (tmpfs, needs root), which is filled and emptied meanwhile; a daemon that ends for
-want of room is started again once there is some.
+With --disk the queue lies on a file system of that size (tmpfs, needs root), which is filled and emptied meanwhile, and grows when it is full
+of artifacts; a daemon that ends for want of room is started again.
 """
 
 import argparse
@@ -52,6 +52,11 @@ class Disk:
 
     def empty(self):
         self.filler.unlink(missing_ok=True)
+
+    def grow(self):
+        """Room enough for all that is still to come."""
+        self.empty()
+        subprocess.run(["mount", "-o", "remount,size=1g", self.folder], check=True)
 
     def close(self):
         subprocess.run(["umount", self.folder], check=True)
@@ -120,18 +125,23 @@ def main():
         batch = house.ask("submit", "subtitles", "--from", names, "-o", out, "-j", "64", "--format", "srt")["batch_id"]
         house.ask("resume")
         seen, boot, kills, told, ends, refused = {}, 1, 0, 0, collections.Counter(), 0
-        pause = 0.05
+        pause, in_a_row = 0.05, 0
         while kills < options.kills:
             if disk and dice.random() < 0.1:
                 disk.fill(dice.choice([0, 1 << 20, 3 << 20, 5 << 20]))
             time.sleep(dice.uniform(0.0, 2 * pause))
             if house.ended():
                 ends[house.process.returncode] += 1
+                in_a_row += 1
             else:
                 kills += 1
+                in_a_row = 0
                 house.kill()
             if disk and disk.filler.exists() and dice.random() < 0.5:
                 disk.empty()
+            if disk and in_a_row == 20:
+                print(f"after {kills} kills the disk is full of what belongs there; now it grows", flush=True)
+                disk.grow()
             while True:
                 since = time.time()
                 try:
@@ -170,7 +180,7 @@ def main():
                 told = kills
                 print(f"{kills} kills, {len(done):,} jobs completed, {time.monotonic() - began:.0f} s", flush=True)
         if disk:
-            disk.empty()
+            disk.grow()
         while house.ended() or house.ask("status", batch)["state"] in ("pending", "running"):
             if house.ended():
                 ends[house.process.returncode] += 1

@@ -14,7 +14,7 @@ from house import House, percentile
 
 PARTS = ["submit", "jobs", "status", "million"]
 # Slots of the lane that the made-up jobs go through: as many runs as one worker process may have at once.
-NARROW, WIDE = {"lanes__net": 4}, {"lanes__net": 64, "workers__recycle_after": 1_000_000}
+WIDE = {"lanes__net": 64}
 
 
 def told(what, figure, must, good):
