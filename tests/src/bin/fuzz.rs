@@ -252,13 +252,16 @@ fn config_reader(folder: &Path) -> Box<dyn FnMut(&[u8]) -> bool> {
                 assert!(config.slots().values().all(|slots| *slots > 0), "a lane without slots");
                 true
             }
-            Err(error) => !black_box(error.to_string()).is_empty() && false,
+            Err(error) => {
+                black_box(error.to_string());
+                false
+            }
         }
     })
 }
 
 fn encoded<T: Serialize>(values: &[T]) -> Vec<Vec<u8>> {
-    values.iter().map(|value| codec::encode(value)).collect()
+    values.iter().map(codec::encode).collect()
 }
 
 fn streams() -> Vec<Vec<u8>> {
