@@ -76,13 +76,19 @@ pub struct Conductor {
     specs: HashMap<JobId, Arc<JobSpec>>,
     /// What gather jobs at work have before them.
     gathered: HashMap<JobId, Arc<Vec<Gathered>>>,
-    /// Where each run's files will belong.
-    runs: HashMap<RunId, Option<ContentHash>>,
+    /// What each run leaves: where its files will belong, and whether it has a scratch folder for them.
+    runs: HashMap<RunId, Leaves>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
     /// Of what became durable since the start.
     tally: Tally,
     exit: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Leaves {
+    address: Option<ContentHash>,
+    scratch: bool,
 }
 
 struct Client {
@@ -306,12 +312,14 @@ impl Conductor {
     /// A finished run's files get their address before anybody counts on them.
     fn keep_files(&mut self, run: RunId, outcome: Outcome) -> Outcome {
         let current = self.scheduler.is_current(run);
-        let address = self.runs.remove(&run).flatten();
+        let Leaves { address, scratch } = self.runs.remove(&run).unwrap_or_default();
         let kept = match (&outcome, address) {
             (Outcome::Done(_), Some(address)) if current => self.artifacts.keep(run, &address),
             _ => Ok(()),
         };
-        self.artifacts.drop_scratch(run);
+        if scratch {
+            self.artifacts.drop_scratch(run);
+        }
         match kept {
             Ok(()) => outcome,
             Err(error) => Outcome::Failed(Failure::new(
@@ -322,8 +330,9 @@ impl Conductor {
     }
 
     fn end_run(&mut self, run: RunId) {
-        self.runs.remove(&run);
-        self.artifacts.drop_scratch(run);
+        if self.runs.remove(&run).is_some_and(|leaves| leaves.scratch) {
+            self.artifacts.drop_scratch(run);
+        }
     }
 
     /// Adds what only the shell knows: which input a published file was made from.
@@ -472,10 +481,13 @@ impl Conductor {
         {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
         }
-        let scratch = match self.artifacts.make_scratch(run) {
+        // What leaves no artifact needs no folder for it.
+        let scratch = stage.facts().artifact.then(|| self.artifacts.make_scratch(run)).transpose();
+        let scratch = match scratch {
             Ok(scratch) => scratch,
             Err(error) => return internal(format!("failed to make the run's scratch folder: {error}")),
         };
+        self.runs.insert(run, Leaves { address, scratch: scratch.is_some() });
         let (role, model) = match &stage {
             Stage::Transcribe(transcribe) => (stage.facts().role, Some(transcribe.model.path.clone())),
             _ => (stage.facts().role, None),
@@ -484,7 +496,7 @@ impl Conductor {
             run,
             inputs,
             more_inputs: 0,
-            scratch: scratch.into(),
+            scratch: scratch.map(PathBytes::from).unwrap_or_default(),
             checkpoint: address.map(|address| self.artifacts.checkpoint(&address).into()),
             output: spec.output.clone(),
             part_tag: self.part_tag(job),
@@ -493,7 +505,6 @@ impl Conductor {
             threads: slots,
             stage,
         };
-        self.runs.insert(run, address);
         self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
         None
     }

@@ -35,7 +35,7 @@ pub struct Lanes {
 pub struct Workers {
     /// An idle worker leaves, and its model with it, after this long.
     pub idle_seconds: u64,
-    /// A worker makes room for a fresh one after this many runs.
+    /// A worker that decodes or listens makes room for a fresh one after this many runs.
     pub recycle_after: u32,
     /// …or after its memory has grown by this much.
     pub memory_growth_mib: u64,

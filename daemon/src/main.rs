@@ -93,11 +93,12 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     std::fs::create_dir_all(&state_dir).map_err(|error| format!("failed to make {}: {error}", state_dir.display()))?;
     std::fs::create_dir_all(&model_dir).map_err(|error| format!("failed to make {}: {error}", model_dir.display()))?;
     let _lock = lock::take(&state_dir)?;
-    let mut store = store::Store::open(&state_dir)?;
     let workers_lock = state_dir.join("workers.lock");
     if !workers::await_predecessors(&workers_lock, PREDECESSORS_MS)? {
         return Err("workers of an earlier daemon still run after 30 s; end them and start again".into());
     }
+    // Not before they are gone: what a killed daemon was just starting may hold its queue until then.
+    let mut store = store::Store::open(&state_dir)?;
     let artifacts = artifacts::Artifacts::open(&state_dir)?;
     let clock = Clock::new();
     let now = clock.now();
@@ -199,7 +200,13 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
         Role::Net => net,
     });
     settings.idle_ms = config.workers.idle_seconds * 1_000;
-    settings.runs_before_recycle = config.workers.recycle_after;
+    let recycle_after = config.workers.recycle_after;
+    settings.runs_before_recycle = Box::new(move |role| match role {
+        // They decode what comes from anywhere, in libraries that leak a little at each run.
+        Role::Speech | Role::Media => recycle_after,
+        // Our own code, for runs of milliseconds, of which a fresh process would cost more than all of them; if it grows it goes.
+        Role::Files | Role::Net => u32::MAX,
+    });
     settings.memory_growth_bytes = config.workers.memory_growth_mib << 20;
     settings.memory_limit_bytes =
         config.workers.memory_limit_mib.map_or_else(|| machine::memory_bytes() / 4 * 3, |mib| mib << 20);

@@ -44,7 +44,7 @@ pub struct Assignment {
     pub inputs: Vec<InputFile>,
     /// Inputs that follow in further packets, before it can begin.
     pub more_inputs: u32,
-    /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it.
+    /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it. Empty for stages without one.
     pub scratch: PathBytes,
     /// Where finished pieces are kept across runs (`checkpoint()`); `None` for stages without.
     pub checkpoint: Option<PathBytes>,

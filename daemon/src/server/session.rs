@@ -40,7 +40,7 @@ pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
         Request::Watch { scope, jobs } => watch(&mut connection, house, peer, scope, jobs).await,
         Request::Submit { spec, total, dry_run } => {
             let frames = match submit::receive(&mut connection, total).await? {
-                Ok(submissions) => submit::submit(house, peer, *spec, submissions, dry_run).await?,
+                Ok(inputs) => submit::submit(house, peer, *spec, inputs, dry_run).await?,
                 Err(refusal) => vec![Response::Refused(refusal)],
             };
             send_all(&mut connection, frames).await

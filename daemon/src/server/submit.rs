@@ -29,30 +29,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the names that are taken, as many are told.
 const TAKEN_TOLD_MAX: usize = 20;
 
+/// Inputs as they came, frame by frame: each frame's memory goes when its inputs have become jobs.
+type Frames = Vec<Vec<Submission>>;
+
 /// All inputs, or why there can't be so many.
-pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<Vec<Submission>, Refusal>, Broken> {
+pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<Frames, Refusal>, Broken> {
     let total = total as usize;
     if total > limits::INPUTS_MAX {
         let message = format!("{total} inputs are more than {}", limits::INPUTS_MAX);
         return Ok(Err(Refusal::new(RefusalKind::Limit, message).hint("submit them as several batches")));
     }
-    let mut submissions = Vec::new();
-    while submissions.len() < total {
+    let (mut frames, mut received) = (Frames::new(), 0);
+    while received < total {
         match connection.receive(Some(PATIENCE)).await? {
-            Request::Inputs(more) if !more.is_empty() && submissions.len() + more.len() <= total => {
-                submissions.extend(more)
+            Request::Inputs(more) if !more.is_empty() && received + more.len() <= total => {
+                received += more.len();
+                frames.push(more);
             }
             _ => return Err(Broken::Garbage("inputs that don't fit the submission".to_owned())),
         }
     }
-    Ok(Ok(submissions))
+    Ok(Ok(frames))
 }
 
 pub async fn submit(
     house: &Arc<House>,
     peer: Peer,
     mut spec: BatchSpec,
-    submissions: Vec<Submission>,
+    frames: Frames,
     dry_run: bool,
 ) -> Result<Vec<Response>, Broken> {
     let key = spec.key.clone();
@@ -64,8 +68,9 @@ pub async fn submit(
         {
             return Ok(Ok((spec, Vec::new(), Some(view))));
         }
-        if let Some(limit) = house.config.limits.max_inputs.filter(|limit| submissions.len() > *limit as usize) {
-            let message = format!("{} inputs are more than limits.max_inputs = {limit}", submissions.len());
+        let total = frames.iter().map(Vec::len).sum();
+        if let Some(limit) = house.config.limits.max_inputs.filter(|limit| total > *limit as usize) {
+            let message = format!("{total} inputs are more than limits.max_inputs = {limit}");
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
         }
         if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
@@ -74,7 +79,7 @@ pub async fn submit(
         if let Err(message) = spec.recipe.validate() {
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
         }
-        match jobs(house, &spec, submissions)? {
+        match jobs(house, &spec, frames, total)? {
             Ok(jobs) => Ok(Ok((spec, jobs, None))),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -97,11 +102,12 @@ pub async fn submit(
 fn jobs(
     house: &House,
     spec: &BatchSpec,
-    submissions: Vec<Submission>,
+    frames: Frames,
+    total: usize,
 ) -> Result<Result<Vec<JobSpec>, Refusal>, StoreError> {
-    let mut jobs = Vec::with_capacity(submissions.len());
+    let mut jobs = Vec::with_capacity(total);
     let mut taken_names: Vec<PathBytes> = Vec::new();
-    for submission in submissions {
+    for submission in frames.into_iter().flatten() {
         let Submission { input, output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
             if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {

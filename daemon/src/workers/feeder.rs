@@ -61,7 +61,7 @@ fn bring_up(shared: &Arc<Shared>, id: WorkerId, role: Role, after: &[WorkerId]) 
             }
         }
     }
-    shared.changed.notify_all();
+    shared.announce();
     Ok(is_ready.recv().ok().map(|()| channel))
 }
 
@@ -95,7 +95,7 @@ fn give_up(shared: &Shared, id: WorkerId, role: Role, message: &str) {
         state.end_unsent(run, not_started(message, closing));
     }
     drop(state);
-    shared.changed.notify_all();
+    shared.announce();
 }
 
 /// How a run ends whose worker never got ready.
@@ -163,8 +163,8 @@ fn place(shared: &Shared, id: WorkerId, run: RunId, from: Place, to: Place) -> b
     let Some(held) = held.filter(|held| held.place == from) else { return false };
     held.place = to;
     held.deadline = Instant::now().checked_add(Duration::from_millis(held.order.timeout_ms));
-    drop(state);
-    shared.changed.notify_all();
+    let due = held.deadline;
+    shared.went_on(state, due);
     true
 }
 
@@ -181,6 +181,6 @@ fn forget(shared: &Shared, id: WorkerId, run: RunId) -> bool {
     let held = state.workers.get_mut(&id).and_then(|worker| worker.forget_run(run, Instant::now()));
     state.telling += usize::from(held.is_some());
     drop(state);
-    shared.changed.notify_all();
+    shared.announce();
     held.is_some()
 }

@@ -1,12 +1,13 @@
 //! A worker's other thread: takes its reports, sees its end, reaps it, and tells what became of its runs.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -17,7 +18,7 @@ use super::channel::{Channel, ReceiveError};
 use super::feeder::not_started;
 use super::note::{Death, Note};
 use super::spawner::{self, Process};
-use super::state::{Phase, Place, Run, STOP_GRACE, Worker};
+use super::state::{MEASURE_EVERY, Phase, Place, Run, STOP_GRACE, Worker};
 use super::supervisor::{Shared, pid_number};
 use super::tail::Tail;
 
@@ -37,7 +38,17 @@ pub fn attach(
         }
     };
     let channel = Arc::new(Channel::new(socket));
-    let ear = Ear { shared: Arc::clone(shared), id, child, pid, pidfd, channel: Arc::clone(&channel), tail, ready };
+    let ear = Ear {
+        shared: Arc::clone(shared),
+        id,
+        child,
+        pid,
+        pidfd,
+        channel: Arc::clone(&channel),
+        tail,
+        ready,
+        aged: Cell::new(None),
+    };
     if let Some(worker) = shared.lock().workers.get_mut(&id) {
         worker.pid = Some(pid);
     }
@@ -72,6 +83,8 @@ struct Ear {
     channel: Arc<Channel>,
     tail: Tail,
     ready: mpsc::Sender<()>,
+    /// When its memory was last looked at for the sake of its age.
+    aged: Cell<Option<Instant>>,
 }
 
 impl Ear {
@@ -92,10 +105,20 @@ impl Ear {
         self.bury();
     }
 
+    /// Its resident memory; among many runs not looked at anew for every one that ends.
+    fn age(&self, now: Instant) -> Option<u64> {
+        let busy = self.shared.lock().workers.get(&self.id).is_some_and(|worker| worker.runs.len() > 1);
+        if busy && self.aged.get().is_some_and(|at| now.saturating_duration_since(at) < MEASURE_EVERY) {
+            return None;
+        }
+        self.aged.set(Some(now));
+        resident_bytes(pid_number(self.pid))
+    }
+
     /// What a report means; `Err` says why no worker sends this.
     fn take(&self, report: Report) -> Result<Option<Note>, String> {
         let now = Instant::now();
-        let resident = if matches!(report, Report::Ended { .. }) { resident_bytes(pid_number(self.pid)) } else { None };
+        let resident = if matches!(report, Report::Ended { .. }) { self.age(now) } else { None };
         let mut state = self.shared.lock();
         let Some(worker) = state.workers.get_mut(&self.id) else { return Ok(None) };
         if !worker.was_up() && !matches!(report, Report::Hello { .. } | Report::Ended { .. }) {
@@ -123,13 +146,20 @@ impl Ear {
             }
             Report::Ended { run, outcome } => {
                 let settings = &self.shared.settings;
-                worker.note_age(resident, settings.runs_before_recycle, settings.memory_growth_bytes);
+                let runs_max = (settings.runs_before_recycle)(worker.role);
+                worker.note_age(resident, runs_max, settings.memory_growth_bytes);
                 let outcome = worker.ended(run, outcome, now)?;
                 Some(Note::Ended { run, outcome, worker: Some(self.id) })
             }
         };
-        drop(state);
-        self.shared.changed.notify_all();
+        if matches!(note, Some(Note::Up { .. })) {
+            drop(state);
+            self.shared.announce();
+        } else {
+            let idle = Duration::from_millis(self.shared.settings.idle_ms);
+            let due = state.workers.get(&self.id).and_then(|worker| worker.next_deadline(idle));
+            self.shared.went_on(state, due);
+        }
         Ok(note)
     }
 
@@ -171,7 +201,7 @@ impl Ear {
             state.bump_back_off(worker.role, Instant::now());
         }
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.announce();
         let obituary = Obituary::of(
             self.id,
             self.pid,

@@ -21,7 +21,7 @@ pub const STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long an idle worker that was told to leave may take.
 pub const LEAVE_GRACE: Duration = Duration::from_secs(5);
 /// How often the memory of workers that work is looked at.
-const MEASURE_EVERY: Duration = Duration::from_millis(100);
+pub const MEASURE_EVERY: Duration = Duration::from_millis(100);
 /// After a worker that couldn't be started, its role waits this long, doubling to the maximum.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ pub struct State {
     pub telling: usize,
     /// When the workers' memory was last looked at.
     pub measured: Option<Instant>,
+    /// When the clock's thread looks again by itself; `None` = not before it is woken.
+    pub clock_until: Option<Instant>,
     /// Nothing is started any more.
     pub closing: bool,
     /// All is over; the threads may end.
@@ -128,6 +130,7 @@ impl State {
             untold: VecDeque::new(),
             telling: 0,
             measured: None,
+            clock_until: None,
             closing: false,
             closed: false,
         }
@@ -302,7 +305,8 @@ impl Worker {
         self.next_deadline(idle)
     }
 
-    fn next_deadline(&self, idle: Duration) -> Option<Instant> {
+    /// When something is due with it by itself.
+    pub fn next_deadline(&self, idle: Duration) -> Option<Instant> {
         let own = match self.phase {
             Phase::Starting { until } => until,
             Phase::Up if self.runs.is_empty() => self.idle_since.checked_add(idle),

@@ -16,7 +16,7 @@ use super::note::{Death, Note, Why, WorkerView};
 use super::order::StartOrder;
 use super::receiver::resident_bytes;
 use super::spawner::{self, SpawnRequest};
-use super::state::{Feed, Phase, Place, Run, STOP_GRACE, State, Worker};
+use super::state::{Feed, MEASURE_EVERY, Phase, Place, Run, STOP_GRACE, State, Worker};
 
 /// What the configuration decides.
 pub struct Settings {
@@ -27,7 +27,8 @@ pub struct Settings {
     /// Runs at once in one process of a role; at least 1.
     pub capacity: Box<dyn Fn(Role) -> usize + Send + Sync>,
     pub idle_ms: u64,
-    pub runs_before_recycle: u32,
+    /// Runs after which a process of a role makes room for a fresh one.
+    pub runs_before_recycle: Box<dyn Fn(Role) -> u32 + Send + Sync>,
     /// Growth of a process's resident memory, since the end of its first run, after which another takes its place.
     pub memory_growth_bytes: u64,
     /// Memory that one process may take; the kernel refuses it more, and what the kernel doesn't count is watched.
@@ -43,7 +44,7 @@ impl Settings {
             lock_file,
             capacity: Box::new(|_| 1),
             idle_ms: 120_000,
-            runs_before_recycle: 50,
+            runs_before_recycle: Box::new(|_| 50),
             memory_growth_bytes: 1 << 30,
             memory_limit_bytes: u64::MAX,
             hello_ms: 10_000,
@@ -77,6 +78,8 @@ impl Supervisor {
             notify: Box::new(notify),
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
+            clock: Condvar::new(),
+            notes: Condvar::new(),
             spawner: Mutex::new(Some(spawner)),
         });
         let mut supervisor = Supervisor { shared, threads: vec![spawning] };
@@ -96,7 +99,8 @@ impl Supervisor {
         let mut state = self.shared.lock();
         if let Some(worker) = state.worker_of(run) {
             state.stop_run(worker, run, Why::Cancel, now, now + STOP_GRACE);
-            self.shared.changed.notify_all();
+            drop(state);
+            self.shared.announce();
         }
     }
 
@@ -130,7 +134,7 @@ impl Supervisor {
                 _ => {}
             }
         }
-        self.shared.changed.notify_all();
+        self.shared.announce();
         let goes_on = |state: &mut State| !(state.workers.is_empty() && state.untold.is_empty() && state.telling == 0);
         drop(self.shared.changed.wait_while(state, goes_on).unwrap_or_else(PoisonError::into_inner));
     }
@@ -152,7 +156,7 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.shutdown(0);
         self.shared.lock().closed = true;
-        self.shared.changed.notify_all();
+        self.shared.announce();
         // The spawner's thread ends here at the earliest: all processes that it started are gone.
         self.shared.spawner.lock().unwrap_or_else(PoisonError::into_inner).take();
         for thread in self.threads.drain(..) {
@@ -184,8 +188,12 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub notify: Box<dyn Fn(Note) + Send + Sync>,
     state: Mutex<State>,
-    /// Something happened that another thread may wait for.
+    /// A worker came or went, or a note was told: feeders and whoever shuts down wait for these.
     pub changed: Condvar,
+    /// Something is due sooner than the clock's thread believes.
+    clock: Condvar,
+    /// There is a note to tell.
+    notes: Condvar,
     spawner: Mutex<Option<mpsc::Sender<SpawnRequest>>>,
 }
 
@@ -198,7 +206,7 @@ impl Shared {
     pub fn start(self: &Arc<Self>, order: Arc<StartOrder>, missed: u32) {
         let now = Instant::now();
         let mut state = self.lock();
-        let run = order.assignment.run;
+        let (run, timeout) = (order.assignment.run, Duration::from_millis(order.timeout_ms));
         if state.closing {
             state.end_unsent(run, Outcome::Stopped);
         } else if missed >= MISSED_MAX {
@@ -218,8 +226,33 @@ impl Shared {
                 }
             }
         }
-        drop(state);
+        // Now its time runs, and the memory of its worker is watched.
+        let due = now.checked_add(timeout.min(MEASURE_EVERY));
+        self.went_on(state, due);
+    }
+
+    /// Something happened that any other thread may wait for.
+    pub fn announce(&self) {
         self.changed.notify_all();
+        self.clock.notify_all();
+        self.notes.notify_all();
+    }
+
+    /// Work went on as it does thousands of times a second: nobody is woken but for what is due or to be told.
+    pub fn went_on(&self, mut state: MutexGuard<'_, State>, due: Option<Instant>) {
+        let sooner = |due: &Instant| state.clock_until.is_none_or(|until| *due < until);
+        let due = due.filter(sooner);
+        let untold = !state.untold.is_empty();
+        if due.is_some() {
+            state.clock_until = due;
+        }
+        drop(state);
+        if due.is_some() {
+            self.clock.notify_all();
+        }
+        if untold {
+            self.notes.notify_all();
+        }
     }
 
     /// A place for a process, whose feeder starts it as soon as that may be.
@@ -267,7 +300,7 @@ impl Shared {
 
     pub fn told(&self) {
         self.lock().telling -= 1;
-        self.changed.notify_all();
+        self.announce();
     }
 
     fn keep_time(&self) {
@@ -277,13 +310,14 @@ impl Shared {
             let now = Instant::now();
             let next = state.keep_time(now, idle, self.settings.memory_limit_bytes);
             if !state.untold.is_empty() {
-                self.changed.notify_all();
+                self.notes.notify_all();
             }
+            state.clock_until = next;
             state = match next {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.clock.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(at) => {
                     let wait = at.saturating_duration_since(now);
-                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                    self.clock.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -298,7 +332,7 @@ impl Shared {
                 self.tell_counted(note);
                 state = self.lock();
             } else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.notes.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }

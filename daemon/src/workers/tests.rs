@@ -380,7 +380,7 @@ fn a_worker_leaves_when_it_has_been_idle() {
 
 #[test]
 fn a_worker_is_replaced_after_its_number_of_runs() {
-    let mut house = House::with(|settings| settings.runs_before_recycle = 2);
+    let mut house = House::with(|settings| settings.runs_before_recycle = Box::new(|_| 2));
     for worker in [1, 1, 2] {
         let run = house.start("ok");
         assert_eq!(house.done(run), WorkerId(worker));

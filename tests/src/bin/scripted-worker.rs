@@ -8,6 +8,9 @@
 //! shared, where no limit of the kernel's counts it, and waits), `fail-KIND`,
 //! `deaf` (closes its channel and lives on), `child` (leaves a process of its own behind).
 //!
+//! With `SPINDLE_SCRIPT_LOG`, a file, every run leaves a line there when it begins, and every published file one (`RUN STAGE STEM begun`,
+//! `RUN STAGE STEM published HASH`); subtitles then name the run that made them, so that no two runs make the same bytes.
+//!
 //! What happens before any run follows the program's own file name: `…-mute` says no hello, `…-stranger` a wrong protocol.
 
 #[path = "../../../daemon/worker/src/channel.rs"]
@@ -84,6 +87,7 @@ fn main() {
                 let cancel = Arc::new(AtomicBool::new(false));
                 locked(&cancels).insert(assignment.run, Arc::clone(&cancel));
                 let (channel, cancels) = (Arc::clone(&channel), Arc::clone(&cancels));
+                runs.retain(|run: &thread::JoinHandle<()>| !run.is_finished());
                 runs.push(thread::spawn(move || {
                     let run = assignment.run;
                     let outcome = perform(&channel, &assignment, files, &cancel);
@@ -132,6 +136,7 @@ fn wait_for_ever() -> ! {
 /// One run by its script.
 fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, cancel: &AtomicBool) -> Outcome {
     let stem = String::from_utf8_lossy(&assignment.output.stem.0).into_owned();
+    log(assignment, "begun");
     let (script, at) = stem.split_once('@').unwrap_or((&stem, ""));
     let mut words = script.split('-');
     let mode = words.next().unwrap_or_default();
@@ -222,6 +227,22 @@ fn mark(name: &str) -> bool {
     File::create_new(Path::new(&marks).join(name)).is_ok()
 }
 
+fn logs() -> bool {
+    std::env::var_os("SPINDLE_SCRIPT_LOG").is_some()
+}
+
+/// Leaves a line where the test keeps its log: whole, whoever else writes there.
+fn log(assignment: &Assignment, what: &str) {
+    let Some(path) = std::env::var_os("SPINDLE_SCRIPT_LOG") else { return };
+    let stem = String::from_utf8_lossy(&assignment.output.stem.0);
+    let line = format!("{} {} {stem} {what}\n", assignment.run, assignment.stage.name());
+    let written =
+        File::options().create(true).append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+    if let Err(e) = written {
+        eprintln!("failed to write the log: {e}");
+    }
+}
+
 /// What the real worker would hand over, in small.
 fn work(assignment: &Assignment, files: Vec<OwnedFd>) -> Outcome {
     match result(assignment, files) {
@@ -256,9 +277,11 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
         }
         Stage::Subtitle(stage) => {
             done.detail = Detail { cues: Some(1), ..Detail::default() };
+            let by = if logs() { format!(" {}", assignment.run) } else { String::new() };
+            let cue = format!("1\n00:00:00,000 --> 00:00:01,000\nscripted run{by}\n");
             for format in &stage.formats {
                 let name = format!("{SUBTITLE_STEM}.{}", format.name());
-                done.files.push(artifact(assignment, &name, b"1\n00:00:00,000 --> 00:00:01,000\nscripted run\n")?);
+                done.files.push(artifact(assignment, &name, cue.as_bytes())?);
             }
         }
         Stage::Publish(_) => {
@@ -305,6 +328,7 @@ fn publish(assignment: &Assignment, name: &PathBytes, bytes: &[u8]) -> io::Resul
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, &path)?;
+    log(assignment, &format!("published {}", ContentHash::of(bytes)));
     let identity = Some(FileIdentity::of(&file.metadata()?));
     let output = Output { path: path.into(), kind, bytes: bytes.len() as u64 };
     Ok(Published { output, content: ContentHash::of(bytes), identity })
