@@ -11,7 +11,7 @@ use crate::output::human;
 
 /// Removes what is too old: artifacts, leftovers and records of batches; published files stay
 ///
-/// The daemon does it by itself every half hour; how long things are kept stands in its configuration, under [housekeeping]. What a job that is
+/// The daemon does it by itself every half hour; how long things are kept stands in its configuration, under `housekeeping`. What a job that is
 /// not at its end may still use stays.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
