@@ -198,6 +198,7 @@ pub fn batch_rows(view: &BatchView, now: WallMs) -> Vec<(&'static str, String)> 
         ("owner", crate::named::user_name(view.owner.0)),
         ("state", format!("{}, {}", view.state.name(), percent(view.progress))),
         ("inputs", format!("{} ({counted})", counts.total())),
+        ("gather", view.gather.map(|state| state.name().to_owned()).unwrap_or_default()),
         ("stage", view.stage.as_deref().map(escaped).unwrap_or_default()),
         ("priority", view.priority.to_string()),
         ("parallel", view.parallel.to_string()),

@@ -113,6 +113,8 @@ pub struct BatchJson {
     pub eta_seconds: Option<f64>,
     pub eta_low_seconds: Option<f64>,
     pub eta_high_seconds: Option<f64>,
+    /// The gather job's state; null where the recipe gathers nothing.
+    pub gather_state: Option<&'static str>,
     pub tags: Pairs<String>,
 }
 
@@ -145,6 +147,7 @@ impl BatchJson {
             eta_seconds: view.eta.map(|eta| eta.seconds),
             eta_low_seconds: view.eta.map(|eta| eta.low),
             eta_high_seconds: view.eta.map(|eta| eta.high),
+            gather_state: view.gather.map(|state| state.name()),
             tags: Pairs(view.tags.clone()),
         }
     }

@@ -51,11 +51,11 @@ impl Backup {
             })?;
         } else {
             context.console.talk(format_args!(
-                "{} batches with {} jobs are in {} ({})",
-                done.batches,
-                done.jobs,
+                "{} in {}: batches {}, jobs {}",
+                human::bytes(done.bytes),
                 done.path,
-                human::bytes(done.bytes)
+                done.batches,
+                done.jobs
             ));
         }
         Ok(exit::DONE)

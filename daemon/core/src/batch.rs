@@ -322,9 +322,14 @@ impl Batch {
     pub fn new_job(&self, index: u32, open: OpenJob) -> Job {
         let mut job = Job::new(open);
         if index == GATHER_INDEX {
-            job.facts = Some(Facts { stages: Some(self.spec.recipe.gather.clone()), ..Facts::default() });
+            job.facts = Some(self.gather_facts());
         }
         job
+    }
+
+    /// What is known of the gather's way before its results are.
+    pub fn gather_facts(&self) -> Facts {
+        Facts { stages: Some(self.spec.recipe.gather.clone()), ..Facts::default() }
     }
 
     /// How the gather job stands, as people see it; `None` = there is none.

@@ -8,7 +8,7 @@ use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::wire::request::{Scope, Selection};
-use spindle_shared::wire::response::Response;
+use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
@@ -23,6 +23,18 @@ pub struct Peer {
     pub owner: Owner,
     /// Root or the daemon's own user: may act on everybody's batches.
     pub admin: bool,
+}
+
+impl Peer {
+    /// A refusal for all but the daemon's own user and root; `what` goes on "only … may".
+    pub fn must_be_admin(self, what: &str) -> Result<(), Refusal> {
+        match self.admin {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}")))
+            }
+        }
+    }
 }
 
 /// Everything that can wake the scheduler.

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 
 /// Copies the queue into a new file. The daemon writes with its own rights, so whoever asks must have no fewer.
 pub async fn back_up(house: &Arc<House>, peer: Peer, path: PathBytes) -> Result<Vec<Response>, Broken> {
-    let begun = admin_only(peer, "copy the queue").and_then(|()| check_path(&path)).and_then(|()| begin(house));
+    let begun = peer.must_be_admin("copy the queue").and_then(|()| check_path(&path)).and_then(|()| begin(house));
     let _chore = match begun {
         Ok(chore) => chore,
         Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
@@ -41,7 +41,7 @@ pub async fn back_up(house: &Arc<House>, peer: Peer, path: PathBytes) -> Result<
 
 /// Removes what is too old, at once.
 pub async fn collect(house: &Arc<House>, peer: Peer, dry_run: bool) -> Result<Vec<Response>, Broken> {
-    let _chore = match admin_only(peer, "clean").and_then(|()| begin(house)) {
+    let _chore = match peer.must_be_admin("clean").and_then(|()| begin(house)) {
         Ok(chore) => chore,
         Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
     };
@@ -154,13 +154,6 @@ fn begin(house: &House) -> Result<MutexGuard<'_, ()>, Refusal> {
     house.chore.try_lock().map_err(|_| {
         Refusal::new(RefusalKind::Limit, "a backup or a cleaning is under way; only one goes on at a time")
     })
-}
-
-fn admin_only(peer: Peer, what: &str) -> Result<(), Refusal> {
-    match peer.admin {
-        true => Ok(()),
-        false => Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}"))),
-    }
 }
 
 #[cfg(test)]

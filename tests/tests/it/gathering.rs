@@ -48,6 +48,10 @@ fn one_document_of_all_that_succeeded_and_again_once_the_rest_has() {
     );
     assert_eq!(result["gather"]["outputs"][0]["kind"], "md");
     assert_eq!(daemon.json("status 1/gather")["state"], "completed");
+    assert_eq!(
+        (&result["gather_state"], &daemon.json("status 1")["gather_state"]),
+        (&"completed".into(), &"completed".into())
+    );
 
     daemon.sound("two.wav", 2.5);
     daemon.say("retry 1").expect(0);

@@ -295,7 +295,7 @@ impl Scheduler {
     }
 
     fn pause_house(&mut self, peer: Peer, now: bool) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
-        admin_only(peer, "pause the whole daemon")?;
+        peer.must_be_admin("pause the whole daemon")?;
         self.paused = true;
         self.changes.push(Change::HousePaused(true));
         self.publish(Fact::Paused(true));
@@ -314,7 +314,7 @@ impl Scheduler {
     }
 
     fn resume_house(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
-        admin_only(peer, "resume the whole daemon")?;
+        peer.must_be_admin("resume the whole daemon")?;
         self.paused = false;
         self.draining = false;
         self.changes.push(Change::HousePaused(false));
@@ -635,7 +635,7 @@ impl Scheduler {
     }
 
     fn drain(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
-        admin_only(peer, "drain the daemon")?;
+        peer.must_be_admin("drain the daemon")?;
         self.draining = true;
         self.forget_etas();
         let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
@@ -647,7 +647,7 @@ impl Scheduler {
     }
 
     fn shutdown(&mut self, peer: Peer) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
-        admin_only(peer, "stop the daemon")?;
+        peer.must_be_admin("stop the daemon")?;
         self.stopping = true;
         self.forget_etas();
         let ids: Vec<BatchId> = self.at_work.iter().copied().collect();
@@ -681,13 +681,6 @@ fn gather_job(id: BatchId, to: &OutputPlan, recipe: &Recipe) -> JobSpec {
         skip: None,
         replace: Vec::new(),
     }
-}
-
-fn admin_only(peer: Peer, what: &str) -> Result<(), Refusal> {
-    if peer.admin {
-        return Ok(());
-    }
-    Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}")))
 }
 
 fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {

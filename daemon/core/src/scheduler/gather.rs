@@ -50,12 +50,8 @@ impl Scheduler {
         }
         match results {
             Ok(content) => {
-                let gather = batch.spec.recipe.gather.clone();
-                let before = batch.change(id.index, |job| {
-                    let before = job.facts.take();
-                    job.facts = Some(crate::batch::Facts { stages: Some(gather), ..Default::default() });
-                    before
-                });
+                let facts = batch.gather_facts();
+                let before = batch.change(id.index, |job| job.facts.replace(facts));
                 self.identified(id, content);
                 self.want_no_more(before.flatten().unwrap_or_default());
             }
