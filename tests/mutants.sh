@@ -57,4 +57,12 @@ mutant 'a slot that is never given back' $dispatch \
     's/            \*used -= ended\.slots;/            let _ = used;/'
 mutant 'a slot that is given back at the wish to stop' daemon/core/src/scheduler/endings.rs \
     's/            self\.effects\.push\(Effect::Stop\(run\)\);/            self.effects.push(Effect::Stop(run));\n            self.release(run);/'
+mutant 'what is out of order fails jobs' daemon/core/src/breaker.rs \
+    's/if \*count < FAILURES_MAX/if *count < 50/'
+mutant 'a full disk is filled' daemon/core/src/scheduler/parking.rs \
+    's/None if free < reserve => \{/None if free == 7 => {/'
+mutant 'memory that is not there' $dispatch \
+    's/self\.memory_used \+ memory <= self\.config\.memory_mib/memory > 0/'
+mutant 'more hours than an owner may have' daemon/core/src/scheduler/fair_use.rs \
+    's/\*seconds >= f64::from\(hours\)/*seconds >= 1e12 * f64::from(hours)/'
 exit "$missed"

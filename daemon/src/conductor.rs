@@ -266,6 +266,8 @@ impl Conductor {
                 });
                 Some(Input::ResultsFound { look, job, results })
             }
+            Message::Room(free) => Some(Input::Room(free)),
+            Message::Memory { short } => Some(Input::Memory { short }),
             Message::Note(note) => self.input_of_note(note),
         }
     }
@@ -322,16 +324,28 @@ impl Conductor {
         }
         match kept {
             Ok(()) => outcome,
-            Err(error) => Outcome::Failed(Failure::new(
-                FailureKind::Internal,
-                format!("failed to keep the result of a stage: {error}"),
-            )),
+            Err(error) => Outcome::Failed(disk_failure(&error, "keep the result of a stage", self.house.as_path())),
         }
     }
 
     fn end_run(&mut self, run: RunId) {
         if self.runs.remove(&run).is_some_and(|leaves| leaves.scratch) {
             self.artifacts.drop_scratch(run);
+        }
+    }
+
+    /// A disk that somebody else has filled is waited for: what this turn has decided is told to nobody until there is room for it.
+    fn await_room(&self, changes: &[Change]) {
+        let mut waits = false;
+        while !self.store.has_room(changes) {
+            if !waits {
+                tracing::error!("the disk of the queue is full: everything waits until there is room");
+            }
+            waits = true;
+            std::thread::sleep(ROOM_AGAIN);
+        }
+        if waits {
+            tracing::info!("there is room for the queue again");
         }
     }
 
@@ -447,7 +461,7 @@ impl Conductor {
 
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
-        let Start { run, job, stage, address, feed, identity, detail, alone, slots, timeout_ms } = start;
+        let Start { run, job, stage, address, feed, identity, detail, alone, slots, memory_mib: _, timeout_ms } = start;
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -485,7 +499,10 @@ impl Conductor {
         let scratch = stage.facts().artifact.then(|| self.artifacts.make_scratch(run)).transpose();
         let scratch = match scratch {
             Ok(scratch) => scratch,
-            Err(error) => return internal(format!("failed to make the run's scratch folder: {error}")),
+            Err(error) => {
+                let failure = disk_failure(&error, "make the run's scratch folder", self.house.as_path());
+                return Some(Input::Ended { run, outcome: Outcome::Failed(failure) });
+            }
         };
         self.runs.insert(run, Leaves { address, scratch: scratch.is_some() });
         let (role, model) = match &stage {
@@ -555,6 +572,7 @@ impl turn::Shell for Conductor {
 
     fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), Fatal> {
         self.complete(&mut changes);
+        self.await_room(&changes);
         self.store.commit(&changes).map_err(Fatal::Commit)?;
         self.tally.count(&changes);
         Ok(())
@@ -621,6 +639,15 @@ fn is_still(path: &PathBytes, identity: Option<FileIdentity>) -> bool {
     now.is_some_and(|meta| Some(FileIdentity::of(&meta)) == identity)
 }
 
+/// An error on the daemon's own files; a full disk is waited for.
+fn disk_failure(error: &std::io::Error, doing: &str, state_dir: &Path) -> Failure {
+    use std::os::unix::fs::MetadataExt;
+    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+    let kind = if full { FailureKind::DiskFull } else { FailureKind::Internal };
+    let device = std::fs::metadata(state_dir).ok().map(|meta| meta.dev());
+    Failure::new(kind, format!("failed to {doing}: {error}")).on_device(device.filter(|_| full))
+}
+
 fn reads_the_store(command: &Command) -> bool {
     match command {
         Command::Submit { spec, .. } => spec.key.is_some() || !spec.terms.after.is_empty(),
@@ -628,6 +655,9 @@ fn reads_the_store(command: &Command) -> bool {
         _ => false,
     }
 }
+
+/// How often a full disk is looked at.
+const ROOM_AGAIN: Duration = Duration::from_millis(200);
 
 /// Time that workers have to leave when the daemon ends; what runs was stopped before.
 const WORKERS_GRACE_MS: u64 = 2_000;

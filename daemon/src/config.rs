@@ -28,6 +28,10 @@ pub struct Lanes {
     pub io: Option<u32>,
     /// Transfers at once; default 2. 1–64.
     pub net: Option<u32>,
+    /// Memory that all runs together may be expected to take; default: three quarters of the machine's. 32–16777216.
+    pub memory_mib: Option<u64>,
+    /// Of the state folder's disk, so much stays free; default: a twentieth, 8 at least and 1024 at most. 8–16777216.
+    pub disk_reserve_mib: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -57,6 +61,8 @@ pub struct Limits {
     /// Batches and jobs that one user may have open at the same time; default: any number.
     pub user_batches: Option<u32>,
     pub user_jobs: Option<u32>,
+    /// Hours of recordings that are worked through for one user in a day (UTC); default: any number.
+    pub user_media_hours: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -134,6 +140,8 @@ impl Config {
             ("lanes.cpu", self.lanes.cpu.map(u64::from), 1..=1024, "1–1024"),
             ("lanes.io", self.lanes.io.map(u64::from), 1..=64, "1–64"),
             ("lanes.net", self.lanes.net.map(u64::from), 1..=64, "1–64"),
+            ("lanes.memory_mib", self.lanes.memory_mib, 32..=16_777_216, "32–16777216"),
+            ("lanes.disk_reserve_mib", self.lanes.disk_reserve_mib, 8..=16_777_216, "8–16777216"),
             ("workers.idle_seconds", Some(self.workers.idle_seconds), 1..=86_400, "1–86400"),
             ("workers.recycle_after", Some(u64::from(self.workers.recycle_after)), 1..=1_000_000, "1–1000000"),
             ("workers.memory_growth_mib", Some(self.workers.memory_growth_mib), 16..=1_048_576, "16–1048576"),
@@ -145,6 +153,7 @@ impl Config {
             ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
             ("limits.user_batches", self.limits.user_batches.map(u64::from), 1..=1_000_000, "1–1000000"),
             ("limits.user_jobs", self.limits.user_jobs.map(u64::from), 1..=100_000_000, "1–100000000"),
+            ("limits.user_media_hours", self.limits.user_media_hours.map(u64::from), 1..=1_000_000, "1–1000000"),
         ];
         for (key, value, valid, range) in cases {
             if let Some(value) = value.filter(|value| !valid.contains(value)) {

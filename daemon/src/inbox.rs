@@ -40,6 +40,12 @@ pub enum Message {
         job: JobId,
         results: Result<(ContentHash, Arc<Vec<Gathered>>), Failure>,
     },
+    /// As [`spindle_core::effect::Input::Room`].
+    Room(u64),
+    /// As [`spindle_core::effect::Input::Memory`].
+    Memory {
+        short: bool,
+    },
     /// A signal asks for the end.
     Stop,
 }

@@ -9,6 +9,7 @@ mod inbox;
 mod lock;
 mod machine;
 mod models;
+mod pressure;
 mod server;
 mod store;
 mod telemetry;
@@ -109,7 +110,9 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         jobs = recovered.batches.iter().map(|batch| batch.open.len()).sum::<usize>(),
         "recovered what was unfinished"
     );
-    let core_config = core_config(&config, now.wall, &state_dir, &model_dir);
+    let reserve_bytes =
+        config.lanes.disk_reserve_mib.map_or_else(|| machine::reserve_bytes(&state_dir), |mib| mib << 20);
+    let core_config = core_config(&config, reserve_bytes, now.wall, &state_dir, &model_dir);
     let (scheduler, effects) = Scheduler::recover(core_config, recovered, now);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -131,6 +134,8 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let house = Arc::new(server::House {
         inbox: inbox.clone(),
         reader: store.reader(),
+        reserve_bytes,
+        state_dir: state_dir.clone(),
         mirror: config.models.mirror.as_deref().map(Mirror::parse).transpose()?,
         model_dir,
         workers: Arc::new(views),
@@ -143,6 +148,13 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     runtime.spawn(server::clean_regularly(Arc::clone(&house)));
     runtime.spawn(server::serve(listener, house));
     runtime.spawn(signals(inbox.clone()));
+    let pressure = pressure::Pressure {
+        state_dir: state_dir.clone(),
+        reserve_bytes,
+        supervisor: Arc::clone(&supervisor),
+        inbox: inbox.clone(),
+    };
+    pressure.watch()?;
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");
 
     let parts = Parts {
@@ -171,13 +183,21 @@ const PREDECESSORS_MS: u64 = 30_000;
 
 fn core_config(
     config: &Config,
+    disk_reserve_bytes: u64,
     started_at: spindle_shared::time::WallMs,
     state_dir: &Path,
     model_dir: &Path,
 ) -> spindle_core::scheduler::Config {
     spindle_core::scheduler::Config {
         slots: config.slots(),
-        quota: Quota { batches: config.limits.user_batches, jobs: config.limits.user_jobs },
+        quota: Quota {
+            batches: config.limits.user_batches,
+            jobs: config.limits.user_jobs,
+            media_hours: config.limits.user_media_hours,
+        },
+        memory_mib: u32::try_from(config.lanes.memory_mib.unwrap_or_else(|| machine::memory_bytes() / 4 * 3 >> 20))
+            .unwrap_or(u32::MAX),
+        disk_reserve_bytes,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started_at,

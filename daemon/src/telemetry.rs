@@ -106,6 +106,11 @@ pub fn metrics(tally: &Tally, house: &HouseView, workers: &[WorkerView], disk: D
         Metric::gauge("spindle_lane_slots", "Slots of a lane.").each("lane", lanes(|(_, _, slots)| *slots)),
         Metric::gauge("spindle_lane_slots_used", "Slots of a lane that runs hold.")
             .each("lane", lanes(|(_, used, _)| *used)),
+        Metric::gauge("spindle_memory_expected_bytes", "Memory that runs are expected to take.")
+            .value(f64::from(house.memory_mib.0) * f64::from(1 << 20)),
+        Metric::gauge("spindle_memory_limit_bytes", "Memory that all runs together may be expected to take.")
+            .value(f64::from(house.memory_mib.1) * f64::from(1 << 20)),
+        Metric::gauge("spindle_out_of_order", "Things outside that work waits for.").value(house.closed.len() as f64),
         Metric::gauge("spindle_workers", "Worker processes, by role.").each("role", roles(|_| 1)),
         Metric::gauge("spindle_worker_resident_bytes", "Memory that worker processes hold, by role.")
             .each("role", roles(|worker| worker.resident_bytes)),

@@ -26,10 +26,12 @@ pub enum FailureKind {
     ModelMissing,
     Cancelled,
     Internal,
+    /// There is no room on the disk. No job ends with it: work waits for room.
+    DiskFull,
 }
 
 impl FailureKind {
-    pub const ALL: [FailureKind; 15] = [
+    pub const ALL: [FailureKind; 16] = [
         FailureKind::Network,
         FailureKind::RateLimited,
         FailureKind::Quota,
@@ -45,6 +47,7 @@ impl FailureKind {
         FailureKind::ModelMissing,
         FailureKind::Cancelled,
         FailureKind::Internal,
+        FailureKind::DiskFull,
     ];
 
     pub fn name(self) -> &'static str {
@@ -64,6 +67,7 @@ impl FailureKind {
             FailureKind::ModelMissing => "model_missing",
             FailureKind::Cancelled => "cancelled",
             FailureKind::Internal => "internal",
+            FailureKind::DiskFull => "disk_full",
         }
     }
 
@@ -87,6 +91,7 @@ impl FailureKind {
             }
             FailureKind::Cancelled => "submit it again, or `spindlectl retry` it",
             FailureKind::Internal => "this is a fault of Spindle: please report it, with what spindled wrote about it",
+            FailureKind::DiskFull => "make room on this disk; it goes on by itself",
         }
     }
 }
@@ -107,16 +112,28 @@ pub struct Failure {
     pub advice: String,
     /// Milliseconds that a service asks to be left alone, where it has said so.
     pub retry_after_ms: Option<u64>,
+    /// Number of the device (`st_dev`) that it happened on, where a file system was the cause.
+    pub device: Option<u64>,
 }
 
 impl Failure {
     /// A failure with its kind's own advice.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Failure { kind, message: clipped(message.into()), advice: kind.advice().to_owned(), retry_after_ms: None }
+        Failure {
+            kind,
+            message: clipped(message.into()),
+            advice: kind.advice().to_owned(),
+            retry_after_ms: None,
+            device: None,
+        }
     }
 
     pub fn retry_after(self, ms: Option<u64>) -> Self {
         Failure { retry_after_ms: ms, ..self }
+    }
+
+    pub fn on_device(self, device: Option<u64>) -> Self {
+        Failure { device, ..self }
     }
 
     /// The message without what differs from job to job: the input's name, quoted names, numbers. What is alike has one cause.

@@ -129,6 +129,8 @@ pub struct Done {
     pub work: f64,
     /// Largest resident memory of the process so far, in bytes.
     pub peak_memory_bytes: u64,
+    /// This run's share of it: the most that the process held while it ran, over the most runs that it held then; 0 = not known.
+    pub memory_bytes: u64,
 }
 
 /// One file under its final name.

@@ -11,7 +11,7 @@ use spindle_shared::job::{Input, JobState, JobView, PathBytes};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::{
-    Acted, Explanation, Health, HouseView, ModelView, PlannedJob, Submitted, WorkerView,
+    Acted, ClosedView, Explanation, Health, HouseView, ModelView, PlannedJob, Submitted, WorkerView,
 };
 
 use crate::output::human;
@@ -531,7 +531,32 @@ pub struct LaneJson {
 
 pub fn lanes(house: &HouseView) -> Vec<LaneJson> {
     let lane = |(name, used, slots): &(String, u32, u32)| LaneJson { lane: name.clone(), used: *used, slots: *slots };
-    house.lanes.iter().map(lane).collect()
+    let (used, slots) = house.memory_mib;
+    // Its slots are MiB.
+    let memory = LaneJson { lane: "memory".to_owned(), used, slots };
+    house.lanes.iter().map(lane).chain([memory]).collect()
+}
+
+/// Something outside that is out of order, so that work which needs it waits.
+#[derive(Debug, Serialize)]
+pub struct ClosedJson {
+    pub what: String,
+    pub why: String,
+    pub advice: String,
+    pub parked: u32,
+    /// Until one job tries; null = one is trying, or it is looked at all the time.
+    pub tries_in_seconds: Option<f64>,
+}
+
+fn closed(view: &ClosedView) -> ClosedJson {
+    let ClosedView { what, why, advice, parked, tries_in_ms } = view;
+    ClosedJson {
+        what: what.clone(),
+        why: why.clone(),
+        advice: advice.clone(),
+        parked: *parked,
+        tries_in_seconds: tries_in_ms.map(|ms| ms as f64 / 1_000.0),
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -557,6 +582,7 @@ pub struct HouseJson {
     pub batches_open: u32,
     pub jobs: CountsJson,
     pub lanes: Vec<LaneJson>,
+    pub closed: Vec<ClosedJson>,
     /// Since the daemon began; only ever rises.
     pub jobs_done: u64,
     pub media_seconds_done: f64,
@@ -582,6 +608,7 @@ impl HouseJson {
             batches_open: house.batches_open,
             jobs: CountsJson { pending, running, retrying, completed, skipped, failed, cancelled },
             lanes: lanes(house),
+            closed: house.closed.iter().map(closed).collect(),
             jobs_done: house.done.jobs,
             media_seconds_done: house.done.media_seconds,
             eta_seconds: house.eta.map(|eta| eta.seconds),

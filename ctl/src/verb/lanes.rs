@@ -1,6 +1,7 @@
 //! `lanes`: what is scarce, and how much of it is in use.
 
 use spindle_shared::exit;
+use spindle_shared::wire::response::ClosedView;
 
 use crate::Context;
 use crate::fault::Fault;
@@ -22,7 +23,22 @@ impl Lanes {
                 for (name, used, slots) in &house.lanes {
                     table.row(vec![human::escaped(name).into(), used.to_string().into(), slots.to_string().into()]);
                 }
-                table.render(context.console.colour)
+                let (used, limit) = house.memory_mib;
+                table.row(vec!["memory".into(), format!("{used} MiB").into(), format!("{limit} MiB").into()]);
+                let mut text = table.render(context.console.colour);
+                for closed in &house.closed {
+                    let ClosedView { what, why, advice, parked, tries_in_ms } = closed;
+                    let when =
+                        tries_in_ms.map(|ms| format!(", tried again in {}", human::seconds(ms as f64 / 1_000.0)));
+                    text.push_str(&format!(
+                        "\n{parked} jobs wait for {}{}: {}; {}",
+                        human::escaped(what),
+                        when.unwrap_or_default(),
+                        human::escaped(why),
+                        human::escaped(advice)
+                    ));
+                }
+                text
             },
         )?;
         Ok(exit::DONE)

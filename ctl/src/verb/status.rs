@@ -78,13 +78,18 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
         (false, false) => "running",
     };
     let counts = &house.counts;
+    let memory = format!("memory {}/{} MiB", house.memory_mib.0, house.memory_mib.1);
+    let closed =
+        house.closed.iter().map(|closed| format!("{}: {}", human::escaped(&closed.what), human::escaped(&closed.why)));
+    let closed = if house.closed.is_empty() { "nothing".to_owned() } else { closed.collect::<Vec<_>>().join("; ") };
     let lanes = house.lanes.iter().map(|(name, used, slots)| format!("{} {used}/{slots}", human::escaped(name)));
     human::block(&[
         ("daemon", format!("{state}, version {}, process {}", human::escaped(&house.version), house.pid)),
         ("started", format!("{} ({})", human::time(house.started_at), human::ago(house.started_at, now))),
         ("open batches", house.batches_open.to_string()),
         ("jobs", format!("{} running, {} retrying, {} pending", counts.running, counts.retrying, counts.pending)),
-        ("lanes", lanes.collect::<Vec<_>>().join(", ")),
+        ("lanes", lanes.chain([memory]).collect::<Vec<_>>().join(", ")),
+        ("out of order", closed),
         ("done", format!("{} jobs, {} of recordings", house.done.jobs, human::seconds(house.done.media_seconds))),
         ("left", human::eta(house.eta)),
         ("state folder", house.state_dir.to_string()),

@@ -130,7 +130,10 @@ fn status_is_of_the_daemon_a_batch_or_a_job() {
         &status,
         "version pid started_at uptime_seconds paused draining batches_open jobs lanes state_dir model_dir socket",
     );
-    assert_eq!(house.run(&["--json", "lanes"]).with(0).json(), json!([{"lane": "cpu", "used": 1, "slots": 2}]));
+    assert_eq!(
+        house.run(&["--json", "lanes"]).with(0).json(),
+        json!([{"lane": "cpu", "used": 1, "slots": 2}, {"lane": "memory", "used": 300, "slots": 18_000}])
+    );
     assert!(house.run(&["status"]).with(0).out.contains("lanes         cpu 1/2"));
 }
 
@@ -144,6 +147,8 @@ fn house() -> HouseView {
         batches_open: 1,
         counts: Default::default(),
         lanes: vec![("cpu".to_owned(), 1, 2)],
+        memory_mib: (300, 18_000),
+        closed: Vec::new(),
         done: Default::default(),
         eta: None,
         state_dir: std::path::Path::new("/s").into(),

@@ -34,6 +34,8 @@ fn daemon(folder: &std::path::Path, models: Vec<ModelView>) -> Daemon {
             batches_open: 0,
             counts: Default::default(),
             lanes: vec![],
+            memory_mib: (300, 18_000),
+            closed: Vec::new(),
             done: Default::default(),
             eta: None,
             state_dir: folder.as_path().into(),

@@ -49,8 +49,16 @@ pub enum Place {
     },
     /// For another job that is just making the same artifact.
     Held(ContentHash),
+    /// For something outside that is closed, by its number there; `all`: everything else of the batch will need it too.
+    Parked {
+        at: u32,
+        all: bool,
+    },
     Working,
 }
+
+/// Where a ready job stands among its batch's: its group, the longest first, then as submitted.
+type Turn = (u32, Reverse<u64>, u32);
 
 /// A job with something behind it.
 #[derive(Debug)]
@@ -69,6 +77,8 @@ pub struct Job {
     pub worker: Option<String>,
     /// Times in a row that a service asked it to wait.
     pub limited: u32,
+    /// Jobs of one batch with equal numbers want the same model: they go one after the other.
+    pub group: u32,
 }
 
 /// What is known of a job's way once its input is identified.
@@ -97,6 +107,7 @@ impl Job {
             peak_memory_bytes: 0,
             worker: None,
             limited: 0,
+            group: 0,
         }
     }
 
@@ -128,19 +139,20 @@ impl Job {
         self.open.detail.media_seconds.map_or(u64::MAX, |seconds| (seconds * 1_000.0) as u64)
     }
 
-    /// The lane it waits for, and where it stands there among the batch's jobs: the longest first where they take their time, so that no long
-    /// one is left to run alone at the end; what is not known yet is found out before. Otherwise as submitted.
-    fn turn(&self, index: u32) -> Option<(Lane, (Reverse<u64>, u32))> {
+    /// The lane it waits for, and where it stands there among the batch's jobs: those of one model together, so that each is loaded once; of
+    /// these the longest first where they take their time, so that no long one is left to run alone at the end; what is not known yet is found
+    /// out before. Otherwise as submitted.
+    fn turn(&self, index: u32) -> Option<(Lane, Turn)> {
         match self.place {
-            Place::Ready(Lane::Cpu) => Some((Lane::Cpu, (Reverse(self.length()), index))),
-            Place::Ready(lane) => Some((lane, (Reverse(0), index))),
+            Place::Ready(Lane::Cpu) => Some((Lane::Cpu, (self.group, Reverse(self.length()), index))),
+            Place::Ready(lane) => Some((lane, (0, Reverse(0), index))),
             _ => None,
         }
     }
 
     /// Whether it counts among the batch's parallel jobs.
     pub fn is_at_work(&self) -> bool {
-        !matches!(self.place, Place::Waiting | Place::Delayed { keeps: false, .. })
+        !matches!(self.place, Place::Waiting | Place::Parked { .. } | Place::Delayed { keeps: false, .. })
     }
 }
 
@@ -165,7 +177,7 @@ pub struct Batch {
     next_fresh: usize,
     /// Jobs that wait for admission again.
     back: BTreeSet<u32>,
-    ready: BTreeMap<Lane, BTreeSet<(Reverse<u64>, u32)>>,
+    ready: BTreeMap<Lane, BTreeSet<Turn>>,
     /// Active cells.
     pub active: BTreeSet<u32>,
     pub at_work: u32,
@@ -195,6 +207,10 @@ pub struct Batch {
     parts: u64,
     /// Largest share ever shown.
     shown_progress: f32,
+    /// Jobs that wait for something closed which all others will need.
+    pub parked: u32,
+    /// Its owner has had today's share.
+    pub over_quota: bool,
     /// Batches that it still waits for, and the time before which it doesn't begin.
     pub awaited: Vec<After>,
     pub not_before: Option<WallMs>,
@@ -268,6 +284,8 @@ impl Batch {
             changed: BTreeSet::new(),
             parts: 0,
             shown_progress: 0.0,
+            parked: 0,
+            over_quota: false,
             awaited: Vec::new(),
             not_before: None,
             given_up: false,
@@ -477,6 +495,8 @@ impl Batch {
         }
         if before.1 != after.1 {
             self.looking = self.looking + u32::from(after.1 == Place::Looking) - u32::from(before.1 == Place::Looking);
+            let parks = |place| u32::from(matches!(place, Place::Parked { all: true, .. }));
+            self.parked = self.parked + parks(after.1) - parks(before.1);
             if before.1 == Place::Waiting {
                 self.back.remove(&index);
             }
@@ -620,12 +640,13 @@ impl Batch {
     }
 
     pub fn is_halted(&self) -> bool {
-        self.paused || self.cancelling || !self.awaited.is_empty() || self.not_before.is_some()
+        self.paused || self.cancelling || self.over_quota || !self.awaited.is_empty() || self.not_before.is_some()
     }
 
     /// Where it stands among those that want to bring a job to work.
     pub fn admission(&mut self) -> Option<Standing> {
-        (!self.is_halted() && self.at_work < self.spec.parallel && self.next_waiting().is_some()).then_some(Standing {
+        let may = !self.is_halted() && self.parked == 0 && self.at_work < self.spec.parallel;
+        (may && self.next_waiting().is_some()).then_some(Standing {
             priority: self.priority,
             owner: self.owner,
             busy: self.at_work,
@@ -635,7 +656,7 @@ impl Batch {
 
     /// The job that gets the next slot of this lane.
     pub fn next_ready(&self, lane: Lane) -> Option<u32> {
-        self.ready.get(&lane)?.first().map(|(_, index)| *index)
+        self.ready.get(&lane)?.first().map(|(_, _, index)| *index)
     }
 
     /// Where it stands among those that want a slot of this lane.
@@ -656,7 +677,8 @@ impl Batch {
             State::Running { run } => Some(Some(run)),
             _ => None,
         });
-        let ready = self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |(_, index)| (*needed, index)));
+        let ready =
+            self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |(_, _, index)| (*needed, index)));
         let ready = ready.filter(move |(needed, index)| *needed == lane || ahead(index)).map(|_| None);
         running.chain(ready)
     }

@@ -26,6 +26,8 @@ pub enum Change {
     ArtifactDropped(ContentHash),
     Published(PathBytes, PublishedFile),
     HousePaused(bool),
+    /// Media-seconds that an owner has had of this day (days since 1970, UTC).
+    Spent(Owner, u64, f64),
     /// How fast one kind of work goes; `None` = it is remembered no more.
     RateLearned(RateKey, Option<Rate>),
 }
@@ -135,6 +137,8 @@ pub struct Recovered {
     /// Batches that are not at their end, oldest first.
     pub batches: Vec<RecoveredBatch>,
     pub rates: Vec<(RateKey, Rate)>,
+    /// What owners have had: day and media-seconds.
+    pub spent: Vec<(Owner, u64, f64)>,
 }
 
 /// An unfinished batch.

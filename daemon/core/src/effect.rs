@@ -91,6 +91,12 @@ pub enum Input {
         cause: Option<RunId>,
         death: Death,
     },
+    /// Bytes free on the disk of the state directory. Told when it has changed enough to matter.
+    Room(u64),
+    /// Whether the machine is short of memory.
+    Memory {
+        short: bool,
+    },
     /// The time of `next_wakeup` has come.
     Tick,
 }
@@ -242,5 +248,7 @@ pub struct Start {
     pub alone: bool,
     /// Of its lane; held until its end.
     pub slots: u32,
+    /// Memory that it is expected to take, in MiB; held like the slots.
+    pub memory_mib: u32,
     pub timeout_ms: u64,
 }

@@ -1,11 +1,13 @@
 //! Spindle's core: decides, and does nothing. No clock, no input or output, no randomness; everything arrives as an argument.
 
 pub mod batch;
+pub mod breaker;
 pub mod cache;
 pub mod change;
 pub mod effect;
 pub mod estimate;
 pub mod forecast;
+pub mod governor;
 pub mod job;
 pub mod queue;
 pub mod rates;

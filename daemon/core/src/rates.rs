@@ -18,12 +18,19 @@ pub struct RateKey {
     pub model: String,
 }
 
+/// Begins the key's kind for memory.
+const MEMORY: &str = "memory of ";
 /// The key's kind for how long recordings are by their bytes.
 pub const LENGTH: &str = "length";
 
 impl RateKey {
     pub fn of(stage: &Stage) -> Self {
         RateKey { kind: stage.name().to_owned(), model: stage.model().unwrap_or_default().to_owned() }
+    }
+
+    /// For the memory that a run of this stage takes, in MiB.
+    pub fn memory_of(stage: &Stage) -> Self {
+        RateKey { kind: format!("{MEMORY}{}", stage.name()), ..RateKey::of(stage) }
     }
 
     pub fn length() -> Self {
@@ -260,6 +267,11 @@ impl Rates {
     /// What is known well enough to be told.
     pub fn known(&self, key: &RateKey, scale: Scale) -> Option<&Rate> {
         self.rates.get(key).filter(|rate| rate.is_known(scale))
+    }
+
+    /// Whatever is known, even from a single run.
+    pub fn get(&self, key: &RateKey) -> Option<&Rate> {
+        self.rates.get(key)
     }
 
     /// How long recordings are, by KiB.

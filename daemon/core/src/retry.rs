@@ -26,6 +26,10 @@ impl Policy {
             FailureKind::RateLimited => {
                 Policy { tries: u32::MAX, first_wait_ms: 5_000, growth: 2.0, wait_ms_max: 300_000 }
             }
+            // Nor is waiting for room.
+            FailureKind::DiskFull => {
+                Policy { tries: u32::MAX, first_wait_ms: 10_000, growth: 2.0, wait_ms_max: 300_000 }
+            }
             FailureKind::OutOfMemory | FailureKind::Crash | FailureKind::Timeout => {
                 Policy { tries: 3, first_wait_ms: 1_000, growth: 2.0, wait_ms_max: 30_000 }
             }

@@ -8,7 +8,9 @@ mod commands;
 mod dispatch;
 mod endings;
 mod estimates;
+mod fair_use;
 pub mod gather;
+mod parking;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -17,15 +19,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use spindle_shared::batch::Eta;
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId};
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::response::{Response, WorkDone};
 
 use crate::batch::{Batch, Cell, Place};
+use crate::breaker::Breaker;
 use crate::change::{Change, Recovered};
 use crate::effect::{Answer, ClientId, Effect, Input};
+use crate::governor::Governor;
 use crate::queue::{Need, Queue};
 use crate::rates::Rates;
 
@@ -40,6 +44,8 @@ const ALERTS_MAX: usize = spindle_shared::snapshot::ALERTS_MAX;
 pub struct Quota {
     pub batches: Option<u32>,
     pub jobs: Option<u32>,
+    /// Hours of recordings that are worked through in a day (UTC).
+    pub media_hours: Option<u32>,
 }
 
 /// What the scheduler is told of its house, once.
@@ -48,6 +54,10 @@ pub struct Config {
     /// Slots of each lane.
     pub slots: BTreeMap<Lane, u32>,
     pub quota: Quota,
+    /// Memory that all runs together may be expected to take, in MiB.
+    pub memory_mib: u32,
+    /// Of the disk that all work is done on, so much stays free.
+    pub disk_reserve_bytes: u64,
     pub version: String,
     pub pid: u32,
     pub started_at: WallMs,
@@ -61,6 +71,7 @@ struct Run {
     job: JobId,
     lane: Lane,
     slots: u32,
+    memory_mib: u32,
     since: MonoMs,
     /// Of the artifact it makes.
     address: Option<ContentHash>,
@@ -136,6 +147,15 @@ pub struct Scheduler {
     at_work: BTreeSet<BatchId>,
     runs: HashMap<RunId, Run>,
     used: BTreeMap<Lane, u32>,
+    memory_used: u32,
+    breaker: Breaker,
+    governor: Governor,
+    /// Bytes of the largest artifact that came of a run since the start.
+    largest_result: u64,
+    /// What each owner has had of a day: its number, and media-seconds.
+    spent: BTreeMap<Owner, (u64, f64)>,
+    /// Those who have had enough for today.
+    held_back: BTreeSet<Owner>,
     queue: Queue,
     delayed: BTreeSet<(MonoMs, JobId)>,
     /// Runs by the address they make.
@@ -184,6 +204,12 @@ impl Scheduler {
             at_work: BTreeSet::new(),
             runs: HashMap::new(),
             used: BTreeMap::new(),
+            memory_used: 0,
+            breaker: Breaker::default(),
+            governor: Governor::default(),
+            largest_result: 0,
+            spent: recovered.spent.into_iter().map(|(owner, day, seconds)| (owner, (day, seconds))).collect(),
+            held_back: BTreeSet::new(),
             queue: Queue::default(),
             delayed: BTreeSet::new(),
             making: HashMap::new(),
@@ -213,6 +239,7 @@ impl Scheduler {
             let id = batch.id;
             let (cancelling, ended) = (batch.cancelling, batch.is_over() || batch.gather_is_due());
             scheduler.batches.insert(id, batch);
+            scheduler.apply_quota(id);
             scheduler.resume_waits(id);
             if cancelling {
                 // The cancel was durable; only its jobs' ends were not.
@@ -245,17 +272,23 @@ impl Scheduler {
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),
             Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
+            Input::Room(free) => self.room(free),
+            Input::Memory { short } => self.governor.told(short),
             Input::Tick => {}
         }
         self.wake_delayed();
         self.pass_timed();
+        self.pass_day();
+        self.govern();
+        self.try_closed();
         self.finish_step()
     }
 
     /// When something will be due by itself.
     pub fn next_wakeup(&self) -> Option<MonoMs> {
         let delayed = self.delayed.first().map(|(at, _)| *at);
-        delayed.into_iter().chain(self.forecast_at).chain(self.next_timed()).min()
+        let others = [self.forecast_at, self.next_timed(), self.next_day(), self.governor.next(), self.next_try()];
+        delayed.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Whether a run is still the current one of its job; anything else of it is stale.
@@ -281,10 +314,16 @@ impl Scheduler {
         if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
             return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
         }
+        let memory = self.runs.values().map(|run| run.memory_mib).sum::<u32>();
+        let holders = self.runs.values().filter(|run| run.memory_mib > 0).count();
+        if memory != self.memory_used || (memory > self.config.memory_mib && holders > 1) {
+            let (kept, limit) = (self.memory_used, self.config.memory_mib);
+            return Err(format!("{holders} runs hold {memory} MiB of {limit}, and {kept} are counted"));
+        }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();
-        for lane in Lane::ALL.into_iter().filter(|lane| !halted && self.used_of(*lane) < self.slots_of(*lane)) {
-            if let Some(id) = self.queue.first(Need::Slot(lane)) {
-                return Err(format!("lane {} has a free slot and batch {id} is ready for it", lane.name()));
+        for lane in Lane::ALL.into_iter().filter(|_| !halted) {
+            if let Some(id) = self.next_start(lane) {
+                return Err(format!("lane {} has a free slot and job {id} is ready for it", lane.name()));
             }
         }
         let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
@@ -321,6 +360,11 @@ impl Scheduler {
                             None if matches!(job.place, Place::Held(address) if !self.making.contains_key(&address)) => {
                                 return Err(format!("batch {id} has a job held by nobody"));
                             }
+                            None if matches!(job.place, Place::Parked { at, .. }
+                                if self.breaker.get(at).is_none_or(|closed| !closed.parked.contains(&batch.job_id(index)))) =>
+                            {
+                                return Err(format!("batch {id} has a job parked at nothing"));
+                            }
                             None if job.place == Place::Working => {
                                 return Err(format!("batch {id} has a job at work without a run"));
                             }
@@ -337,6 +381,11 @@ impl Scheduler {
                     batch.counts,
                     batch.total()
                 ));
+            }
+            let parked = batch.active.iter().filter_map(|index| batch.job(*index));
+            let parked = parked.filter(|job| matches!(job.place, Place::Parked { all: true, .. })).count();
+            if parked as u32 != batch.parked {
+                return Err(format!("batch {id} counts {} parked jobs; recounted {parked}", batch.parked));
             }
             batch.check_waiting()?;
             if batch.is_gathering() && !counts.all_ended() {
@@ -360,6 +409,14 @@ impl Scheduler {
 
     fn slots_of(&self, lane: Lane) -> u32 {
         self.config.slots.get(&lane).copied().unwrap_or(0)
+    }
+
+    /// Slots of a lane that may be used just now.
+    fn allowed_of(&self, lane: Lane) -> u32 {
+        match lane {
+            Lane::Cpu => self.governor.allowed(self.slots_of(lane)),
+            Lane::Io | Lane::Net => self.slots_of(lane),
+        }
     }
 
     fn used_of(&self, lane: Lane) -> u32 {

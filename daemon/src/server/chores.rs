@@ -184,6 +184,8 @@ mod tests {
             inbox,
             reader: store.reader(),
             model_dir: folder.to_owned(),
+            state_dir: folder.to_owned(),
+            reserve_bytes: 0,
             mirror: None,
             workers: Arc::new(Vec::new),
             user: 1_000,

@@ -32,6 +32,9 @@ pub struct House {
     pub reader: Reader,
     pub config: Config,
     pub model_dir: PathBuf,
+    pub state_dir: PathBuf,
+    /// Of the state folder's disk, so much stays free.
+    pub reserve_bytes: u64,
     /// Takes the place of the publishers of models.
     pub mirror: Option<spindle_shared::catalogue::Mirror>,
     pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,

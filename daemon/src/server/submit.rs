@@ -21,8 +21,8 @@ use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response}
 use super::House;
 use super::connection::{Broken, Connection};
 use super::read::on_store;
-use crate::models;
 use crate::store::StoreError;
+use crate::{machine, models};
 
 /// Between two frames of inputs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +69,9 @@ pub async fn submit(
             return Ok(Ok((spec, Vec::new(), Some(view))));
         }
         let total = frames.iter().map(Vec::len).sum();
+        if let Some(refusal) = no_room(house, total).filter(|_| !dry_run) {
+            return Ok(Err(refusal));
+        }
         if let Some(limit) = house.config.limits.max_inputs.filter(|limit| total > *limit as usize) {
             let message = format!("{total} inputs are more than limits.max_inputs = {limit}");
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
@@ -96,6 +99,24 @@ pub async fn submit(
         Answer::Frames(frames) => Ok(frames),
         _ => Err(Broken::Stopping),
     }
+}
+
+/// What a job takes in the queue until it has ended, in bytes, rather more than less.
+const JOB_BYTES: u64 = 1_024;
+
+/// A submission never takes what the work in hand needs to come to its end.
+fn no_room(house: &House, jobs: usize) -> Option<Refusal> {
+    let free = machine::free_bytes(&house.state_dir)?;
+    let needed = house.reserve_bytes.saturating_add(JOB_BYTES * jobs as u64);
+    (free < needed).then(|| {
+        let message = format!(
+            "{} MiB are free on the disk of {}, and {} must stay so with this batch",
+            free >> 20,
+            PathBytes::from(house.state_dir.as_path()),
+            needed >> 20
+        );
+        Refusal::new(RefusalKind::Limit, message).hint("make room there, and submit it again")
+    })
 }
 
 /// Each input as a job, with what is decided about names that are taken; or the refusal of the whole.

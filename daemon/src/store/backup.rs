@@ -86,7 +86,8 @@ fn copy_tables(source: &ReadTransaction, target: &WriteTransaction) -> Result<()
     copy_table(source, target, tables::OUTPUTS)?;
     copy_table(source, target, tables::ARTIFACTS)?;
     copy_table(source, target, tables::SIZES)?;
-    copy_table(source, target, tables::RATES)
+    copy_table(source, target, tables::RATES)?;
+    copy_table(source, target, tables::QUOTAS)
 }
 
 /// In the order of the keys, so that each insertion finds its page at hand.

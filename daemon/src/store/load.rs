@@ -4,7 +4,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::change::{Recovered, RecoveredBatch};
 use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::state_of;
-use spindle_shared::id::BatchId;
+use spindle_shared::id::{BatchId, Owner};
 
 use super::{StoreError, rows, tables, write};
 
@@ -21,7 +21,18 @@ pub(super) fn load(database: &Database) -> Result<Recovered, StoreError> {
         batches.extend(batch(&transaction, entry?.0.value())?);
     }
     let rates = rates(&transaction)?;
-    Ok(Recovered { boot, next_batch, paused, batches, rates })
+    let spent = spent(&transaction)?;
+    Ok(Recovered { boot, next_batch, paused, batches, rates, spent })
+}
+
+pub(super) fn spent(transaction: &ReadTransaction) -> Result<Vec<(Owner, u64, f64)>, StoreError> {
+    let table = transaction.open_table(tables::QUOTAS)?;
+    let rows = table.iter()?.map(|entry| {
+        let (owner, spent) = entry?;
+        let (day, seconds) = spent.value();
+        Ok((Owner(owner.value()), day, seconds))
+    });
+    rows.collect()
 }
 
 pub(super) fn rates(transaction: &ReadTransaction) -> Result<Vec<(RateKey, Rate)>, StoreError> {

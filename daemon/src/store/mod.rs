@@ -60,10 +60,17 @@ impl Store {
         if changes.is_empty() {
             return Ok(());
         }
-        file::check_room(&self.state_dir, write::room_bytes(changes))?;
+        if !self.has_room(changes) {
+            return Err(StoreError::Full);
+        }
         let result = write::commit(&self.database, changes);
         self.stopped = result.as_ref().is_err_and(|error| !matches!(error, StoreError::Inconsistent(_)));
         result
+    }
+
+    /// Whether the disk has room for these changes.
+    pub fn has_room(&self, changes: &[Change]) -> bool {
+        changes.is_empty() || file::check_room(&self.state_dir, write::room_bytes(changes)).is_ok()
     }
 
     /// For other threads. The queue stays open, and locked, until the last reader is gone too.

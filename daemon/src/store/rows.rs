@@ -458,7 +458,7 @@ struct FailureRowV1 {
 impl From<&Failure> for FailureRowV1 {
     fn from(failure: &Failure) -> Self {
         // When it will be tried again is written with the job.
-        let Failure { kind, message, advice, retry_after_ms: _ } = failure;
+        let Failure { kind, message, advice, retry_after_ms: _, device: _ } = failure;
         FailureRowV1 { kind: failure_code(*kind), message: message.clone(), advice: advice.clone() }
     }
 }
@@ -469,7 +469,7 @@ impl FailureRowV1 {
             .into_iter()
             .find(|kind| failure_code(*kind) == self.kind)
             .ok_or_else(|| unreadable(table, format!("no kind of failure has the number {}", self.kind)))?;
-        Ok(Failure { kind, message: self.message, advice: self.advice, retry_after_ms: None })
+        Ok(Failure { kind, message: self.message, advice: self.advice, retry_after_ms: None, device: None })
     }
 }
 
@@ -491,6 +491,7 @@ fn failure_code(kind: FailureKind) -> u8 {
         FailureKind::ModelMissing => 13,
         FailureKind::Cancelled => 14,
         FailureKind::Internal => 15,
+        FailureKind::DiskFull => 16,
     }
 }
 

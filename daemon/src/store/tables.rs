@@ -47,3 +47,5 @@ pub(super) const ARTIFACTS: TableDefinition<'_, &[u8; 32], Row> = TableDefinitio
 pub(super) const SIZES: TableDefinition<'_, BatchKey, Row> = TableDefinition::new("sizes");
 /// Kind of work and model to how fast it goes.
 pub(super) const RATES: TableDefinition<'_, (&str, &str), Row> = TableDefinition::new("rates");
+/// Owner to a day (days since 1970, UTC) and the media-seconds worked through in it.
+pub(super) const QUOTAS: TableDefinition<'_, u32, (u64, f64)> = TableDefinition::new("quotas");

@@ -34,10 +34,9 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreE
     Writer::open(transaction).map(drop)
 }
 
-/// Free space worth asking for before these changes are written: pages are copied before they are changed, so twice the rows
-/// and some.
+/// Free space worth asking for before these changes are written: pages are copied before they are changed, but neighbours share them.
 pub(super) fn room_bytes(changes: &[Change]) -> u64 {
-    const PER_CHANGE: u64 = 16 << 10;
+    const PER_CHANGE: u64 = 1 << 10;
     const PER_JOB: u64 = 512;
     let jobs = changes.iter().map(|change| match change {
         Change::BatchAdded(batch) => batch.jobs.len() as u64,
@@ -61,6 +60,7 @@ struct Writer<'t> {
     artifacts: Table<'t, &'static [u8; 32], &'static [u8]>,
     sizes: Table<'t, tables::BatchKey, &'static [u8]>,
     rates: Table<'t, (&'static str, &'static str), &'static [u8]>,
+    quotas: Table<'t, u32, (u64, f64)>,
     /// Written at the end, once per batch.
     statuses_due: BTreeMap<BatchId, BatchStatus>,
 }
@@ -82,6 +82,7 @@ impl<'t> Writer<'t> {
             artifacts: transaction.open_table(tables::ARTIFACTS)?,
             sizes: transaction.open_table(tables::SIZES)?,
             rates: transaction.open_table(tables::RATES)?,
+            quotas: transaction.open_table(tables::QUOTAS)?,
             statuses_due: BTreeMap::new(),
         })
     }
@@ -117,6 +118,9 @@ impl<'t> Writer<'t> {
                     Some(rate) => drop(self.rates.insert(key, rows::write_rate(rate).as_slice())?),
                     None => drop(self.rates.remove(key)?),
                 }
+            }
+            Change::Spent(owner, day, seconds) => {
+                self.quotas.insert(owner.0, (*day, *seconds))?;
             }
             Change::HousePaused(paused) => {
                 self.meta.insert(tables::META_PAUSED, u64::from(*paused))?;

@@ -104,6 +104,18 @@ impl Supervisor {
         }
     }
 
+    /// Workers without work leave at once, and their models with them: others need the memory.
+    pub fn send_idle_away(&self) {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let idle = state.workers.values_mut().filter(|worker| worker.phase == Phase::Up && worker.runs.is_empty());
+        for worker in idle {
+            worker.leave(now + STOP_GRACE, Why::Recycle);
+        }
+        drop(state);
+        self.shared.announce();
+    }
+
     pub fn workers(&self) -> Vec<WorkerView> {
         let mut views: Vec<WorkerView> =
             self.shared.lock().workers.iter().map(|(id, worker)| view(*id, worker)).collect();

@@ -209,13 +209,14 @@ pub fn disk_failure(error: &io::Error, path: &Path) -> Failure {
     let kind = match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FailureKind::Permission,
         io::ErrorKind::AlreadyExists => FailureKind::Exists,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::DiskFull,
         _ => FailureKind::Internal,
     };
-    let failure = Failure::new(kind, format!("failed to write {shown}: {error}"));
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            failure.advise("make room on this disk, then `spindlectl retry` the job")
-        }
-        _ => failure,
-    }
+    Failure::new(kind, format!("failed to write {shown}: {error}")).on_device(device_of(path))
+}
+
+/// Of what is there, or of the folder that it would be in.
+fn device_of(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    path.ancestors().find_map(|there| there.metadata().ok()).map(|meta| meta.dev())
 }

@@ -17,6 +17,7 @@ use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,6 +115,20 @@ struct Desk {
     /// Runs whose inputs have not all come yet.
     waiting: HashMap<RunId, (Assignment, Vec<OwnedFd>)>,
     leaving: bool,
+    /// The most runs it has had at the same time, since it last had none.
+    most_at_once: u32,
+}
+
+impl Desk {
+    fn begin(&mut self, role: Role, run: RunId, cancel: Arc<AtomicBool>) {
+        if self.runs.is_empty() && matches!(role, Role::Media | Role::Speech) {
+            self.most_at_once = 0;
+            // The kernel measures the most memory anew from here on; where it can't, the figure is the larger one of all runs so far.
+            let _ = fs::write("/proc/self/clear_refs", "5");
+        }
+        self.runs.insert(run, cancel);
+        self.most_at_once = self.most_at_once.max(self.runs.len() as u32);
+    }
 }
 
 impl Worker {
@@ -153,7 +168,7 @@ impl Worker {
             return self.report(&Report::Ended { run, outcome: Outcome::Failed(failure) });
         }
         let cancel = Arc::new(AtomicBool::new(false));
-        self.desk().runs.insert(run, Arc::clone(&cancel));
+        self.desk().begin(self.role, run, Arc::clone(&cancel));
         let worker = Arc::clone(self);
         let body = move || worker.perform(assignment, files, cancel);
         let thread = thread::Builder::new().name(format!("run-{run}")).stack_size(RUN_STACK_BYTES).spawn(body);
@@ -202,10 +217,17 @@ impl Worker {
         let outcome = match panic::catch_unwind(AssertUnwindSafe(|| stage::run(&context))) {
             Ok(Ok(mut done)) => {
                 done.peak_memory_bytes = peak_memory_bytes().unwrap_or(done.peak_memory_bytes);
+                done.memory_bytes = done.peak_memory_bytes / u64::from(self.desk().most_at_once.max(1));
                 Outcome::Done(Box::new(done))
             }
             Ok(Err(Halt::Stopped)) => Outcome::Stopped,
-            Ok(Err(Halt::Failed(failure))) => Outcome::Failed(failure),
+            Ok(Err(Halt::Failed(failure))) => {
+                if failure.kind == FailureKind::DiskFull {
+                    // Whoever waits for room should have what this has filled.
+                    empty(context.scratch());
+                }
+                Outcome::Failed(failure)
+            }
             Err(payload) => {
                 let name = context.assignment.stage.name();
                 let message = format!("{name} gave up in the middle: {}", panic_text(payload.as_ref()));
@@ -265,7 +287,14 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a message")
 }
 
-/// Largest resident memory of this process so far.
+/// Removes what a run has left in its scratch folder. What can't be removed the daemon removes with the folder.
+fn empty(scratch: &Path) {
+    for entry in fs::read_dir(scratch).into_iter().flatten().flatten() {
+        drop(fs::remove_file(entry.path()));
+    }
+}
+
+/// Largest resident memory of this process, since it last began to work.
 fn peak_memory_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

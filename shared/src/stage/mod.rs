@@ -50,6 +50,8 @@ pub struct StageFacts {
     pub version: u32,
     /// Whether its result is an artifact worth keeping; what publishes or fetches leaves none.
     pub artifact: bool,
+    /// Whether its artifact may be large enough to fill a disk: it begins only where there is room.
+    pub fills: bool,
     /// Whether its artifact is dropped when its job ends: quickly made again, and large.
     pub transient: bool,
     /// Longest time for one run, in milliseconds, unless the batch says otherwise.
@@ -83,6 +85,7 @@ impl Stage {
             spreads: matches!(self, Stage::Transcribe(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
+            fills: matches!(self, Stage::Decode(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: HOUR_MS,
             weight,
@@ -99,6 +102,21 @@ impl Stage {
         match self {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
             _ => None,
+        }
+    }
+
+    /// Memory that a run of it takes as far as anybody knows beforehand, in MiB; 0 = not worth counting.
+    pub fn memory_mib(&self) -> u32 {
+        /// The decoder's own and its buffers', and what whisper.cpp takes for one of the smallest models.
+        const DECODE: u32 = 64;
+        const LISTEN: u64 = 256 << 20;
+        match self {
+            Stage::Decode(_) => DECODE,
+            Stage::Transcribe(transcribe) => {
+                let known = crate::catalogue::find(&transcribe.model.name).map(crate::catalogue::Model::memory_bytes);
+                (known.unwrap_or(LISTEN) >> 20) as u32
+            }
+            Stage::Identify(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Collect(_) => 0,
         }
     }
 

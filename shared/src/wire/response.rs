@@ -192,11 +192,29 @@ pub struct HouseView {
     pub counts: crate::batch::Counts,
     /// Name, slots in use, slots.
     pub lanes: Vec<(String, u32, u32)>,
+    /// MiB that runs are expected to take, and that all together may.
+    pub memory_mib: (u32, u32),
+    /// What is out of order, so that work which needs it waits.
+    pub closed: Vec<ClosedView>,
     pub done: WorkDone,
     /// Until all open batches are through; `None` = unknown, or nothing is open.
     pub eta: Option<crate::batch::Eta>,
     pub state_dir: PathBytes,
     pub model_dir: PathBytes,
+}
+
+/// Something outside that is out of order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedView {
+    /// `the model base`, `a file system (device 8:1)`, `room for new work`.
+    pub what: String,
+    /// The last that was seen of it, and what to do.
+    pub why: String,
+    pub advice: String,
+    /// Jobs that wait for it.
+    pub parked: u32,
+    /// Until one of them tries; `None` = one is trying, or it is looked at all the time.
+    pub tries_in_ms: Option<u64>,
 }
 
 /// Work done since the daemon began. Only ever rises: the difference of two answers over the time between them is the throughput.

@@ -24,6 +24,7 @@ pub struct Disk {
     pub artifacts: BTreeMap<ContentHash, StoredArtifact>,
     pub published: BTreeMap<PathBytes, PublishedFile>,
     pub rates: BTreeMap<RateKey, Rate>,
+    pub spent: BTreeMap<Owner, (u64, f64)>,
 }
 
 /// A batch with all its jobs, open or ended.
@@ -190,6 +191,7 @@ impl Disk {
             Change::HousePaused(paused) => self.paused = *paused,
             Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
             Change::RateLearned(key, None) => drop(self.rates.remove(key)),
+            Change::Spent(owner, day, seconds) => drop(self.spent.insert(*owner, (*day, *seconds))),
         }
         Ok(())
     }
@@ -210,6 +212,7 @@ impl Disk {
                 .map(|batch| RecoveredBatch { after: self.ends_of(&batch.new.spec), ..batch.recovered() })
                 .collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
+            spent: self.spent.iter().map(|(owner, (day, seconds))| (*owner, *day, *seconds)).collect(),
         }
     }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use spindle_core::change::{BatchStatus, Change, OpenJob};
 use spindle_core::effect::{Command, Death, Effect, Input, Start};
 use spindle_core::retry::Policy;
+use spindle_core::scheduler::Config;
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView, Eta};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId};
+use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::lane::Lane;
 use spindle_shared::snapshot::Snapshot;
@@ -22,8 +23,20 @@ use super::disk::Disk;
 #[derive(Debug)]
 enum Accepted {
     Done(JobId),
-    Failed { job: JobId, stage: &'static str, kind: FailureKind, killed_its_worker: bool },
+    Failed { job: JobId, stage: &'static str, kind: FailureKind, killed_its_worker: bool, parks: Parks },
 }
+
+/// Whether a failure is of something outside that is out of order, so that its job waits instead of failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parks {
+    Yes,
+    No,
+    /// Somebody has had some of what was closed tried again.
+    Unsure,
+}
+
+/// What was seen of something outside: equal failures in a row, and whether they closed it. `None` = not known any more.
+type Streak = Option<(FailureKind, u32, bool)>;
 
 /// A run that is current, as the scheduler must see it.
 #[derive(Debug)]
@@ -32,6 +45,8 @@ struct Current {
     stage: &'static str,
     lane: Lane,
     slots: u32,
+    memory_mib: u32,
+    model: Option<String>,
     stopping: bool,
 }
 
@@ -59,6 +74,13 @@ pub struct Boot {
     draining: bool,
     stopping: bool,
     seq: u64,
+    /// What owners have had of a day, and the day of the present step.
+    spent: BTreeMap<Owner, (u64, f64)>,
+    pub today: u64,
+    /// Nothing that fills the disk may begin.
+    no_room: bool,
+    /// By what a failure was about.
+    streaks: BTreeMap<String, Streak>,
     pub watcher: Option<Snapshot>,
     shown: BTreeMap<JobId, f32>,
     shown_batches: BTreeMap<BatchId, f32>,
@@ -74,6 +96,9 @@ pub struct Boot {
 pub struct Laws {
     pub boot: Boot,
     slots: BTreeMap<Lane, u32>,
+    memory_mib: u32,
+    reserve_bytes: u64,
+    pub media_hours: Option<u32>,
     /// Tries that cost something, since the job's last success.
     charged: BTreeMap<JobId, u32>,
     charged_at: BTreeMap<(JobId, &'static str), u32>,
@@ -94,13 +119,19 @@ impl Known {
 }
 
 impl Laws {
-    pub fn new(slots: BTreeMap<Lane, u32>) -> Self {
-        Laws { slots, ..Laws::default() }
+    pub fn new(config: &Config) -> Self {
+        Laws {
+            slots: config.slots.clone(),
+            memory_mib: config.memory_mib,
+            reserve_bytes: config.disk_reserve_bytes,
+            media_hours: config.quota.media_hours,
+            ..Laws::default()
+        }
     }
 
     /// A new boot: of the old one, nothing is current.
     pub fn reboot(&mut self, disk: &Disk) {
-        self.boot = Boot { house_paused: disk.paused, ..Boot::default() };
+        self.boot = Boot { house_paused: disk.paused, spent: disk.spent.clone(), ..Boot::default() };
         for (id, batch) in &disk.batches {
             let (spec, status) = (batch.new.spec.clone(), batch.status);
             let first_lane = spec.recipe.map.first().map(|stage| stage.facts().lane);
@@ -147,13 +178,23 @@ impl Laws {
         match input {
             Input::Ended { run, outcome } => {
                 let Some(current) = self.boot.current.remove(run) else { return };
-                let kind = match outcome {
-                    Outcome::Done(_) => return self.boot.accepted.push(Accepted::Done(current.job)),
-                    Outcome::Failed(failure) if failure.kind != FailureKind::Cancelled => failure.kind,
-                    Outcome::Failed(_) => FailureKind::Timeout,
-                    Outcome::Stopped => FailureKind::Timeout,
+                let (kind, device) = match outcome {
+                    Outcome::Done(done) => {
+                        let devices = done.outputs.iter().filter_map(|output| output.identity);
+                        let devices = devices.map(|identity| format!("device {}", identity.dev));
+                        let own = [format!("service {}", current.stage), format!("model {:?}", current.model)];
+                        for used in devices.chain(own) {
+                            self.boot.streaks.remove(&used);
+                        }
+                        return self.boot.accepted.push(Accepted::Done(current.job));
+                    }
+                    Outcome::Failed(failure) if failure.kind != FailureKind::Cancelled => {
+                        (failure.kind, failure.device)
+                    }
+                    Outcome::Failed(_) | Outcome::Stopped => (FailureKind::Timeout, None),
                 };
-                self.charge(current, kind, false);
+                let parks = self.closes(&current, kind, device);
+                self.charge(current, kind, false, parks);
             }
             Input::InputChanged { run, .. } => drop(self.boot.current.remove(run)),
             Input::Lost { runs, cause, death } => {
@@ -161,10 +202,10 @@ impl Laws {
                     let Some(current) = self.boot.current.remove(run) else { continue };
                     match death {
                         Death::Killed { timeout: true } if *cause == Some(*run) => {
-                            self.charge(current, FailureKind::Timeout, false);
+                            self.charge(current, FailureKind::Timeout, false, Parks::No);
                         }
                         Death::Fault { kind, .. } if runs.len() == 1 => {
-                            self.charge(current, *kind, *kind == FailureKind::Crash);
+                            self.charge(current, *kind, *kind == FailureKind::Crash, Parks::No);
                         }
                         _ => {}
                     }
@@ -185,18 +226,44 @@ impl Laws {
                 }
                 Command::Drain if peer.admin => self.boot.draining = true,
                 Command::Shutdown if peer.admin => self.boot.stopping = true,
-                Command::Resume(Selection::House) if peer.admin => self.boot.draining = false,
+                Command::Resume(Selection::House) if peer.admin => {
+                    self.boot.draining = false;
+                    self.boot.streaks.clear();
+                }
+                Command::Resume(_) => self.boot.streaks.values_mut().for_each(|streak| *streak = None),
                 _ => {}
             },
+            Input::Room(free) => self.boot.no_room = *free < self.reserve_bytes,
             _ => {}
         }
     }
 
-    fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool) {
-        // Waiting until a service allows more is no try.
-        if !current.stopping && kind != FailureKind::RateLimited {
+    /// Counts a failure of something outside: the fifth in a row closes it, and a full disk does at once.
+    fn closes(&mut self, current: &Current, kind: FailureKind, device: Option<u64>) -> Parks {
+        let about = match kind {
+            _ if current.stopping => None,
+            FailureKind::ModelMissing if current.model.is_some() => Some(format!("model {:?}", current.model)),
+            FailureKind::Auth => Some(format!("service {}", current.stage)),
+            FailureKind::Permission | FailureKind::DiskFull => device.map(|device| format!("device {device}")),
+            _ => None,
+        };
+        let Some(about) = about else { return Parks::No };
+        let Some(streak) = self.boot.streaks.entry(about).or_insert(Some((kind, 0, false))) else {
+            return Parks::Unsure;
+        };
+        if streak.0 != kind && streak.2 {
+            return Parks::Unsure;
+        }
+        let count = if streak.0 == kind { streak.1 + 1 } else { 1 };
+        *streak = (kind, count, count >= 5 || kind == FailureKind::DiskFull);
+        if streak.2 { Parks::Yes } else { Parks::No }
+    }
+
+    fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool, parks: Parks) {
+        // Waiting until a service allows more, or until there is room, is no try.
+        if !current.stopping && !matches!(kind, FailureKind::RateLimited | FailureKind::DiskFull) {
             let Current { job, stage, .. } = current;
-            self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker });
+            self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker, parks });
         }
     }
 
@@ -237,6 +304,7 @@ impl Laws {
             }
             Change::BatchRemoved(id) => drop(self.boot.known.remove(id)),
             Change::HousePaused(paused) => self.boot.house_paused = *paused,
+            Change::Spent(owner, day, seconds) => drop(self.boot.spent.insert(*owner, (*day, *seconds))),
             _ => {}
         }
     }
@@ -263,6 +331,22 @@ impl Laws {
                 facts.lane.name()
             ));
         }
+        let owner = disk.batches.get(&job.batch).map(|batch| batch.new.owner);
+        let spent = owner.and_then(|owner| self.boot.spent.get(&owner)).filter(|(day, _)| *day == self.boot.today);
+        if let (Some(hours), Some((_, seconds))) = (self.media_hours, spent)
+            && *seconds >= f64::from(hours) * 3_600.0
+        {
+            return Err(format!("run {run} of job {job} starts, and its owner has had {seconds} s today"));
+        }
+        let others = self.boot.current.values().map(|current| current.memory_mib);
+        let others = others.filter(|_| start.memory_mib > 0).sum::<u32>();
+        if others > 0 && others + start.memory_mib > self.memory_mib {
+            let (memory, limit) = (start.memory_mib, self.memory_mib);
+            return Err(format!("run {run} takes {memory} MiB where {others} are taken of {limit}"));
+        }
+        if facts.fills && self.boot.no_room {
+            return Err(format!("run {run} starts {} where there is no room", facts.name));
+        }
         if start.slots > 1 && !facts.spreads {
             return Err(format!("run {run} takes {} slots and can use one", start.slots));
         }
@@ -278,7 +362,15 @@ impl Laws {
         }
         self.in_turn(start, facts.lane, disk)?;
         self.leaves_nobody_waiting(start, facts.lane, disk)?;
-        let current = Current { job: *job, stage: facts.name, lane: facts.lane, slots: start.slots, stopping: false };
+        let current = Current {
+            job: *job,
+            stage: facts.name,
+            lane: facts.lane,
+            slots: start.slots,
+            memory_mib: start.memory_mib,
+            model: start.stage.model().map(str::to_owned),
+            stopping: false,
+        };
         self.boot.current.insert(*run, current);
         Ok(())
     }
@@ -288,7 +380,8 @@ impl Laws {
     fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
         for (id, other) in &self.boot.known {
-            let halted = other.is_halted();
+            // Whose owner has had enough today the ledger doesn't know.
+            let halted = other.is_halted() || self.media_hours.is_some();
             if other.status.priority >= own.status.priority || halted || other.free_since >= self.boot.turn {
                 continue;
             }
@@ -318,7 +411,7 @@ impl Laws {
     /// this boot, as above.
     fn leaves_nobody_waiting(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let waits = |id: &BatchId, other: &Known| {
-            let halted = other.is_halted();
+            let halted = other.is_halted() || self.media_hours.is_some();
             let heaviest = other.spec.recipe.map.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
             !halted
                 && other.free_since < self.boot.turn
@@ -355,8 +448,8 @@ impl Laws {
         for accepted in std::mem::take(&mut self.boot.accepted) {
             match accepted {
                 Accepted::Done(job) => self.forget_tries(job),
-                Accepted::Failed { job, stage, kind, killed_its_worker } => {
-                    self.charged(job, stage, kind, killed_its_worker, disk)?;
+                Accepted::Failed { job, stage, kind, killed_its_worker, parks } => {
+                    self.charged(job, stage, kind, killed_its_worker, parks, disk)?;
                 }
             }
         }
@@ -369,6 +462,9 @@ impl Laws {
                     let Some(failure) = ended.failure.as_ref().filter(|_| ended.state == JobState::Failed) else {
                         continue;
                     };
+                    if failure.kind == FailureKind::DiskFull {
+                        return Err(format!("job {job} failed of a full disk"));
+                    }
                     let killed = self.killed_own_worker.get(job).copied().unwrap_or(0);
                     let charged = self.charged.get(job).copied().unwrap_or(0);
                     let needed = tries(disk, *job, failure.kind);
@@ -404,8 +500,18 @@ impl Laws {
         stage: &'static str,
         kind: FailureKind,
         death: bool,
+        parks: Parks,
         disk: &Disk,
     ) -> Result<(), String> {
+        let failed = || disk.ended(job).is_some_and(|ended| ended.failure.as_ref().is_some_and(|f| f.kind == kind));
+        match parks {
+            Parks::Yes if failed() => {
+                return Err(format!("job {job} failed ({kind}) of what was out of order already"));
+            }
+            Parks::Yes => return Ok(()),
+            Parks::Unsure if !failed() => return Ok(()),
+            Parks::Unsure | Parks::No => {}
+        }
         *self.charged.entry(job).or_default() += 1;
         let here = self.charged_at.entry((job, stage)).or_default();
         *here += 1;

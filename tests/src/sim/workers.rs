@@ -13,11 +13,11 @@ use spindle_shared::worker::{ArtifactFile, Done, Published};
 use super::clients::identity;
 use super::random::Random;
 
-/// How a run goes if nobody interferes.
+/// How a run goes if nobody interferes; where it fails, on which device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
     Done,
-    Fail(FailureKind),
+    Fail(FailureKind, Option<u64>),
     /// Goes on until it is stopped.
     Hang,
     /// Takes its process down, with everything that runs in it.
@@ -119,6 +119,8 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
     let odd = [60.0, 60.0, 60.0, 1.0, 0.0, -1.0, f64::NAN, f64::INFINITY, 1e-9, 1e30];
     let work = odd[start.run.counter as usize % odd.len()];
     let mut done = Done { work, peak_memory_bytes: 1 << 20, ..Done::default() };
+    let odd = [60 << 20, 60 << 20, 300 << 20, 1, 0, u64::MAX];
+    done.memory_bytes = odd[start.run.counter as usize % odd.len()];
     match &start.stage {
         Stage::Identify(_) => {
             done.content = source.map(|(_, content)| content);

@@ -67,6 +67,8 @@ const FAULTS_MS_MAX: u64 = 90_000;
 /// Everything has ended this long after the last fault.
 const CALM_MS_MAX: u64 = 6 * 3_600_000;
 const STEPS_MAX: u64 = 200_000;
+/// What stays free of the disk.
+const RESERVE_BYTES: u64 = 1_000;
 /// What the wall clock says at the beginning.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
@@ -98,6 +100,9 @@ enum Event {
     Arrive(Box<Input>),
     Leap,
     Edit,
+    /// The disk fills, or there is room again; so many bytes are free.
+    Disk(u64),
+    Memory(bool),
     KillDaemon,
     Boot,
     Calm,
@@ -179,7 +184,13 @@ impl World {
             .collect();
         let config = Config {
             slots: slots.clone(),
-            quota: Quota { batches: random.permille(100).then_some(2), jobs: random.permille(100).then_some(10) },
+            quota: Quota {
+                batches: random.permille(100).then_some(2),
+                jobs: random.permille(100).then_some(10),
+                media_hours: random.permille(100).then_some(1),
+            },
+            memory_mib: *random.pick(&[1 << 20, 1_000, 200]),
+            disk_reserve_bytes: RESERVE_BYTES,
             version: "0".to_owned(),
             pid: 1,
             started_at: WallMs(0),
@@ -196,12 +207,12 @@ impl World {
             events: BTreeMap::new(),
             scheduled: 0,
             daemon: None,
-            config,
+            config: config.clone(),
             disk: Disk::default(),
             files,
             workers: Workers::default(),
             clients: Clients::default(),
-            laws: Laws::new(slots),
+            laws: Laws::new(&config),
             calm: false,
             summary: Summary::default(),
             log: VecDeque::new(),
@@ -218,7 +229,18 @@ impl World {
         self.after(1, Event::Ask);
         let calm_at = self.random.between(10_000, FAULTS_MS_MAX);
         self.after(calm_at, Event::Calm);
-        for (often, fault) in [(600, Event::KillDaemon), (500, Event::Leap), (500, Event::Edit)] {
+        let faults = [
+            (600, Event::KillDaemon),
+            (500, Event::Leap),
+            (500, Event::Edit),
+            (300, Event::Disk(0)),
+            (300, Event::Disk(RESERVE_BYTES - 1)),
+            (400, Event::Disk(RESERVE_BYTES + 50)),
+            (400, Event::Disk(u64::MAX)),
+            (300, Event::Memory(true)),
+            (300, Event::Memory(false)),
+        ];
+        for (often, fault) in faults {
             while self.random.permille(often) {
                 let at = self.random.below(calm_at);
                 self.after(at, fault.clone());
@@ -372,6 +394,8 @@ impl World {
                 let number = 1_000 + self.scheduled;
                 self.files[at] = File { identity: identity(number), content: content(self.random.below(8)) };
             }
+            Event::Disk(free) => self.arrive(Message::Report(Input::Room(free))),
+            Event::Memory(short) => self.arrive(Message::Report(Input::Memory { short })),
             Event::KillDaemon => self.kill(),
             Event::Boot => return self.boot(),
             Event::Calm => return self.calm_down(),
@@ -424,10 +448,21 @@ impl World {
         // The clock is set right, so that times to come do come.
         self.wall_offset = EPOCH_MS;
         self.note(|| "calm".to_owned());
+        if self.config.quota.media_hours.take().is_some() {
+            // Nobody waits for days here.
+            self.laws.media_hours = None;
+            self.kill();
+        }
         if self.daemon.is_none() {
             self.boot()?;
         }
-        self.events.retain(|_, event| !matches!(event, Event::Boot | Event::KillDaemon | Event::Leap | Event::Edit));
+        let fault = |event: &Event| {
+            let kills = matches!(event, Event::Boot | Event::KillDaemon | Event::Leap | Event::Edit);
+            kills || matches!(event, Event::Disk(_) | Event::Memory(_))
+        };
+        self.events.retain(|_, event| !fault(event));
+        self.arrive(Message::Report(Input::Room(u64::MAX)));
+        self.arrive(Message::Report(Input::Memory { short: false }));
         self.go_on();
         Ok(())
     }
@@ -530,7 +565,8 @@ impl World {
             0..5 => {
                 // That an input is poison is the daemon's to say.
                 let kind = *self.random.pick(&FailureKind::ALL);
-                Plan::Fail(if kind == FailureKind::Poison { FailureKind::Input } else { kind })
+                let kind = if kind == FailureKind::Poison { FailureKind::Input } else { kind };
+                Plan::Fail(kind, self.random.permille(800).then(|| self.random.between(1, 2)))
             }
             5..7 => Plan::Hang,
             7 => Plan::Crash(FailureKind::OutOfMemory),
@@ -550,9 +586,9 @@ impl World {
                     death: Death::Fault { kind, message: "it died".to_owned() },
                 });
             }
-            Plan::Fail(kind) => {
+            Plan::Fail(kind, device) => {
                 self.workers.end(run);
-                let outcome = Outcome::Failed(Failure::new(kind, "as the script says"));
+                let outcome = Outcome::Failed(Failure::new(kind, "as the script says").on_device(device));
                 self.report(Input::Ended { run, outcome });
             }
             Plan::Done => {
@@ -595,8 +631,9 @@ impl World {
         }
         self.summary.boots += 1;
         let recovered = self.disk.open_again();
-        self.laws.reboot(&self.disk);
         let now = Now { wall: WallMs(self.wall_offset + self.time), mono: MonoMs(1_000) };
+        self.laws.reboot(&self.disk);
+        self.laws.boot.today = now.wall.0 / 86_400_000;
         self.wall_max = self.wall_max.max(now.wall);
         let boot = recovered.boot;
         self.note(|| format!("boot {boot}: {recovered:?}"));
@@ -773,6 +810,7 @@ impl World {
     fn decide(&mut self, input: Input) -> Result<Vec<Effect>, String> {
         let now = self.now();
         self.wall_max = self.wall_max.max(now.wall);
+        self.laws.boot.today = now.wall.0 / 86_400_000;
         self.note(|| format!("  step {input:?}"));
         let stale = self.laws.is_stale(&input);
         let Some(daemon) = &mut self.daemon else { return Ok(Vec::new()) };

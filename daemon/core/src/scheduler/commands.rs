@@ -8,10 +8,13 @@ use spindle_shared::lane::Lane;
 use spindle_shared::limits;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
-use spindle_shared::wire::response::{Acted, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted};
+use spindle_shared::wire::response::{
+    Acted, ClosedView, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted,
+};
 
 use super::{Awaiting, Quota, Scheduler, TOLD_AT_ONCE_MAX};
-use crate::batch::{Batch, Cell, Place};
+use crate::batch::{Batch, Cell, Job, Place};
+use crate::breaker::Resource;
 use crate::change::{Change, NewBatch};
 use crate::effect::{Answer, ClientId, Command, Effect, Peer, RetryItem};
 use crate::estimate;
@@ -96,6 +99,7 @@ impl Scheduler {
         self.changes.push(Change::BatchAdded(Box::new(new)));
         let view = batch.view();
         self.batches.insert(id, batch);
+        self.apply_quota(id);
         if work > 0 {
             self.gate(id, awaited, at);
         }
@@ -107,7 +111,7 @@ impl Scheduler {
 
     /// Whether this owner may have so many jobs more.
     fn within_quota(&self, peer: Peer, jobs: usize) -> Result<(), Refusal> {
-        let Quota { batches: batches_max, jobs: jobs_max } = self.config.quota;
+        let Quota { batches: batches_max, jobs: jobs_max, media_hours: _ } = self.config.quota;
         if batches_max.is_none() && jobs_max.is_none() {
             return Ok(());
         }
@@ -270,7 +274,7 @@ impl Scheduler {
     }
 
     /// Jobs between two stages wait for admission again; nothing of a halted batch is ready.
-    fn step_back(&mut self, id: BatchId) {
+    pub(super) fn step_back(&mut self, id: BatchId) {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         for index in batch.active.clone() {
             batch.change(index, |job| {
@@ -283,7 +287,12 @@ impl Scheduler {
 
     fn resume(&mut self, target: Target) -> Result<(String, Vec<RunId>), Refusal> {
         let id = Self::batch_target(target, "resume")?;
+        let tried = self.try_again_now(Some(id));
         let Some(batch) = self.batches.get_mut(&id) else { return Ok((String::new(), vec![])) };
+        if !batch.paused && tried {
+            self.dirty.insert(id);
+            return Ok(("tries again what was out of order".to_owned(), vec![]));
+        }
         if !batch.paused {
             return Ok(("was not paused".to_owned(), vec![]));
         }
@@ -317,6 +326,7 @@ impl Scheduler {
         peer.must_be_admin("resume the whole daemon")?;
         self.paused = false;
         self.draining = false;
+        self.try_again_now(None);
         self.changes.push(Change::HousePaused(false));
         self.publish(Fact::Paused(false));
         self.look_ahead_soon();
@@ -390,6 +400,7 @@ impl Scheduler {
         let views = again.iter().take(TOLD_AT_ONCE_MAX);
         let views: Vec<_> = views.map(|index| batch_now.plain_view(*index, JobState::Pending)).collect();
         self.batches.extend(batch.map(|batch| (id, batch)));
+        self.apply_quota(id);
         for index in &again {
             self.changes.push(Change::JobOpen(JobId { batch: id, index: *index }, Box::default()));
         }
@@ -458,11 +469,32 @@ impl Scheduler {
             .values()
             .filter(|other| self.batches.get(&id).is_some_and(|own| other.priority < own.priority))
             .count();
+        let cores_are_free = self.used_of(Lane::Cpu) < self.allowed_of(Lane::Cpu);
         let Some(batch) = self.batches.get_mut(&id) else {
             return Err(Refusal::new(RefusalKind::NotFound, format!("batch {id} is not open")));
         };
+        let parked_at = |job: &Job| match job.place {
+            Place::Parked { at, .. } => self.breaker.get(at).map(|closed| closed.view(mono)),
+            _ => None,
+        };
+        let waits_for = |closed: ClosedView| {
+            let when = match closed.tries_in_ms {
+                Some(ms) => format!("it is tried again in {:.0} s", ms as f64 / 1e3),
+                None => "it is being tried".to_owned(),
+            };
+            let when = if closed.what == Resource::Room.to_string() { "it goes on by itself".to_owned() } else { when };
+            (format!("it waits for {}: {}; {when}", closed.what, closed.why), Some(closed.advice))
+        };
         let halted = if batch.cancelling {
             Some(("it is being cancelled".to_owned(), None))
+        } else if batch.over_quota {
+            let hours = self.config.quota.media_hours.unwrap_or(0);
+            Some((
+                format!(
+                    "its owner has had today's {hours} h of recordings (limits.user_media_hours); it goes on at 00:00 UTC"
+                ),
+                None,
+            ))
         } else if let Some(after) = batch.awaited.first() {
             let how = if after.any_end { "end" } else { "success" };
             Some((
@@ -492,6 +524,11 @@ impl Scheduler {
                     Some((why, advice)) => (state, why, advice),
                     None if !batch.running.is_empty() => {
                         (state, format!("{} of its jobs run, {} wait", batch.running.len(), counts.pending), None)
+                    }
+                    None if batch.parked > 0 => {
+                        let parked = batch.active.iter().filter_map(|index| batch.job(*index)).find_map(parked_at);
+                        let (why, advice) = parked.map_or(("it waits".to_owned(), None), waits_for);
+                        (state, why, advice)
                     }
                     None => (
                         state,
@@ -536,6 +573,13 @@ impl Scheduler {
                                 ),
                                 Some(failure.advice.clone()),
                             ),
+                            (Place::Parked { .. }, None, _) if parked_at(active).is_some() => {
+                                parked_at(active).map_or((String::new(), None), waits_for)
+                            }
+                            (Place::Ready(Lane::Cpu), None, _) if cores_are_free => {
+                                let (used, limit) = (self.memory_used, self.config.memory_mib);
+                                (format!("it waits for memory: {used} of {limit} MiB are taken by what runs"), None)
+                            }
                             (Place::Ready(lane), None, _) => {
                                 (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
                             }
@@ -603,7 +647,7 @@ impl Scheduler {
         self.effects.push(Effect::Answer { client, answer });
     }
 
-    fn house(&self) -> HouseView {
+    pub(super) fn house(&self) -> HouseView {
         let mut counts = Counts::default();
         for batch in self.batches.values() {
             let own = batch.counts;
@@ -627,6 +671,8 @@ impl Scheduler {
                 .into_iter()
                 .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
                 .collect(),
+            memory_mib: (self.memory_used, self.config.memory_mib),
+            closed: self.breaker.all().map(|(_, closed)| closed.view(self.now.mono)).collect(),
             done: self.done,
             eta: self.house_eta(),
             state_dir: self.config.state_dir.clone(),

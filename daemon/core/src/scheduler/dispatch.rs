@@ -3,18 +3,19 @@
 use spindle_shared::batch::Priority;
 use spindle_shared::event::Fact;
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{BatchId, JobId, RunId, WorkerId};
+use spindle_shared::id::{AddressHasher, BatchId, JobId, RunId, WorkerId};
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Outcome, Published};
 
 use super::{Run, Scheduler};
-use crate::batch::{Facts, Place};
+use crate::batch::{Batch, Facts, Job, Place};
 use crate::cache;
 use crate::change::{OpenJob, StoredArtifact};
 use crate::effect::{Effect, FoundInput, LookupOutputs, Start};
 use crate::job::Step;
 use crate::queue::Need;
+use crate::rates::{RateKey, Scale};
 
 /// Begins the note that says which stages another job's work has saved.
 const FROM_THE_CACHE: &str = "from the cache: ";
@@ -40,13 +41,35 @@ impl Scheduler {
             // The answers come within the turn; whoever is more urgent, or had less, may be among them.
             return;
         }
-        for lane in Lane::ALL {
-            while self.used_of(lane) < self.slots_of(lane) {
-                let Some(id) = self.queue.first(Need::Slot(lane)) else { break };
-                let Some(index) = self.batches.get(&id).and_then(|batch| batch.next_ready(lane)) else { break };
-                self.start(JobId { batch: id, index });
-            }
+        // Who starts in one lane may bring another to the front in the next.
+        while let Some(id) = Lane::ALL.into_iter().find_map(|lane| self.next_start(lane)) {
+            self.start(id);
         }
+    }
+
+    /// Who gets the next slot of this lane, if there is one and the memory that the run is expected to take. Where memory is what is missing
+    /// nobody smaller goes before: a large one would wait for ever.
+    pub(super) fn next_start(&self, lane: Lane) -> Option<JobId> {
+        if self.used_of(lane) >= self.allowed_of(lane) {
+            return None;
+        }
+        let batch = self.batches.get(&self.queue.first(Need::Slot(lane))?)?;
+        let index = batch.next_ready(lane)?;
+        let job = batch.job(index)?;
+        let memory = batch.stages_of(job).get(job.stage).map_or(0, |stage| self.memory_of(stage));
+        let fits = self.memory_used == 0 || memory == 0 || self.memory_used + memory <= self.config.memory_mib;
+        fits.then_some(batch.job_id(index))
+    }
+
+    /// Memory that a run of this stage is expected to take, in MiB: as runs of it on this machine took, a little more rather than less, or as
+    /// the registry says.
+    pub(super) fn memory_of(&self, stage: &Stage) -> u32 {
+        let unknown = stage.memory_mib();
+        if unknown == 0 {
+            return 0;
+        }
+        let learned = self.rates.get(&RateKey::memory_of(stage)).filter(|rate| rate.count > 0);
+        learned.map_or(unknown, |rate| (rate.expect(Scale::Kib, 1.0) * (1.0 + rate.spread())).clamp(1.0, 1e9) as u32)
     }
 
     /// Whether the store is asked about any job.
@@ -251,7 +274,9 @@ impl Scheduler {
             return;
         };
         let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
+        let group = group_of(batch, job, stage);
         let passed = batch.change(id.index, |job| {
+            job.group = group;
             // Tries are of one stage; those from before a restart count for the stage it goes on at.
             let passed = job.stage_known && job.stage != stage && job.open.failure.take().is_some();
             if job.stage_known && job.stage != stage {
@@ -280,6 +305,11 @@ impl Scheduler {
         let (at, Some(stage)) = (job.stage, stages.get(job.stage).cloned()) else { return };
         let facts = job.facts.clone().unwrap_or_default();
         let address = facts.addresses.get(at).copied().flatten();
+        if let Some(number) = self.closed_for(id, &stage) {
+            return self.park(id, number, None);
+        }
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
         if let Some(address) = address.filter(|address| self.making.contains_key(address)) {
             batch.change(id.index, |job| job.place = Place::Held(address));
             self.held.entry(address).or_default().insert(id);
@@ -319,9 +349,13 @@ impl Scheduler {
         self.touch(id.batch);
         let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
         *self.used.entry(lane).or_default() += slots;
+        let memory_mib = self.memory_of(&stage);
+        self.memory_used += memory_mib;
         let since = self.now.mono;
         let (begun, first_heard, heard) = (0.0, None, None);
-        self.runs.insert(run, Run { job: id, lane, slots, since, address, credited: 0.0, begun, first_heard, heard });
+        let credited = 0.0;
+        self.runs
+            .insert(run, Run { job: id, lane, slots, memory_mib, since, address, credited, begun, first_heard, heard });
         if let Some(address) = address {
             self.making.insert(address, run);
         }
@@ -336,6 +370,7 @@ impl Scheduler {
             detail,
             alone,
             slots,
+            memory_mib,
             timeout_ms,
         })));
     }
@@ -357,7 +392,7 @@ impl Scheduler {
     /// Slots for a run that can use any number of them and starts now in this lane, which has at least one free: all that are free where nobody
     /// else is going to need one, and an even share where there are others.
     fn share_of(&self, lane: Lane) -> u32 {
-        let free = self.slots_of(lane).saturating_sub(self.used_of(lane)).max(1);
+        let free = self.allowed_of(lane).saturating_sub(self.used_of(lane)).max(1);
         if self.queue.first(Need::Admission(lane)).is_some() {
             // More jobs than are prepared at once.
             return 1;
@@ -439,6 +474,7 @@ impl Scheduler {
         if let Some(used) = self.used.get_mut(&ended.lane) {
             *used -= ended.slots;
         }
+        self.memory_used -= ended.memory_mib;
         if let Some(batch) = self.batches.get(&ended.job.batch) {
             self.queue.owner_running(batch.owner, -1);
         }
@@ -469,6 +505,7 @@ impl Scheduler {
     pub(super) fn ended(&mut self, run: RunId, outcome: Outcome) {
         let address = self.address_of(run);
         if let (Some(of), Outcome::Done(done)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
+            self.learn_memory(of, done.memory_bytes);
             self.learn(run, done);
             self.credit(of, run, done.work);
         }
@@ -482,5 +519,20 @@ impl Scheduler {
         }
         self.touch(id.batch);
         self.wake_held(address);
+    }
+}
+
+/// Jobs with this number want the model that their batch names; those with an own one are together by it.
+fn group_of(batch: &Batch, job: &Job, stage: usize) -> u32 {
+    let model = |stages: &[Stage]| stages.get(stage).and_then(Stage::model).map(str::to_owned);
+    match model(batch.stages_of(job)) {
+        own if own == model(&batch.spec.recipe.map) => 0,
+        None => 0,
+        Some(own) => {
+            let mut hasher = AddressHasher::default();
+            hasher.part(own.as_bytes());
+            let [a, b, c, ..] = hasher.finish().0;
+            1 + u32::from_le_bytes([a, b, c, 0])
+        }
     }
 }

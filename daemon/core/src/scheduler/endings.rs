@@ -4,6 +4,7 @@ use spindle_shared::event::Fact;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, JobId, RunId};
 use spindle_shared::job::{Detail, FileIdentity, JobState, JobView};
+use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::worker::{Done, Published};
@@ -55,6 +56,11 @@ impl Scheduler {
                 wanted.stored = true;
             }
         }
+        let written: u64 = done.files.iter().map(|file| file.bytes).sum();
+        self.largest_result = self.largest_result.max(written);
+        self.proven(stage, &done);
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
         let last = at + 1 == stages.len();
         let name = stage.name().to_owned();
         // What the record says of failed tries is no longer so.
@@ -166,8 +172,17 @@ impl Scheduler {
             self.give_back(id, Step::Stopped, false);
             return;
         }
-        // A service that asks to wait takes no try away.
-        let limited = failure.kind == FailureKind::RateLimited;
+        if self.parked_by(id, &failure) {
+            return;
+        }
+        if failure.kind == FailureKind::OutOfMemory {
+            // Its own slot is free already.
+            self.refused_memory(self.used_of(Lane::Cpu) + 1);
+        }
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        // A service that asks to wait takes no try away, nor does a full disk.
+        let limited = matches!(failure.kind, FailureKind::RateLimited | FailureKind::DiskFull);
         let tried = if limited { job.limited + 1 } else { job.open.attempts };
         let wait = match failure.retry_after_ms.filter(|_| limited) {
             Some(asked) => Some(asked_wait_ms(asked, run)),
@@ -315,6 +330,9 @@ impl Scheduler {
         };
         if state != State::Cancelled && !id.is_gather() {
             self.note_end(id.batch, &ended);
+        }
+        if state == State::Completed && !id.is_gather() {
+            self.spend(id.batch, ended.detail.media_seconds.unwrap_or(0.0));
         }
         self.changes.push(Change::JobEnded(id, Box::new(ended)));
         self.done.jobs += u64::from(!id.is_gather());

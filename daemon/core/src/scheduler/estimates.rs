@@ -179,6 +179,15 @@ impl Scheduler {
         }
     }
 
+    /// What a run has taken of the machine's memory, one run's share of its process.
+    pub(super) fn learn_memory(&mut self, id: JobId, bytes: u64) {
+        let wall = self.now.wall;
+        let Some(batch) = self.batches.get(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        let Some(stage) = batch.stages_of(job).get(job.stage).filter(|stage| stage.memory_mib() > 0) else { return };
+        self.rates.learn(RateKey::memory_of(stage), Scale::Kib, 1.0, bytes as f64 / f64::from(1 << 20), wall);
+    }
+
     /// Counts the media behind a run, as far as it has come.
     pub(super) fn credit_progress(&mut self, id: JobId, run: RunId) {
         let job = self.batches.get(&id.batch).and_then(|batch| batch.job(id.index));
@@ -378,7 +387,7 @@ impl Scheduler {
                 .filter_map(|outlook| outlook.loads.get(&lane))
                 .map(|load| Load { endless: load.endless && with_unknown, ..load.clone() })
                 .collect();
-            for (at, end) in at.into_iter().zip(forecast::ends(f64::from(self.slots_of(lane)), &loads)) {
+            for (at, end) in at.into_iter().zip(forecast::ends(f64::from(self.allowed_of(lane)), &loads)) {
                 ends[at] = ends[at].max(end + outlooks[at].tail);
             }
         }
@@ -428,12 +437,13 @@ impl Scheduler {
         let spreads = |lane: Lane| costs.iter().any(|cost| cost.lane == lane && cost.spreads);
         // Where few may be at work at once, each has several slots for the stages that spread.
         let open = f64::from(batch.counts.total() - batch.counts.ended()).max(1.0);
-        let wide = (f64::from(self.slots_of(batch.lane)) / parallel.min(open)).floor().max(1.0);
+        let wide = (f64::from(self.allowed_of(batch.lane)) / parallel.min(open)).floor().max(1.0);
         let wide = if spreads(batch.lane) { wide } else { 1.0 };
         let mut outlook = Outlook {
             id: batch.id,
             halted,
-            unknown: false,
+            // When what it waits for is in order again, nobody knows.
+            unknown: batch.parked > 0,
             loads: BTreeMap::new(),
             whole: load(parallel, false),
             tail: 0.0,

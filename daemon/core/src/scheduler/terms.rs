@@ -10,7 +10,7 @@ use super::Scheduler;
 use crate::job::Why;
 
 /// The wall clock is looked at again after this long, because it may leap.
-const CLOCK_MS_MAX: u64 = 60_000;
+pub(super) const CLOCK_MS_MAX: u64 = 60_000;
 
 impl Scheduler {
     /// What a new batch still waits for; a refusal where it would wait for ever. `ended`: how those ended that have.

@@ -55,6 +55,8 @@ fn config(slots: u32) -> Config {
     Config {
         slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
         quota: Quota::default(),
+        memory_mib: 1 << 20,
+        disk_reserve_bytes: 0,
         version: "0".to_owned(),
         pid: 1,
         started_at: WallMs(0),
@@ -1072,7 +1074,7 @@ fn what_waited_for_another_that_failed_meanwhile_ends_at_the_restart() {
 #[test]
 fn an_owner_has_no_more_open_than_the_quota() {
     let mut house = House::new(1);
-    house.scheduler.config.quota = Quota { batches: Some(2), jobs: Some(10) };
+    house.scheduler.config.quota = Quota { batches: Some(2), jobs: Some(10), ..Quota::default() };
     let refused = |house: &mut House, owner: u32, jobs: usize| {
         let command = Command::Submit {
             spec: Box::new(spec(pull(), 50, 4)),
@@ -1108,4 +1110,140 @@ fn a_computed_priority_follows_the_sizes_and_falls_with_each_retry() {
     assert_eq!(house.scheduler.batches[&batch].priority, Priority(60));
     assert_eq!(Priority::of_size(100_000_000), Priority(50));
     assert_eq!(Priority::of_size(500_000_001), Priority(60));
+}
+
+fn denied() -> Failure {
+    Failure::new(FailureKind::Permission, "read-only file system").on_device(Some(7))
+}
+
+#[test]
+fn five_equal_failures_of_a_file_system_park_the_rest_and_one_job_tries_it_after_a_minute() {
+    let mut house = House::new(1);
+    let batch = house.submit(1, 50, 2, 9);
+    for index in 1..=5 {
+        house.end(job(batch, index), Outcome::Failed(denied()));
+    }
+    assert_eq!(house.ended.len(), 4, "the fifth waits");
+    // What was prepared finds out for itself; nothing more is.
+    while let Some(running) = house.jobs_running().first().copied() {
+        house.end(running, Outcome::Failed(denied()));
+    }
+    assert_eq!(house.ended.len(), 4);
+    let closed = house.scheduler.house().closed;
+    assert_eq!((closed.len(), closed[0].tries_in_ms), (1, Some(60_000)));
+    house.wait(59_999);
+    assert_eq!(house.jobs_running(), []);
+    house.wait(1);
+    assert_eq!(house.jobs_running(), [job(batch, 5)]);
+    house.end(job(batch, 5), Outcome::Failed(denied()));
+    house.wait(119_999);
+    assert_eq!(house.jobs_running(), []);
+    house.wait(1);
+    let again = house.jobs_running()[0];
+    let output = Published {
+        output: Output { path: PathBytes(b"/out/a".to_vec()), kind: "model".to_owned(), bytes: 1 },
+        content: ContentHash::of(b"a"),
+        identity: Some(FileIdentity { dev: 7, ..identity() }),
+    };
+    house.end(again, Outcome::Done(Box::new(Done { outputs: vec![output], ..Done::default() })));
+    assert_eq!(house.scheduler.house().closed, []);
+    while let Some(running) = house.jobs_running().first().copied() {
+        house.done(running);
+    }
+    assert_eq!(house.batches[&batch], BatchState::Partial);
+    assert_eq!(house.ended.values().filter(|(state, _)| *state == JobState::Failed).count(), 4);
+}
+
+#[test]
+fn resume_lets_everybody_try_what_is_out_of_order() {
+    let mut house = House::new(1);
+    let batch = house.submit(1, 50, 1, 6);
+    for index in 1..=5 {
+        house.end(job(batch, index), Outcome::Failed(denied()));
+    }
+    assert_eq!(house.jobs_running(), []);
+    let asked = house.ask(ADMIN, Command::Resume(one(batch)));
+    assert_eq!(house.refused(asked), None);
+    assert_eq!(house.jobs_running(), [job(batch, 5)]);
+}
+
+#[test]
+fn a_full_disk_fails_nothing_and_what_would_fill_it_waits_for_room() {
+    let mut house = House::new(4);
+    house.scheduler.config.disk_reserve_bytes = 1_000;
+    house.tell(Input::Room(999));
+    let batch = house.submit_with(1, subtitles(), 50, 4, &[false, false]);
+    for index in 1..=2 {
+        let content = ContentHash::of(&[index as u8]);
+        house.contents.insert(job(batch, index), content);
+        house.done(job(batch, index));
+    }
+    assert_eq!(house.jobs_running(), [], "decoding waits");
+    house.tell(Input::Room(1_000));
+    assert_eq!(house.jobs_running(), [], "the largest result so far has one byte");
+    house.tell(Input::Room(1_001));
+    assert_eq!(house.jobs_running(), [job(batch, 1), job(batch, 2)]);
+    let full = Failure::new(FailureKind::DiskFull, "no space left").on_device(Some(7));
+    house.end(job(batch, 1), Outcome::Failed(full));
+    assert_eq!(house.ended.len(), 0);
+    house.wait(10_000);
+    assert!(house.jobs_running().contains(&job(batch, 1)));
+}
+
+#[test]
+fn runs_that_would_pass_the_memory_limit_together_go_one_after_the_other() {
+    let mut house = House::new(8);
+    let decode = Stage::Decode(Default::default()).memory_mib();
+    house.scheduler.config.memory_mib = 2 * decode + decode / 2;
+    let mut decoding = subtitles();
+    decoding.map.truncate(2);
+    let batch = house.submit_with(1, decoding, 50, 8, &[false; 5]);
+    for index in 1..=5 {
+        house.contents.insert(job(batch, index), ContentHash::of(&[index as u8]));
+        house.done(job(batch, index));
+    }
+    assert_eq!(house.running.len(), 2);
+    // What they really take is less: more fit from now on.
+    let bytes = u64::from(decode / 4) << 20;
+    for index in 1..=2 {
+        let content = house.contents.get(&job(batch, index)).copied();
+        let files = vec![ArtifactFile { name: "a".to_owned(), bytes: 1, content: ContentHash::of(&[index as u8]) }];
+        house.end(
+            job(batch, index),
+            Outcome::Done(Box::new(Done { memory_bytes: bytes, files, content, ..Done::default() })),
+        );
+    }
+    let decoding = house.running.iter().filter(|start| matches!(start.stage, Stage::Decode(_)));
+    assert!(decoding.clone().count() >= 2, "{:?}", house.running);
+    assert!(decoding.clone().all(|start| start.memory_mib < decode));
+}
+
+#[test]
+fn a_run_larger_than_the_limit_runs_alone() {
+    let mut house = House::new(8);
+    house.scheduler.config.memory_mib = 1;
+    let batch = house.submit_with(1, subtitles(), 50, 8, &[false; 3]);
+    for index in 1..=3 {
+        house.contents.insert(job(batch, index), ContentHash::of(&[index as u8]));
+        house.done(job(batch, index));
+    }
+    assert_eq!(house.running.len(), 1);
+}
+
+#[test]
+fn whoever_has_had_the_days_hours_goes_on_at_midnight() {
+    let mut house = House::new(1);
+    house.scheduler.config.quota = Quota { media_hours: Some(1), ..Quota::default() };
+    let batch = house.submit(1, 50, 1, 3);
+    let other = house.submit(2, 75, 1, 1);
+    let detail = Detail { media_seconds: Some(3_600.0), ..Detail::default() };
+    house.end(job(batch, 1), Outcome::Done(Box::new(Done { detail, ..Done::default() })));
+    assert_eq!(house.jobs_running(), [job(other, 1)]);
+    house.done(job(other, 1));
+    assert_eq!(house.jobs_running(), []);
+    let midnight = 86_400_000 - house.now.wall.0 % 86_400_000;
+    house.wait(midnight - 1);
+    assert_eq!(house.jobs_running(), []);
+    house.wait(1);
+    assert_eq!(house.jobs_running(), [job(batch, 2)]);
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use spindle_core::change::{Change, EndedJob, PublishedFile};
 use spindle_core::rates::RateKey;
 use spindle_shared::batch::{After, Counts, Halt, HaltAt, Terms, TimeLimit};
-use spindle_shared::id::{BatchId, ContentHash, JobId};
+use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Input, JobSpec, JobState};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::collect::Collect;
@@ -98,6 +98,7 @@ fn turns_v2() -> Vec<Vec<Change>> {
     turns.push(gathered());
     turns.push(vec![learned(&forgotten, Some(rate)), learned(&known, Some(rate)), learned(&known, Some(other))]);
     turns.push(vec![learned(&forgotten, None)]);
+    turns.push(vec![Change::Spent(Owner(1_000), 19_675, 1_800.5)]);
     turns
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Model {
     pub artifacts: BTreeMap<ContentHash, StoredArtifact>,
     pub published: BTreeMap<PathBytes, PublishedFile>,
     pub rates: BTreeMap<RateKey, Rate>,
+    pub spent: BTreeMap<Owner, (u64, f64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +92,7 @@ impl Model {
             Change::HousePaused(paused) => self.paused = *paused,
             Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
             Change::RateLearned(key, None) => drop(self.rates.remove(key)),
+            Change::Spent(owner, day, seconds) => drop(self.spent.insert(*owner, (*day, *seconds))),
         }
         Ok(())
     }
@@ -109,6 +111,7 @@ impl Model {
             paused: self.paused,
             batches: self.batches.values().filter(unfinished).map(ModelBatch::recovered).collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
+            spent: self.spent.iter().map(|(owner, (day, seconds))| (*owner, *day, *seconds)).collect(),
         }
     }
 

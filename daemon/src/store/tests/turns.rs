@@ -175,6 +175,7 @@ fn other() -> impl Strategy<Value = Change> {
             Change::Published(samples::path(&format!("/out/{number}.srt")), samples::published(job))
         }),
         any::<bool>().prop_map(Change::HousePaused),
+        (0..3_u32, 0..9_u64).prop_map(|(owner, day)| Change::Spent(Owner(owner), day, day as f64 + 0.5)),
         (0..4_u64, any::<bool>()).prop_map(|(number, known)| {
             let (key, rate) = samples::rate(number);
             Change::RateLearned(key, known.then_some(rate))
