@@ -1,6 +1,7 @@
 //! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
 
 pub mod collect;
+pub mod compress;
 pub mod decode;
 pub mod identify;
 pub mod publish;
@@ -23,6 +24,7 @@ pub enum Stage {
     Publish(publish::Publish),
     Pull(pull::Pull),
     Collect(collect::Collect),
+    Compress(compress::Compress),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -75,29 +77,32 @@ impl Stage {
             Stage::Publish(_) => ("publish", Role::Files, Lane::Io, 1),
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
             Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
+            Stage::Compress(_) => ("compress", Role::Media, Lane::Cpu, 97),
         };
         StageFacts {
             name,
             role,
             lane,
-            spreads: matches!(self, Stage::Transcribe(_)),
+            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
             transient: TRANSIENT.contains(&name),
-            timeout_ms: HOUR_MS,
+            timeout_ms: if matches!(self, Stage::Compress(_)) { 12 * HOUR_MS } else { HOUR_MS },
             weight,
             unit: match self {
-                Stage::Identify(_) | Stage::Pull(_) => Unit::InputBytes,
+                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) => Unit::InputBytes,
                 Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
                 Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
             },
         }
     }
 
-    /// The model it runs, by name; its work goes as fast as that model does.
+    /// The model it runs, or the profile it follows, by name; its work goes as fast as that does.
     pub fn model(&self) -> Option<&str> {
         match self {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
+            // Not a model, but what its pace depends on as much.
+            Stage::Compress(compress) => Some(&compress.profile),
             _ => None,
         }
     }
@@ -114,6 +119,18 @@ impl Stage {
         self.facts().name
     }
 
+    /// What its outputs' names end with, where it makes any; for a stage that decides when it has seen the input, all that may come of it.
+    pub fn endings(&self) -> Vec<String> {
+        match self {
+            Stage::Subtitle(subtitle) => subtitle.formats.iter().map(|format| format.name().to_owned()).collect(),
+            Stage::Compress(compress) => compress.endings(),
+            Stage::Collect(collect) => vec![collect.format.name().to_owned()],
+            Stage::Identify(_) | Stage::Decode(_) | Stage::Transcribe(_) | Stage::Publish(_) | Stage::Pull(_) => {
+                Vec::new()
+            }
+        }
+    }
+
     /// Feeds the address of this stage's artifact with what changes its result, and nothing else.
     pub fn address_into(&self, hasher: &mut AddressHasher) {
         let facts = self.facts();
@@ -124,6 +141,7 @@ impl Stage {
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
             Stage::Collect(stage) => stage.address_into(hasher),
+            Stage::Compress(stage) => stage.address_into(hasher),
         }
     }
 
@@ -135,6 +153,7 @@ impl Stage {
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),
             Stage::Collect(stage) => stage.validate(),
+            Stage::Compress(stage) => stage.validate(),
         }
     }
 }

@@ -98,7 +98,12 @@ pub(super) fn open_job() -> OpenJob {
         alone: true,
         progress: 0.25,
         timings: vec![("identify".to_owned(), 0.5), ("decode".to_owned(), 3.25)],
-        detail: Detail { media_seconds: Some(61.5), notes: vec!["no default track".to_owned()], ..Detail::default() },
+        detail: Detail {
+            figures: Vec::new(),
+            media_seconds: Some(61.5),
+            notes: vec!["no default track".to_owned()],
+            ..Detail::default()
+        },
     }
 }
 

@@ -70,6 +70,11 @@ fn write_silence(context: &Context, writer: &mut impl Write, samples: u64, path:
 }
 
 fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
+    halt_of(error, name, stage.track.as_deref())
+}
+
+/// What an error of libav's is for a stage that listens.
+pub fn halt_of(error: MediaError, name: &str, track: Option<&str>) -> Halt {
     let message = format!("failed to decode {name}: {error}");
     let failure = |kind| Failure::new(kind, message.clone());
     Halt::Failed(match error {
@@ -86,8 +91,7 @@ fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
             failure(FailureKind::Input).advise("there is nothing to listen to; leave this input out of the batch")
         }
         MediaError::NoSuchTrack { .. } => {
-            let track = stage.track.as_deref().unwrap_or_default();
-            let shown = spindle_shared::text::escaped(track);
+            let shown = spindle_shared::text::escaped(track.unwrap_or_default());
             failure(FailureKind::Input)
                 .advise(format!("take one of these instead of --track {shown}, or leave --track out"))
         }

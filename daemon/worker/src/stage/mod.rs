@@ -1,6 +1,7 @@
 //! One exhaustive match: which code does which stage.
 
 pub mod collect;
+pub mod compress;
 pub mod decode;
 pub mod identify;
 pub mod publish;
@@ -23,5 +24,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Publish(stage) => publish::run(context, stage),
         Stage::Pull(stage) => pull::run(context, stage),
         Stage::Collect(stage) => collect::run(context, stage),
+        Stage::Compress(stage) => compress::run(context, stage),
     }
 }
