@@ -270,3 +270,6 @@ pub fn halt_for(error: MediaError, name: &str, track: Option<&str>) -> Halt {
         other => return super::decode::halt_of(other, name, track),
     })
 }
+
+#[cfg(test)]
+mod tests;
