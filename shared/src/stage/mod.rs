@@ -2,12 +2,16 @@
 
 pub mod collect;
 pub mod compress;
+pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod preview;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
 pub mod transcribe;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,8 @@ pub enum Stage {
     Pull(pull::Pull),
     Collect(collect::Collect),
     Compress(compress::Compress),
+    Convert(convert::Convert),
+    Preview(preview::Preview),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -78,19 +84,27 @@ impl Stage {
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
             Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
             Stage::Compress(_) => ("compress", Role::Media, Lane::Cpu, 97),
+            Stage::Convert(_) => ("convert", Role::Media, Lane::Cpu, 90),
+            Stage::Preview(_) => ("preview", Role::Media, Lane::Cpu, 97),
         };
         StageFacts {
             name,
             role,
             lane,
-            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_)),
+            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
             transient: TRANSIENT.contains(&name),
-            timeout_ms: if matches!(self, Stage::Compress(_)) { 12 * HOUR_MS } else { HOUR_MS },
+            timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
+                12 * HOUR_MS
+            } else {
+                HOUR_MS
+            },
             weight,
             unit: match self {
-                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) => Unit::InputBytes,
+                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
+                    Unit::InputBytes
+                }
                 Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
                 Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
             },
@@ -103,6 +117,7 @@ impl Stage {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
             // Not a model, but what its pace depends on as much.
             Stage::Compress(compress) => Some(&compress.profile),
+            Stage::Convert(convert) => Some(convert.to.name()),
             _ => None,
         }
     }
@@ -119,12 +134,18 @@ impl Stage {
         self.facts().name
     }
 
-    /// What its outputs' names end with, where it makes any; for a stage that decides when it has seen the input, all that may come of it.
-    pub fn endings(&self) -> Vec<String> {
+    /// What its outputs' names end with, where it makes any of an input of this name; for a stage that decides when it has seen the input, all
+    /// that may come of it.
+    pub fn endings(&self, input: &Path) -> Vec<String> {
         match self {
             Stage::Subtitle(subtitle) => subtitle.formats.iter().map(|format| format.name().to_owned()).collect(),
             Stage::Compress(compress) => compress.endings(),
             Stage::Collect(collect) => vec![collect.format.name().to_owned()],
+            Stage::Convert(convert) => vec![convert.ending(input)],
+            Stage::Preview(_) => [preview::PREVIEW_FILE, preview::SHEET_FILE]
+                .iter()
+                .filter_map(|name| name.split_once('.').map(|(_, ending)| ending.to_owned()))
+                .collect(),
             Stage::Identify(_) | Stage::Decode(_) | Stage::Transcribe(_) | Stage::Publish(_) | Stage::Pull(_) => {
                 Vec::new()
             }
@@ -142,6 +163,8 @@ impl Stage {
             Stage::Subtitle(stage) => stage.address_into(hasher),
             Stage::Collect(stage) => stage.address_into(hasher),
             Stage::Compress(stage) => stage.address_into(hasher),
+            Stage::Convert(stage) => stage.address_into(hasher),
+            Stage::Preview(stage) => stage.address_into(hasher),
         }
     }
 
@@ -154,6 +177,8 @@ impl Stage {
             Stage::Pull(stage) => stage.validate(),
             Stage::Collect(stage) => stage.validate(),
             Stage::Compress(stage) => stage.validate(),
+            Stage::Convert(stage) => stage.validate(),
+            Stage::Preview(stage) => stage.validate(),
         }
     }
 }

@@ -172,6 +172,10 @@ impl Scheduler {
             batch.course.pace.learn(took, rate.expect(scale, amount));
         }
         self.rates.learn(key, scale, amount, took, wall);
+        if let Some(key) = RateKey::copies(stage) {
+            let kib = done.files.iter().map(|file| file.bytes as f64 / 1_024.0).sum();
+            self.rates.learn(key, Scale::Kib, f64::from(batch.kib(id.index)), kib, wall);
+        }
         if let Some(seconds) = done.detail.media_seconds.filter(|_| first_heard) {
             let kib = f64::from(batch.kib(id.index));
             batch.course.length.learn(Scale::Kib, kib, seconds, wall);

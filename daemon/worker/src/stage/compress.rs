@@ -170,7 +170,7 @@ fn rounded(rate: f64) -> f64 {
 }
 
 /// Pieces on the disk: beside the checkpoint where they shall outlive the run, else in scratch.
-struct Kept<'c> {
+pub struct Kept<'c> {
     context: &'c Context,
     folder: PathBuf,
     checkpoint: Option<crate::checkpoint::Checkpoint>,
@@ -178,7 +178,7 @@ struct Kept<'c> {
 }
 
 impl<'c> Kept<'c> {
-    fn open(context: &'c Context, in_pieces: bool) -> Result<Self, Halt> {
+    pub fn open(context: &'c Context, in_pieces: bool) -> Result<Self, Halt> {
         let folder = match context.pieces_folder().filter(|_| in_pieces) {
             Some(folder) => folder,
             None => context.scratch().join("pieces"),
@@ -204,7 +204,7 @@ impl<'c> Kept<'c> {
     }
 
     /// Pieces in scratch are no part of the artifact; those beside a checkpoint go with it.
-    fn go(self) {
+    pub fn go(self) {
         let _ = std::fs::remove_dir_all(self.context.scratch().join("pieces"));
     }
 }

@@ -2,8 +2,10 @@
 
 pub mod collect;
 pub mod compress;
+pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod preview;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
@@ -25,5 +27,7 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Pull(stage) => pull::run(context, stage),
         Stage::Collect(stage) => collect::run(context, stage),
         Stage::Compress(stage) => compress::run(context, stage),
+        Stage::Convert(stage) => convert::run(context, stage),
+        Stage::Preview(stage) => preview::run(context, stage),
     }
 }
