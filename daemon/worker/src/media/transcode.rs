@@ -927,10 +927,13 @@ struct Joined {
     notes: Vec<String>,
 }
 
+/// Fills the packet with the next one.
+type Next<'f> = dyn FnMut(&mut Packet) -> Result<Option<Times>, MediaError> + 'f;
+
 /// One stream's packets on their way into the file, in the order of their decoding times.
 struct Strand<'f> {
     stream: usize,
-    from: Box<dyn FnMut(&mut Packet) -> Result<Option<Times>, MediaError> + 'f>,
+    from: Box<Next<'f>>,
     time_base: (i32, i32),
     /// Added to every time, in microseconds.
     shift_us: i64,
