@@ -20,7 +20,7 @@ const PIECES_FROM_SECONDS: f64 = 300.0;
 
 const X264: &str = "libx264";
 /// Pictures that x264 looks ahead where the source is larger than 1080p.
-const LARGE_LOOKAHEAD: u32 = 16;
+const LARGE_LOOKAHEAD: u32 = 12;
 
 /// As x264's presets have it.
 fn lookahead(preset: &str) -> u32 {
