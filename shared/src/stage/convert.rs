@@ -115,7 +115,7 @@ pub struct Convert {
     pub split: bool,
 }
 
-/// First part of the artifact's file name; then follows the format's extension, after [`SAME`] where the input has that one too.
+/// First part of the artifact's file name; then follows the format's extension, after `converted` where the input has that one too.
 pub const CONVERTED_STEM: &str = "media";
 const SAME: &str = "converted";
 

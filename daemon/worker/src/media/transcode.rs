@@ -701,8 +701,9 @@ impl<'s> Course<'_, 's> {
         };
         let mut tail = 1;
         if let Some((place, end)) = held {
-            // A last one that would begin where the source ends isn't seen.
-            if end > place || writer.last_place.is_none() {
+            // A last one that would begin where the source ends takes the place before, where that is free.
+            let place = if end > place { place } else { (end - 1).max(begin) };
+            if writer.last_place.is_none_or(|last| last < place) {
                 writer.put(&mut held_frame, place, reel.pictures.tally())?;
             }
             // A picture that says it is shown for a minute is believed; one for a day is a broken header.
