@@ -10,6 +10,7 @@ mod lock;
 mod machine;
 mod models;
 mod pressure;
+mod profiles;
 mod server;
 mod store;
 mod telemetry;

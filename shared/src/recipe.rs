@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::lane::Lane;
 use crate::stage::Stage;
+use crate::stage::compress::Compress;
+use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
+use crate::stage::preview::Preview;
 use crate::stage::publish::Publish;
 use crate::stage::pull::Pull;
 use crate::stage::subtitle::{Format, Subtitle};
@@ -13,14 +16,23 @@ use crate::stage::transcribe::Transcribe;
 
 /// A built-in recipe's name.
 pub const SUBTITLES: &str = "subtitles";
+/// Videos made smaller.
+pub const COMPRESS: &str = "compress";
+/// Recordings, videos and subtitles in another format.
+pub const CONVERT: &str = "convert";
+/// A small copy, and a sheet of pictures.
+pub const PREVIEW: &str = "preview";
 /// Fetches models; submitted by `models pull`.
 pub const PULL: &str = "pull";
 /// Stages of the user's own choice, from a file.
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 6] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
+    (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
+    (CONVERT, "recordings, videos and subtitles in another format"),
+    (PREVIEW, "a small copy of a video, and a sheet of pictures from all over it"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
 ];
@@ -44,6 +56,30 @@ impl Recipe {
                 Stage::Subtitle(subtitle),
                 Stage::Publish(publish),
             ],
+            gather: Vec::new(),
+        }
+    }
+
+    pub fn compress(compress: Compress, publish: Publish) -> Self {
+        Recipe {
+            name: COMPRESS.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Compress(compress), Stage::Publish(publish)],
+            gather: Vec::new(),
+        }
+    }
+
+    pub fn convert(convert: Convert, publish: Publish) -> Self {
+        Recipe {
+            name: CONVERT.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Convert(convert), Stage::Publish(publish)],
+            gather: Vec::new(),
+        }
+    }
+
+    pub fn preview(preview: Preview, publish: Publish) -> Self {
+        Recipe {
+            name: PREVIEW.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Preview(preview), Stage::Publish(publish)],
             gather: Vec::new(),
         }
     }
@@ -101,10 +137,22 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         let fits = matches!(
             (stage, before),
             (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None)
-                | (Stage::Decode(_), None | Some(Stage::Identify(_)))
+                | (
+                    Stage::Decode(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_),
+                    None | Some(Stage::Identify(_))
+                )
                 | (Stage::Transcribe(_), Some(Stage::Decode(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
-                | (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_)))
+                | (
+                    Stage::Publish(_),
+                    Some(
+                        Stage::Subtitle(_)
+                            | Stage::Collect(_)
+                            | Stage::Compress(_)
+                            | Stage::Convert(_)
+                            | Stage::Preview(_)
+                    )
+                )
         );
         if !fits {
             let after = before.map_or("at the beginning".to_owned(), |before| format!("after `{}`", before.name()));

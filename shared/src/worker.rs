@@ -12,7 +12,7 @@ use crate::lane::Role;
 use crate::stage::Stage;
 
 /// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
-pub const WORKER_PROTOCOL: u32 = 2;
+pub const WORKER_PROTOCOL: u32 = 3;
 
 /// Exit code of a worker that was refused memory: it is at its limit.
 pub const EXIT_OUT_OF_MEMORY: i32 = 86;
@@ -67,6 +67,9 @@ pub struct InputFile {
     pub name: PathBytes,
     pub bytes: u64,
 }
+
+/// Ending of the folder beside a checkpoint, for pieces that are files of their own.
+pub const PIECES_ENDING: &str = ".pieces";
 
 /// Name of a gathering run's first input: the results it works on, as [`Gathered`] rows.
 pub const RESULTS_FILE: &str = "results";

@@ -1,12 +1,17 @@
 //! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
 
 pub mod collect;
+pub mod compress;
+pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod preview;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
 pub mod transcribe;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +28,9 @@ pub enum Stage {
     Publish(publish::Publish),
     Pull(pull::Pull),
     Collect(collect::Collect),
+    Compress(compress::Compress),
+    Convert(convert::Convert),
+    Preview(preview::Preview),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -77,30 +85,42 @@ impl Stage {
             Stage::Publish(_) => ("publish", Role::Files, Lane::Io, 1),
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
             Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
+            Stage::Compress(_) => ("compress", Role::Media, Lane::Cpu, 97),
+            Stage::Convert(_) => ("convert", Role::Media, Lane::Cpu, 90),
+            Stage::Preview(_) => ("preview", Role::Media, Lane::Cpu, 97),
         };
         StageFacts {
             name,
             role,
             lane,
-            spreads: matches!(self, Stage::Transcribe(_)),
+            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
-            fills: matches!(self, Stage::Decode(_)),
+            fills: role == Role::Media,
             transient: TRANSIENT.contains(&name),
-            timeout_ms: HOUR_MS,
+            timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
+                12 * HOUR_MS
+            } else {
+                HOUR_MS
+            },
             weight,
             unit: match self {
-                Stage::Identify(_) | Stage::Pull(_) => Unit::InputBytes,
+                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
+                    Unit::InputBytes
+                }
                 Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
                 Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
             },
         }
     }
 
-    /// The model it runs, by name; its work goes as fast as that model does.
+    /// The model it runs, or the profile it follows, by name; its work goes as fast as that does.
     pub fn model(&self) -> Option<&str> {
         match self {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
+            // Not a model, but what its pace depends on as much.
+            Stage::Compress(compress) => Some(&compress.profile),
+            Stage::Convert(convert) => Some(convert.to.name()),
             _ => None,
         }
     }
@@ -109,9 +129,12 @@ impl Stage {
     pub fn memory_mib(&self) -> u32 {
         /// The decoder's own and its buffers', and what whisper.cpp takes for one of the smallest models.
         const DECODE: u32 = 64;
+        /// Pictures on their way through decoder, filter and encoder.
+        const ENCODE: u32 = 300;
         const LISTEN: u64 = 256 << 20;
         match self {
             Stage::Decode(_) => DECODE,
+            Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => ENCODE,
             Stage::Transcribe(transcribe) => {
                 let known = crate::catalogue::find(&transcribe.model.name).map(crate::catalogue::Model::memory_bytes);
                 (known.unwrap_or(LISTEN) >> 20) as u32
@@ -132,6 +155,24 @@ impl Stage {
         self.facts().name
     }
 
+    /// What its outputs' names end with, where it makes any of an input of this name; for a stage that decides when it has seen the input, all
+    /// that may come of it.
+    pub fn endings(&self, input: &Path) -> Vec<String> {
+        match self {
+            Stage::Subtitle(subtitle) => subtitle.formats.iter().map(|format| format.name().to_owned()).collect(),
+            Stage::Compress(compress) => compress.endings(),
+            Stage::Collect(collect) => vec![collect.format.name().to_owned()],
+            Stage::Convert(convert) => vec![convert.ending(input)],
+            Stage::Preview(_) => [preview::PREVIEW_FILE, preview::SHEET_FILE]
+                .iter()
+                .filter_map(|name| name.split_once('.').map(|(_, ending)| ending.to_owned()))
+                .collect(),
+            Stage::Identify(_) | Stage::Decode(_) | Stage::Transcribe(_) | Stage::Publish(_) | Stage::Pull(_) => {
+                Vec::new()
+            }
+        }
+    }
+
     /// Feeds the address of this stage's artifact with what changes its result, and nothing else.
     pub fn address_into(&self, hasher: &mut AddressHasher) {
         let facts = self.facts();
@@ -142,6 +183,9 @@ impl Stage {
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
             Stage::Collect(stage) => stage.address_into(hasher),
+            Stage::Compress(stage) => stage.address_into(hasher),
+            Stage::Convert(stage) => stage.address_into(hasher),
+            Stage::Preview(stage) => stage.address_into(hasher),
         }
     }
 
@@ -153,6 +197,9 @@ impl Stage {
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),
             Stage::Collect(stage) => stage.validate(),
+            Stage::Compress(stage) => stage.validate(),
+            Stage::Convert(stage) => stage.validate(),
+            Stage::Preview(stage) => stage.validate(),
         }
     }
 }

@@ -36,6 +36,7 @@ use spindle_shared::job::{Detail, FileIdentity, Output, PathBytes};
 use spindle_shared::lane::Role;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::collect::DOCUMENT_STEM;
+use spindle_shared::stage::compress::VIDEO_STEM;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
 use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
@@ -294,6 +295,12 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             let texts: Vec<u8> = inputs.iter().skip(1).flat_map(|(bytes, _)| bytes.clone()).collect();
             let name = format!("{DOCUMENT_STEM}.{}", stage.format.name());
             done.files.push(artifact(assignment, &name, &texts)?);
+        }
+        Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
+            let input = assignment.inputs.first().map_or(Path::new(""), |input| input.name.as_path());
+            for ending in assignment.stage.endings(input) {
+                done.files.push(artifact(assignment, &format!("{VIDEO_STEM}.{ending}"), first)?);
+            }
         }
         Stage::Pull(_) => {}
     }

@@ -102,7 +102,7 @@ pub(super) fn open_job() -> OpenJob {
     }
 }
 
-pub(super) fn ended_job(state: JobState) -> EndedJob {
+pub(crate) fn ended_job(state: JobState) -> EndedJob {
     let failed = state == JobState::Failed;
     EndedJob {
         artifact: None,
@@ -128,6 +128,7 @@ pub(super) fn ended_job(state: JobState) -> EndedJob {
             cues: Some(12),
             words: Some(140),
             notes: Vec::new(),
+            figures: Vec::new(),
         },
         peak_memory_bytes: 412 << 20,
     }

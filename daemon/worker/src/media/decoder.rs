@@ -8,6 +8,7 @@ use ffmpeg_next::ffi;
 use super::demuxer::{Demuxer, Packet};
 use super::error::MediaError;
 use super::facts::StreamFacts;
+use super::graph::PictureShape;
 use super::logs;
 
 pub struct Decoder(NonNull<ffi::AVCodecContext>);
@@ -25,6 +26,11 @@ pub enum Answer {
 
 impl Decoder {
     pub fn open(demuxer: &Demuxer<'_>, stream: &StreamFacts) -> Result<Self, MediaError> {
+        Self::open_with(demuxer, stream, 1)
+    }
+
+    /// `threads`: how many the codec may use where it can; each holds pictures of its own.
+    pub fn open_with(demuxer: &Demuxer<'_>, stream: &StreamFacts, threads: u32) -> Result<Self, MediaError> {
         let refused = |code: c_int| MediaError::NoDecoder {
             codec: stream.codec.clone(),
             reason: if code < 0 { logs::reason(code) } else { String::new() },
@@ -49,7 +55,7 @@ impl Decoder {
             }
             // Without it the decoder can't move timestamps when it drops a codec's run-in.
             context.as_mut().pkt_timebase = ffi::AVRational { num, den };
-            context.as_mut().thread_count = 1;
+            context.as_mut().thread_count = c_int::try_from(threads).unwrap_or(1).max(1);
             let code = ffi::avcodec_open2(context.as_ptr(), codec, ptr::null_mut());
             if code < 0 {
                 return Err(refused(code));
@@ -69,7 +75,16 @@ impl Decoder {
         // SAFETY: both are valid; the frame's old content is let go by libav.
         answer(unsafe { ffi::avcodec_receive_frame(self.0.as_ptr(), frame.as_mut_ptr()) })
     }
+
+    /// Forgets everything it was sent: the demuxer has gone elsewhere.
+    pub fn flush(&mut self) {
+        // SAFETY: the context is open.
+        unsafe { ffi::avcodec_flush_buffers(self.0.as_ptr()) };
+    }
 }
+
+// SAFETY: a codec is a value of its own; libav ties none to the thread that opened it.
+unsafe impl Send for Decoder {}
 
 impl Drop for Decoder {
     fn drop(&mut self) {
@@ -79,7 +94,7 @@ impl Drop for Decoder {
     }
 }
 
-fn answer(code: c_int) -> Result<Answer, MediaError> {
+pub(super) fn answer(code: c_int) -> Result<Answer, MediaError> {
     Ok(match code {
         0.. => Answer::Ok,
         ffi::AVERROR_EOF => Answer::End,
@@ -102,8 +117,36 @@ pub struct Shape {
     pub speakers: u64,
 }
 
+/// Colours as libav numbers them (ITU-T H.273).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour {
+    pub range: ffi::AVColorRange,
+    pub primaries: ffi::AVColorPrimaries,
+    pub transfer: ffi::AVColorTransferCharacteristic,
+    pub space: ffi::AVColorSpace,
+}
+
+impl Colour {
+    /// Brighter and wider than a standard screen: PQ or HLG.
+    pub fn is_hdr(&self) -> bool {
+        use ffi::AVColorTransferCharacteristic::{AVCOL_TRC_ARIB_STD_B67, AVCOL_TRC_SMPTE2084};
+        matches!(self.transfer, AVCOL_TRC_SMPTE2084 | AVCOL_TRC_ARIB_STD_B67)
+    }
+
+    /// What is to be said of pictures in YUV: those that were RGB were made so by the usual rule for small pictures.
+    pub fn as_written(self) -> Self {
+        match self.space {
+            ffi::AVColorSpace::AVCOL_SPC_RGB => Colour { space: ffi::AVColorSpace::AVCOL_SPC_SMPTE170M, ..self },
+            _ => self,
+        }
+    }
+}
+
 /// A frame's storage, used again and again.
 pub struct Frame(NonNull<ffi::AVFrame>);
+
+// SAFETY: a frame owns or counts its buffers, atomically.
+unsafe impl Send for Frame {}
 
 impl Frame {
     pub fn new() -> Result<Self, MediaError> {
@@ -129,6 +172,142 @@ impl Frame {
     pub fn timestamp(&self) -> Option<i64> {
         let (best, own) = (self.fields().best_effort_timestamp, self.fields().pts);
         [best, own].into_iter().find(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
+    }
+
+    /// The timestamp that a filter gave it.
+    pub fn filtered_timestamp(&self) -> Option<i64> {
+        Some(self.fields().pts).filter(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
+    }
+
+    /// How long it is shown, in ticks of its stream; 0 where nothing tells.
+    pub fn length(&self) -> i64 {
+        self.fields().pkt_duration
+    }
+
+    pub fn set_timestamp(&mut self, stamp: Option<i64>) {
+        // SAFETY: the frame is valid.
+        unsafe { self.0.as_mut() }.pts = stamp.unwrap_or(ffi::AV_NOPTS_VALUE);
+    }
+
+    /// A picture of whatever the memory held.
+    pub fn blank(width: u32, height: u32, format: ffi::AVPixelFormat) -> Result<Self, MediaError> {
+        let mut frame = Frame::new()?;
+        let side = |side: u32| c_int::try_from(side).unwrap_or(c_int::MAX);
+        // SAFETY: the frame is valid and empty; its buffer is asked for with its own size.
+        let code = unsafe {
+            let fields = frame.0.as_mut();
+            fields.format = format as c_int;
+            (fields.width, fields.height) = (side(width), side(height));
+            ffi::av_frame_get_buffer(frame.as_mut_ptr(), 0)
+        };
+        if code < 0 { Err(MediaError::OutOfMemory { doing: "encoding" }) } else { Ok(frame) }
+    }
+
+    /// Another reference to the same picture or sound.
+    pub fn another(&self) -> Result<Frame, MediaError> {
+        // SAFETY: the frame is valid; what comes back is owned.
+        let frame = unsafe { ffi::av_frame_clone(self.0.as_ptr()) };
+        NonNull::new(frame).map(Frame).ok_or(MediaError::OutOfMemory { doing: "decoding" })
+    }
+
+    /// Takes over another frame's content, and leaves it empty.
+    pub fn take(&mut self, other: &mut Frame) {
+        // SAFETY: both are valid; what this one had is let go first.
+        unsafe {
+            ffi::av_frame_unref(self.0.as_ptr());
+            ffi::av_frame_move_ref(self.0.as_ptr(), other.0.as_ptr());
+        }
+    }
+
+    /// What picture it is; `None` for a frame that isn't one.
+    pub fn picture(&self) -> Option<PictureShape> {
+        let fields = self.fields();
+        let aspect = fields.sample_aspect_ratio;
+        (fields.width > 0 && fields.height > 0 && fields.format >= 0).then_some(PictureShape {
+            width: fields.width,
+            height: fields.height,
+            format: fields.format,
+            sample_aspect: (aspect.num, aspect.den),
+        })
+    }
+
+    /// The codec saw damage in it.
+    pub fn damaged(&self) -> bool {
+        self.fields().decode_error_flags != 0 || self.fields().flags & ffi::AV_FRAME_FLAG_CORRUPT != 0
+    }
+
+    /// What it says of its colours.
+    pub fn colour(&self) -> Colour {
+        let fields = self.fields();
+        Colour {
+            range: fields.color_range,
+            primaries: fields.color_primaries,
+            transfer: fields.color_trc,
+            space: fields.colorspace,
+        }
+    }
+
+    /// The encoder chooses for itself where a group of pictures begins.
+    pub fn forget_picture_type(&mut self) {
+        // SAFETY: the frame is valid.
+        unsafe { self.0.as_mut() }.pict_type = ffi::AVPictureType::AV_PICTURE_TYPE_NONE;
+    }
+
+    /// A picture's rows, without padding, where it is of packed pixels of so many bytes.
+    pub fn packed_rows(&self, pixel_bytes: usize) -> Vec<u8> {
+        let fields = self.fields();
+        let (Ok(width), Ok(height)) = (usize::try_from(fields.width), usize::try_from(fields.height)) else {
+            return Vec::new();
+        };
+        let mut rows = Vec::with_capacity(width * height * pixel_bytes);
+        for row in 0..height as isize {
+            // SAFETY: a packed picture has `height` rows of `linesize` bytes in its first plane, each at least as long.
+            let bytes = unsafe {
+                let start = fields.data[0].offset(row * fields.linesize[0] as isize);
+                std::slice::from_raw_parts(start, width * pixel_bytes)
+            };
+            rows.extend_from_slice(bytes);
+        }
+        rows
+    }
+
+    /// Makes it a frame of sound with these packed samples, of `block` bytes for all channels; `planar`: as two planes.
+    pub fn fill(&mut self, shape: Shape, bytes: &[u8], block: usize, planar: bool) -> Result<(), MediaError> {
+        let out_of_memory = MediaError::OutOfMemory { doing: "encoding" };
+        let samples = bytes.len() / block.max(1);
+        // SAFETY: the frame is valid; its buffer is asked for with the shape's own size, and only so many bytes go in.
+        unsafe {
+            ffi::av_frame_unref(self.0.as_ptr());
+            let frame = self.0.as_mut();
+            frame.format = shape.format;
+            frame.sample_rate = shape.rate as c_int;
+            frame.nb_samples = c_int::try_from(samples).map_err(|_| MediaError::OutOfMemory { doing: "encoding" })?;
+            ffi::av_channel_layout_default(&mut frame.ch_layout, shape.channels as c_int);
+            if ffi::av_frame_get_buffer(self.0.as_ptr(), 0) < 0 {
+                return Err(out_of_memory);
+            }
+            if !planar {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ref().data[0], samples * block);
+                return Ok(());
+            }
+            let width = block / 2;
+            for (channel, plane) in self.0.as_ref().data[..2].iter().enumerate() {
+                for (at, sample) in bytes.chunks_exact(block).enumerate() {
+                    ptr::copy_nonoverlapping(sample[channel * width..].as_ptr(), plane.add(at * width), width);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packed sound as bytes: `block` for each sample of all channels.
+    pub fn packed_samples(&self, block: usize) -> &[u8] {
+        let fields = self.fields();
+        if fields.data[0].is_null() {
+            return &[];
+        }
+        // SAFETY: packed samples lie in the first plane, `block` bytes for each; the caller built the graph that made them.
+        unsafe { std::slice::from_raw_parts(fields.data[0], self.samples() as usize * block) }
     }
 
     /// Settles which speakers the channels are: those the file names, or else the usual ones for their number. `None` for a

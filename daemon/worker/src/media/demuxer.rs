@@ -11,7 +11,7 @@ use ffmpeg_next::ffi;
 
 use super::avio::Source;
 use super::error::MediaError;
-use super::facts::{Facts, StreamFacts, StreamKind};
+use super::facts::{Chapter, Facts, PictureFacts, StreamFacts, StreamKind, Turn};
 use super::logs;
 
 /// Formats whose content is other files; libav would go and open what they name.
@@ -59,6 +59,9 @@ pub enum Step {
 
 /// A packet's storage, used again and again.
 pub struct Packet(NonNull<ffi::AVPacket>);
+
+// SAFETY: a packet owns or counts its buffers, atomically.
+unsafe impl Send for Packet {}
 
 impl<'file> Demuxer<'file> {
     /// `name` gives the extension, for formats without any mark of their own.
@@ -161,9 +164,20 @@ impl<'file> Demuxer<'file> {
     }
 
     /// The stream's codec parameters; null where there is no such stream. Valid as long as this demuxer.
-    pub(super) fn parameters(&self, index: usize) -> *const ffi::AVCodecParameters {
+    pub fn parameters(&self, index: usize) -> *const ffi::AVCodecParameters {
         // SAFETY: null or a valid stream of the open context.
         unsafe { self.stream(index).as_ref() }.map_or(ptr::null(), |stream| stream.codecpar.cast_const())
+    }
+
+    /// What a stream has beside its parameters; empty where it has none of this kind.
+    pub fn stream_side_data(&self, index: usize, kind: ffi::AVPacketSideDataType) -> &[u8] {
+        let mut length = 0;
+        // SAFETY: null or a valid stream of the open context; what comes back is null or `length` bytes of it.
+        unsafe {
+            let Some(stream) = self.stream(index).as_ref() else { return &[] };
+            let data = ffi::av_stream_get_side_data(stream, kind, &mut length);
+            if data.is_null() { &[] } else { std::slice::from_raw_parts(data, length) }
+        }
     }
 
     pub fn read(&mut self, packet: &mut Packet) -> Result<Step, MediaError> {
@@ -185,6 +199,19 @@ impl<'file> Demuxer<'file> {
         })
     }
 
+    /// Goes to the last point at or before this time of the stream where decoding can begin; in ticks of the stream. `false`
+    /// where the container can't.
+    pub fn seek(&mut self, index: usize, stamp: i64) -> Result<bool, MediaError> {
+        let Ok(stream) = c_int::try_from(index) else { return Ok(false) };
+        // SAFETY: the context is open; libav checks the stream's number.
+        let code =
+            unsafe { ffi::av_seek_frame(self.context.as_ptr(), stream, stamp, ffi::AVSEEK_FLAG_BACKWARD as c_int) };
+        match self.source.interruption() {
+            Some(interruption) => Err(interruption),
+            None => Ok(code >= 0),
+        }
+    }
+
     fn stream(&self, index: usize) -> *mut ffi::AVStream {
         // SAFETY: an open context has `nb_streams` pointers in `streams`.
         unsafe {
@@ -193,6 +220,9 @@ impl<'file> Demuxer<'file> {
         }
     }
 }
+
+// SAFETY: a demuxer is a value of its own; libav ties none to the thread that opened it.
+unsafe impl Send for Demuxer<'_> {}
 
 impl Drop for Demuxer<'_> {
     fn drop(&mut self) {
@@ -216,6 +246,61 @@ impl Packet {
 
     pub fn as_ptr(&self) -> *const ffi::AVPacket {
         self.0.as_ptr()
+    }
+
+    pub fn as_mut_ptr(&mut self) -> *mut ffi::AVPacket {
+        self.0.as_ptr()
+    }
+
+    /// Lets its content go and makes room for these bytes.
+    pub fn fill(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+        let out_of_memory = MediaError::OutOfMemory { doing: "copying packets" };
+        let Ok(size) = c_int::try_from(bytes.len()) else { return Err(out_of_memory) };
+        // SAFETY: the packet is valid; av_new_packet gives it room for `size` bytes and its padding.
+        unsafe {
+            ffi::av_packet_unref(self.0.as_ptr());
+            if ffi::av_new_packet(self.0.as_ptr(), size) < 0 {
+                return Err(out_of_memory);
+            }
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ref().data, bytes.len());
+        }
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        let fields = self.fields();
+        match usize::try_from(fields.size) {
+            // SAFETY: a packet with a size has that many bytes.
+            Ok(size) if size > 0 && !fields.data.is_null() => unsafe { std::slice::from_raw_parts(fields.data, size) },
+            _ => &[],
+        }
+    }
+
+    /// When it is shown, in ticks of its stream.
+    pub fn stamp(&self) -> Option<i64> {
+        Some(self.fields().pts).filter(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
+    }
+
+    pub fn duration(&self) -> i64 {
+        self.fields().duration
+    }
+
+    /// Decoding can begin here.
+    pub fn is_key(&self) -> bool {
+        self.fields().flags & ffi::AV_PKT_FLAG_KEY != 0
+    }
+
+    /// Its times, in ticks of the stream that it goes to.
+    pub fn set_times(&mut self, stamp: i64, decode_stamp: i64, duration: i64) {
+        // SAFETY: the packet is valid.
+        let fields = unsafe { self.0.as_mut() };
+        (fields.pts, fields.dts, fields.duration) = (stamp, decode_stamp, duration);
+    }
+
+    pub fn set_key(&mut self, key: bool) {
+        // SAFETY: the packet is valid.
+        let fields = unsafe { self.0.as_mut() };
+        fields.flags = if key { fields.flags | ffi::AV_PKT_FLAG_KEY } else { fields.flags & !ffi::AV_PKT_FLAG_KEY };
     }
 
     pub fn stream(&self) -> usize {
@@ -328,6 +413,10 @@ unsafe fn facts_of(context: &ffi::AVFormatContext) -> Facts {
             == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE,
         zero_us: None,
         streams,
+        // SAFETY: the context is open.
+        chapters: unsafe { chapters(context) },
+        // SAFETY: as above.
+        tags: unsafe { tags(context.metadata) },
     };
     facts.zero_us = facts.find_zero();
     facts
@@ -372,10 +461,83 @@ unsafe fn stream_facts(stream: &ffi::AVStream, index: usize) -> StreamFacts {
             sample_rate: u32::try_from(parameters.sample_rate).unwrap_or(0),
             width: u32::try_from(parameters.width).unwrap_or(0),
             height: u32::try_from(parameters.height).unwrap_or(0),
+            bits: u32::try_from(parameters.bits_per_raw_sample.max(parameters.bits_per_coded_sample)).unwrap_or(0),
             start_us: known(stream.start_time).map(microseconds),
             duration_seconds: duration.or_else(|| tag(stream.metadata, c"DURATION").and_then(|text| clock_time(&text))),
+            picture: (parameters.codec_type == ffi::AVMediaType::AVMEDIA_TYPE_VIDEO).then(|| picture_facts(stream)),
         }
     }
+}
+
+/// # Safety
+/// The stream belongs to an open context.
+unsafe fn picture_facts(stream: &ffi::AVStream) -> PictureFacts {
+    // SAFETY: a stream always has its parameters; a display matrix is nine numbers.
+    unsafe {
+        let parameters = &*stream.codecpar;
+        let aspect =
+            ffi::av_guess_sample_aspect_ratio(ptr::null_mut(), ptr::from_ref(stream).cast_mut(), ptr::null_mut());
+        let mut length = 0;
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
+        let data = ffi::av_stream_get_side_data(stream, kind, &mut length);
+        let turn = if data.is_null() || length < size_of::<[i32; 9]>() {
+            Turn::None
+        } else {
+            let matrix = data.cast::<[i32; 9]>().read_unaligned();
+            let angle = ffi::av_display_rotation_get(matrix.as_ptr());
+            if angle.is_finite() { Turn::of_matrix(&matrix, -angle) } else { Turn::None }
+        };
+        let fields = [
+            ffi::AVFieldOrder::AV_FIELD_TT,
+            ffi::AVFieldOrder::AV_FIELD_BB,
+            ffi::AVFieldOrder::AV_FIELD_TB,
+            ffi::AVFieldOrder::AV_FIELD_BT,
+        ];
+        PictureFacts {
+            rate: (stream.avg_frame_rate.num, stream.avg_frame_rate.den),
+            base_rate: (stream.r_frame_rate.num, stream.r_frame_rate.den),
+            sample_aspect: if aspect.num > 0 && aspect.den > 0 { (aspect.num, aspect.den) } else { (1, 1) },
+            turn,
+            interlaced: fields.contains(&parameters.field_order),
+        }
+    }
+}
+
+/// # Safety
+/// The context is open, and nothing changes it meanwhile.
+unsafe fn chapters(context: &ffi::AVFormatContext) -> Vec<Chapter> {
+    const CHAPTERS_MAX: usize = 1_000;
+    let microseconds = ffi::AVRational { num: 1, den: ffi::AV_TIME_BASE as c_int };
+    (0..(context.nb_chapters as usize).min(CHAPTERS_MAX))
+        // SAFETY: an open context has `nb_chapters` valid chapters.
+        .filter_map(|at| unsafe { (*context.chapters.add(at)).as_ref() })
+        .filter(|chapter| chapter.time_base.num > 0 && chapter.time_base.den > 0)
+        // SAFETY: a chapter's tags are null or valid.
+        .map(|chapter| unsafe {
+            Chapter {
+                start_us: ffi::av_rescale_q(chapter.start, chapter.time_base, microseconds),
+                end_us: ffi::av_rescale_q(chapter.end, chapter.time_base, microseconds),
+                title: tag(chapter.metadata, c"title"),
+            }
+        })
+        .collect()
+}
+
+/// # Safety
+/// The dictionary is null or valid.
+unsafe fn tags(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
+    const TAGS_MAX: usize = 100;
+    let mut found = Vec::new();
+    let mut entry = ptr::null_mut();
+    while found.len() < TAGS_MAX {
+        // SAFETY: the caller's promise; keys and values are zero-terminated.
+        unsafe {
+            entry = ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ffi::AV_DICT_IGNORE_SUFFIX as c_int);
+            let Some(tag) = entry.as_ref() else { break };
+            found.push((text_of(tag.key), text_of(tag.value)));
+        }
+    }
+    found
 }
 
 /// # Safety

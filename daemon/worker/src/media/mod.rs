@@ -1,31 +1,53 @@
-//! libav, wrapped once: an open descriptor in, facts and samples out. Knows no queue, no stage and no path.
+//! libav, wrapped once: an open descriptor in; facts, samples, pictures and new files out. Knows no queue, no stage and no path.
+//!
+//! Reading: [`probe`], [`Recording`] (sound as samples), `demuxer` and `decoder`. Writing: `graph` (filters), `encoder`, `packets` (what was
+//! encoded, kept), `muxer` (the container).
 //!
 //! All `unsafe` of this package that touches libav lives in this folder. Nothing here ever opens a file: what a container
 //! refers to outside of itself stays closed.
 
 mod avio;
-mod decoder;
-mod demuxer;
+pub mod decoder;
+pub mod demuxer;
+pub mod encoder;
 mod error;
 mod facts;
+pub mod graph;
 mod logs;
+pub mod muxer;
+pub mod pace;
+pub mod packets;
+pub mod pictures;
 mod recording;
+pub mod remux;
 mod resampler;
+pub mod sheet;
+pub mod sound;
+pub mod texts;
 mod timeline;
 mod track;
+pub mod transcode;
 
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use error::MediaError;
-#[allow(unused_imports, reason = "the parts of `Facts`, for the stages that look at streams other than audio")]
-pub use facts::{Facts, StreamFacts, StreamKind};
+pub use facts::{Facts, StreamKind};
 pub use recording::{Piece, Recording};
+pub use resampler::{Form, Sample};
+
+/// For MP4 and its kin: the index goes to the front, so that a file plays while it is still loading. Other containers ignore it.
+const INDEX_FIRST: &[(&str, &str)] = &[("movflags", "+faststart")];
+
+/// The audio track that is meant: a number from 1, a language, or the file's default.
+pub fn chosen(facts: &Facts, wanted: Option<&str>) -> Result<usize, MediaError> {
+    let tracks = track::choose(facts, wanted)?;
+    tracks.first().map(|track| track.index).ok_or(MediaError::NoAudio { has: String::new() })
+}
 
 /// What is in a file: its streams, its length, where its clock begins. `name` gives the extension, for the few formats
 /// that can't be told by their content.
-#[allow(dead_code, reason = "for the stages that need the facts without the samples")]
 pub fn probe(file: &File, name: &str, cancel: Arc<AtomicBool>) -> Result<Facts, MediaError> {
     demuxer::Demuxer::open(file, name, cancel).map(|demuxer| demuxer.facts().clone())
 }

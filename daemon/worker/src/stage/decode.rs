@@ -9,7 +9,10 @@ use spindle_shared::stage::decode::{AUDIO_FILE, Decode, SAMPLE_RATE};
 use spindle_shared::worker::Done;
 
 use crate::context::{Context, Halt, disk_failure};
-use crate::media::{MediaError, Piece, Recording};
+use crate::media::{Form, MediaError, Piece, Recording, Sample};
+
+/// What whisper listens to.
+const FORM: Form = Form { rate: SAMPLE_RATE, channels: 1, sample: Sample::S16 };
 
 /// A second of silence; a longer one is written in as many steps, so that it can be stopped.
 static SILENCE: [u8; 2 * SAMPLE_RATE as usize] = [0; 2 * SAMPLE_RATE as usize];
@@ -17,7 +20,8 @@ static SILENCE: [u8; 2 * SAMPLE_RATE as usize] = [0; 2 * SAMPLE_RATE as usize];
 pub fn run(context: &Context, stage: &Decode) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
     let halt = |error: MediaError| halt_for(error, &name, stage);
-    let mut recording = Recording::open(file, &name, stage.track.as_deref(), context.cancel_flag()).map_err(halt)?;
+    let mut recording =
+        Recording::open(file, &name, stage.track.as_deref(), FORM, context.cancel_flag()).map_err(halt)?;
     let expected_seconds = recording.expected_seconds();
     let path = context.scratch().join(AUDIO_FILE);
     let artifact = context.write_artifact(AUDIO_FILE, |writer| {
@@ -66,6 +70,11 @@ fn write_silence(context: &Context, writer: &mut impl Write, samples: u64, path:
 }
 
 fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
+    halt_of(error, name, stage.track.as_deref())
+}
+
+/// What an error of libav's is for a stage that listens.
+pub fn halt_of(error: MediaError, name: &str, track: Option<&str>) -> Halt {
     let message = format!("failed to decode {name}: {error}");
     let failure = |kind| Failure::new(kind, message.clone());
     Halt::Failed(match error {
@@ -82,8 +91,7 @@ fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
             failure(FailureKind::Input).advise("there is nothing to listen to; leave this input out of the batch")
         }
         MediaError::NoSuchTrack { .. } => {
-            let track = stage.track.as_deref().unwrap_or_default();
-            let shown = spindle_shared::text::escaped(track);
+            let shown = spindle_shared::text::escaped(track.unwrap_or_default());
             failure(FailureKind::Input)
                 .advise(format!("take one of these instead of --track {shown}, or leave --track out"))
         }
@@ -96,6 +104,13 @@ fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
         | MediaError::NothingDecoded { .. }
         | MediaError::NothingThere { .. }
         | MediaError::Shape { .. } => failure(FailureKind::Input),
+        // What only those meet that look at pictures, or write.
+        MediaError::NoVideo { .. } | MediaError::NoVideoDecoder { .. } | MediaError::NoPicture { .. } => {
+            failure(FailureKind::Input)
+        }
+        MediaError::NoEncoder { .. } | MediaError::Encode { .. } | MediaError::Mux { .. } | MediaError::Write(_) => {
+            failure(FailureKind::Internal)
+        }
     })
 }
 

@@ -1,8 +1,11 @@
 //! One exhaustive match: which code does which stage.
 
 pub mod collect;
+pub mod compress;
+pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod preview;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
@@ -23,5 +26,8 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Publish(stage) => publish::run(context, stage),
         Stage::Pull(stage) => pull::run(context, stage),
         Stage::Collect(stage) => collect::run(context, stage),
+        Stage::Compress(stage) => compress::run(context, stage),
+        Stage::Convert(stage) => convert::run(context, stage),
+        Stage::Preview(stage) => preview::run(context, stage),
     }
 }
