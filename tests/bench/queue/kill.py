@@ -165,8 +165,9 @@ def main():
                 house.start()
                 boot = house.boot()
             try:
-                # Not at every one: the look itself takes its time.
-                done = completed(house, batch, since) if dice.random() < 0.5 else {}
+                # Not at every one: the look itself takes its time, and while the disk is full it waits for room.
+                full = disk and disk.filler.exists()
+                done = completed(house, batch, since) if not full and dice.random() < 0.5 else {}
             except SystemExit:
                 # It has ended in between.
                 continue
