@@ -266,11 +266,11 @@ mod tests {
             ),
             (
                 "[[map]]\nmodel = 'x'",
-                "1: which stage? write stage = \"…\", one of decode, transcribe, subtitle, publish, collect",
+                "1: which stage? write stage = \"…\", one of decode, transcribe, subtitle, compress, convert, preview, publish, collect",
             ),
             (
                 "[[map]]\nstage = 'cook'",
-                "1: there is no stage `cook`: known are decode, transcribe, subtitle, publish, collect",
+                "1: there is no stage `cook`: known are decode, transcribe, subtitle, compress, convert, preview, publish, collect",
             ),
             (
                 "[[map]]\nstage = 'publish'",
