@@ -56,6 +56,10 @@ pub const GATHERED_MAX: usize = 10_000;
 pub const RESULTS_BYTES_MAX: usize = 64 << 20;
 /// Batches that one batch waits for.
 pub const AFTER_MAX: usize = 100;
+/// Rules in a file of rules for clips.
+pub const RULES_MAX: usize = 100;
+/// Texts that one rule looks for.
+pub const RULE_TEXTS_MAX: usize = 100;
 /// Stages of one recipe.
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.

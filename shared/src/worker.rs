@@ -12,7 +12,7 @@ use crate::lane::Role;
 use crate::stage::Stage;
 
 /// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
-pub const WORKER_PROTOCOL: u32 = 2;
+pub const WORKER_PROTOCOL: u32 = 3;
 
 /// Exit code of a worker that was refused memory: it is at its limit.
 pub const EXIT_OUT_OF_MEMORY: i32 = 86;
@@ -66,6 +66,15 @@ pub struct InputFile {
     /// The artifact's file name (`audio.s16`), or the input's own path, for messages and for formats told by extension.
     pub name: PathBytes,
     pub bytes: u64,
+    /// Why an original is not there: it is gone, or another than was worked on. Its descriptor is an empty file's. Of other inputs `None`:
+    /// without one of those a run doesn't start.
+    pub absent: Option<String>,
+}
+
+impl InputFile {
+    pub fn new(name: impl Into<PathBytes>, bytes: u64) -> Self {
+        InputFile { name: name.into(), bytes, absent: None }
+    }
 }
 
 /// Name of a gathering run's first input: the results it works on, as [`Gathered`] rows.

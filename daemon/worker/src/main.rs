@@ -313,7 +313,7 @@ mod tests {
     }
 
     fn assignment(stage: Stage, inputs: usize) -> Assignment {
-        let input = InputFile { name: PathBytes(b"talk.mp4".to_vec()), bytes: 1 };
+        let input = InputFile::new(PathBytes(b"talk.mp4".to_vec()), 1);
         Assignment {
             run: RunId { boot: 1, counter: 2 },
             stage,

@@ -1,8 +1,11 @@
 //! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
 
+pub mod analyze;
+pub mod assemble;
 pub mod collect;
 pub mod decode;
 pub mod identify;
+pub mod plan;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
@@ -23,6 +26,9 @@ pub enum Stage {
     Publish(publish::Publish),
     Pull(pull::Pull),
     Collect(collect::Collect),
+    Analyze(analyze::Analyze),
+    Plan(plan::Plan),
+    Assemble(assemble::Assemble),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -75,6 +81,9 @@ impl Stage {
             Stage::Publish(_) => ("publish", Role::Files, Lane::Io, 1),
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
             Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
+            Stage::Analyze(_) => ("analyze", Role::Media, Lane::Cpu, 50),
+            Stage::Plan(_) => ("plan", Role::Files, Lane::Io, 1),
+            Stage::Assemble(_) => ("assemble", Role::Media, Lane::Cpu, 50),
         };
         StageFacts {
             name,
@@ -88,7 +97,12 @@ impl Stage {
             weight,
             unit: match self {
                 Stage::Identify(_) | Stage::Pull(_) => Unit::InputBytes,
-                Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
+                Stage::Decode(_)
+                | Stage::Transcribe(_)
+                | Stage::Subtitle(_)
+                | Stage::Analyze(_)
+                | Stage::Plan(_)
+                | Stage::Assemble(_) => Unit::MediaSeconds,
                 Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
             },
         }
@@ -106,8 +120,14 @@ impl Stage {
     pub fn gathers(&self) -> Option<fn(&str) -> bool> {
         match self {
             Stage::Collect(_) => Some(collect::Collect::reads),
+            Stage::Plan(_) => Some(plan::Plan::reads),
             _ => None,
         }
+    }
+
+    /// Whether it works on the inputs themselves, too, beside what earlier stages left; in a gather, those of all jobs that succeeded.
+    pub fn rereads_inputs(&self) -> bool {
+        matches!(self, Stage::Assemble(_))
     }
 
     pub fn name(&self) -> &'static str {
@@ -124,6 +144,9 @@ impl Stage {
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
             Stage::Collect(stage) => stage.address_into(hasher),
+            Stage::Analyze(stage) => stage.address_into(hasher),
+            Stage::Plan(stage) => stage.address_into(hasher),
+            Stage::Assemble(stage) => stage.address_into(hasher),
         }
     }
 
@@ -135,6 +158,9 @@ impl Stage {
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),
             Stage::Collect(stage) => stage.validate(),
+            Stage::Analyze(stage) => stage.validate(),
+            Stage::Plan(stage) => stage.validate(),
+            Stage::Assemble(stage) => stage.validate(),
         }
     }
 }
