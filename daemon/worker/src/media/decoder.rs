@@ -8,6 +8,7 @@ use ffmpeg_next::ffi;
 use super::demuxer::{Demuxer, Packet};
 use super::error::MediaError;
 use super::facts::StreamFacts;
+use super::graph::PictureShape;
 use super::logs;
 
 pub struct Decoder(NonNull<ffi::AVCodecContext>);
@@ -25,6 +26,11 @@ pub enum Answer {
 
 impl Decoder {
     pub fn open(demuxer: &Demuxer<'_>, stream: &StreamFacts) -> Result<Self, MediaError> {
+        Self::open_with(demuxer, stream, 1)
+    }
+
+    /// `threads`: how many the codec may use where it can; each holds pictures of its own.
+    pub fn open_with(demuxer: &Demuxer<'_>, stream: &StreamFacts, threads: u32) -> Result<Self, MediaError> {
         let refused = |code: c_int| MediaError::NoDecoder {
             codec: stream.codec.clone(),
             reason: if code < 0 { logs::reason(code) } else { String::new() },
@@ -49,7 +55,7 @@ impl Decoder {
             }
             // Without it the decoder can't move timestamps when it drops a codec's run-in.
             context.as_mut().pkt_timebase = ffi::AVRational { num, den };
-            context.as_mut().thread_count = 1;
+            context.as_mut().thread_count = c_int::try_from(threads).unwrap_or(1).max(1);
             let code = ffi::avcodec_open2(context.as_ptr(), codec, ptr::null_mut());
             if code < 0 {
                 return Err(refused(code));
@@ -69,7 +75,16 @@ impl Decoder {
         // SAFETY: both are valid; the frame's old content is let go by libav.
         answer(unsafe { ffi::avcodec_receive_frame(self.0.as_ptr(), frame.as_mut_ptr()) })
     }
+
+    /// Forgets everything it was sent: the demuxer has gone elsewhere.
+    pub fn flush(&mut self) {
+        // SAFETY: the context is open.
+        unsafe { ffi::avcodec_flush_buffers(self.0.as_ptr()) };
+    }
 }
+
+// SAFETY: a codec is a value of its own; libav ties none to the thread that opened it.
+unsafe impl Send for Decoder {}
 
 impl Drop for Decoder {
     fn drop(&mut self) {
@@ -79,7 +94,7 @@ impl Drop for Decoder {
     }
 }
 
-fn answer(code: c_int) -> Result<Answer, MediaError> {
+pub(super) fn answer(code: c_int) -> Result<Answer, MediaError> {
     Ok(match code {
         0.. => Answer::Ok,
         ffi::AVERROR_EOF => Answer::End,
@@ -102,8 +117,20 @@ pub struct Shape {
     pub speakers: u64,
 }
 
+/// Colours as libav numbers them (ITU-T H.273).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour {
+    pub range: ffi::AVColorRange,
+    pub primaries: ffi::AVColorPrimaries,
+    pub transfer: ffi::AVColorTransferCharacteristic,
+    pub space: ffi::AVColorSpace,
+}
+
 /// A frame's storage, used again and again.
 pub struct Frame(NonNull<ffi::AVFrame>);
+
+// SAFETY: a frame owns or counts its buffers, atomically.
+unsafe impl Send for Frame {}
 
 impl Frame {
     pub fn new() -> Result<Self, MediaError> {
@@ -129,6 +156,116 @@ impl Frame {
     pub fn timestamp(&self) -> Option<i64> {
         let (best, own) = (self.fields().best_effort_timestamp, self.fields().pts);
         [best, own].into_iter().find(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
+    }
+
+    pub fn set_timestamp(&mut self, stamp: Option<i64>) {
+        // SAFETY: the frame is valid.
+        unsafe { self.0.as_mut() }.pts = stamp.unwrap_or(ffi::AV_NOPTS_VALUE);
+    }
+
+    /// Takes over another frame's content, and leaves it empty.
+    pub fn take(&mut self, other: &mut Frame) {
+        // SAFETY: both are valid; what this one had is let go first.
+        unsafe {
+            ffi::av_frame_unref(self.0.as_ptr());
+            ffi::av_frame_move_ref(self.0.as_ptr(), other.0.as_ptr());
+        }
+    }
+
+    /// What picture it is; `None` for a frame that isn't one.
+    pub fn picture(&self) -> Option<PictureShape> {
+        let fields = self.fields();
+        let aspect = fields.sample_aspect_ratio;
+        (fields.width > 0 && fields.height > 0 && fields.format >= 0).then_some(PictureShape {
+            width: fields.width,
+            height: fields.height,
+            format: fields.format,
+            sample_aspect: (aspect.num, aspect.den),
+        })
+    }
+
+    /// Whether it says of itself that it is made of two fields.
+    pub fn interlaced(&self) -> bool {
+        self.fields().interlaced_frame != 0
+    }
+
+    /// The codec saw damage in it.
+    pub fn damaged(&self) -> bool {
+        self.fields().decode_error_flags != 0 || self.fields().flags & ffi::AV_FRAME_FLAG_CORRUPT != 0
+    }
+
+    /// What it says of its colours.
+    pub fn colour(&self) -> Colour {
+        let fields = self.fields();
+        Colour {
+            range: fields.color_range,
+            primaries: fields.color_primaries,
+            transfer: fields.color_trc,
+            space: fields.colorspace,
+        }
+    }
+
+    /// The encoder chooses for itself where a group of pictures begins.
+    pub fn forget_picture_type(&mut self) {
+        // SAFETY: the frame is valid.
+        unsafe { self.0.as_mut() }.pict_type = ffi::AVPictureType::AV_PICTURE_TYPE_NONE;
+    }
+
+    /// A picture's rows, without padding, where it is of packed pixels of so many bytes.
+    pub fn packed_rows(&self, pixel_bytes: usize) -> Vec<u8> {
+        let fields = self.fields();
+        let (Ok(width), Ok(height)) = (usize::try_from(fields.width), usize::try_from(fields.height)) else {
+            return Vec::new();
+        };
+        let mut rows = Vec::with_capacity(width * height * pixel_bytes);
+        for row in 0..height as isize {
+            // SAFETY: a packed picture has `height` rows of `linesize` bytes in its first plane, each at least as long.
+            let bytes = unsafe {
+                let start = fields.data[0].offset(row * fields.linesize[0] as isize);
+                std::slice::from_raw_parts(start, width * pixel_bytes)
+            };
+            rows.extend_from_slice(bytes);
+        }
+        rows
+    }
+
+    /// Makes it a frame of sound with these packed samples, of `block` bytes for all channels; `planar`: as two planes.
+    pub fn fill(&mut self, shape: Shape, bytes: &[u8], block: usize, planar: bool) -> Result<(), MediaError> {
+        let out_of_memory = MediaError::OutOfMemory { doing: "encoding" };
+        let samples = bytes.len() / block.max(1);
+        // SAFETY: the frame is valid; its buffer is asked for with the shape's own size, and only so many bytes go in.
+        unsafe {
+            ffi::av_frame_unref(self.0.as_ptr());
+            let frame = self.0.as_mut();
+            frame.format = shape.format;
+            frame.sample_rate = shape.rate as c_int;
+            frame.nb_samples = c_int::try_from(samples).map_err(|_| MediaError::OutOfMemory { doing: "encoding" })?;
+            ffi::av_channel_layout_default(&mut frame.ch_layout, shape.channels as c_int);
+            if ffi::av_frame_get_buffer(self.0.as_ptr(), 0) < 0 {
+                return Err(out_of_memory);
+            }
+            if !planar {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ref().data[0], samples * block);
+                return Ok(());
+            }
+            let width = block / 2;
+            for (channel, plane) in self.0.as_ref().data[..2].iter().enumerate() {
+                for (at, sample) in bytes.chunks_exact(block).enumerate() {
+                    ptr::copy_nonoverlapping(sample[channel * width..].as_ptr(), plane.add(at * width), width);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packed sound as bytes: `block` for each sample of all channels.
+    pub fn packed_samples(&self, block: usize) -> &[u8] {
+        let fields = self.fields();
+        if fields.data[0].is_null() {
+            return &[];
+        }
+        // SAFETY: packed samples lie in the first plane, `block` bytes for each; the caller built the graph that made them.
+        unsafe { std::slice::from_raw_parts(fields.data[0], self.samples() as usize * block) }
     }
 
     /// Settles which speakers the channels are: those the file names, or else the usual ones for their number. `None` for a

@@ -60,6 +60,9 @@ pub enum Step {
 /// A packet's storage, used again and again.
 pub struct Packet(NonNull<ffi::AVPacket>);
 
+// SAFETY: a packet owns or counts its buffers, atomically.
+unsafe impl Send for Packet {}
+
 impl<'file> Demuxer<'file> {
     /// `name` gives the extension, for formats without any mark of their own.
     pub fn open(file: &'file File, name: &str, cancel: Arc<AtomicBool>) -> Result<Self, MediaError> {
@@ -185,6 +188,19 @@ impl<'file> Demuxer<'file> {
         })
     }
 
+    /// Goes to the last point at or before this time of the stream where decoding can begin; in ticks of the stream. `false`
+    /// where the container can't.
+    pub fn seek(&mut self, index: usize, stamp: i64) -> Result<bool, MediaError> {
+        let Ok(stream) = c_int::try_from(index) else { return Ok(false) };
+        // SAFETY: the context is open; libav checks the stream's number.
+        let code =
+            unsafe { ffi::av_seek_frame(self.context.as_ptr(), stream, stamp, ffi::AVSEEK_FLAG_BACKWARD as c_int) };
+        match self.source.interruption() {
+            Some(interruption) => Err(interruption),
+            None => Ok(code >= 0),
+        }
+    }
+
     fn stream(&self, index: usize) -> *mut ffi::AVStream {
         // SAFETY: an open context has `nb_streams` pointers in `streams`.
         unsafe {
@@ -193,6 +209,9 @@ impl<'file> Demuxer<'file> {
         }
     }
 }
+
+// SAFETY: a demuxer is a value of its own; libav ties none to the thread that opened it.
+unsafe impl Send for Demuxer<'_> {}
 
 impl Drop for Demuxer<'_> {
     fn drop(&mut self) {
@@ -216,6 +235,68 @@ impl Packet {
 
     pub fn as_ptr(&self) -> *const ffi::AVPacket {
         self.0.as_ptr()
+    }
+
+    pub fn as_mut_ptr(&mut self) -> *mut ffi::AVPacket {
+        self.0.as_ptr()
+    }
+
+    /// Another reference to the same bytes.
+    pub fn another(&self) -> Result<Packet, MediaError> {
+        // SAFETY: the packet is valid; what comes back is owned.
+        let packet = unsafe { ffi::av_packet_clone(self.0.as_ptr()) };
+        NonNull::new(packet).map(Packet).ok_or(MediaError::OutOfMemory { doing: "copying packets" })
+    }
+
+    /// Lets its content go and makes room for these bytes.
+    pub fn fill(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+        let out_of_memory = MediaError::OutOfMemory { doing: "copying packets" };
+        let Ok(size) = c_int::try_from(bytes.len()) else { return Err(out_of_memory) };
+        // SAFETY: the packet is valid; av_new_packet gives it room for `size` bytes and its padding.
+        unsafe {
+            ffi::av_packet_unref(self.0.as_ptr());
+            if ffi::av_new_packet(self.0.as_ptr(), size) < 0 {
+                return Err(out_of_memory);
+            }
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ref().data, bytes.len());
+        }
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        let fields = self.fields();
+        match usize::try_from(fields.size) {
+            // SAFETY: a packet with a size has that many bytes.
+            Ok(size) if size > 0 && !fields.data.is_null() => unsafe { std::slice::from_raw_parts(fields.data, size) },
+            _ => &[],
+        }
+    }
+
+    /// When it is shown, in ticks of its stream.
+    pub fn stamp(&self) -> Option<i64> {
+        Some(self.fields().pts).filter(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
+    }
+
+    pub fn duration(&self) -> i64 {
+        self.fields().duration
+    }
+
+    /// Decoding can begin here.
+    pub fn is_key(&self) -> bool {
+        self.fields().flags & ffi::AV_PKT_FLAG_KEY != 0
+    }
+
+    /// Its times, in ticks of the stream that it goes to.
+    pub fn set_times(&mut self, stamp: i64, decode_stamp: i64, duration: i64) {
+        // SAFETY: the packet is valid.
+        let fields = unsafe { self.0.as_mut() };
+        (fields.pts, fields.dts, fields.duration) = (stamp, decode_stamp, duration);
+    }
+
+    pub fn set_key(&mut self, key: bool) {
+        // SAFETY: the packet is valid.
+        let fields = unsafe { self.0.as_mut() };
+        fields.flags = if key { fields.flags | ffi::AV_PKT_FLAG_KEY } else { fields.flags & !ffi::AV_PKT_FLAG_KEY };
     }
 
     pub fn stream(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Why a recording can't be listened to, one variant for each thing a stage tells people differently. Knows no job.
+//! Why a recording can't be decoded or its copy not be made, one variant for each thing a stage tells people differently. Knows no job.
 
 use std::io;
 
@@ -35,6 +35,20 @@ pub enum MediaError {
     Shape { reason: String },
     #[error("too long: its audio goes on after {} hours", .limit_seconds / 3_600)]
     TooLong { limit_seconds: u64 },
+    #[error("no video{}", also(.has))]
+    NoVideo { has: String },
+    #[error("the video is {codec}, which the installed libav can't decode{}", because(.reason))]
+    NoVideoDecoder { codec: String, reason: String },
+    #[error("none of its video could be decoded ({codec}, packets tried: {packets}){}", because(.reason))]
+    NoPicture { codec: String, packets: u64, reason: String },
+    #[error("the installed libav can't encode with {encoder} as asked{}", because(.reason))]
+    NoEncoder { encoder: String, reason: String },
+    #[error("the encoder {encoder} gave up: {reason}")]
+    Encode { encoder: String, reason: String },
+    #[error("libav can't write this into a {format} file: {reason}")]
+    Mux { format: String, reason: String },
+    #[error("what was made of it could not be written: {0}")]
+    Write(#[source] io::Error),
     #[error("libav ran out of memory {doing}")]
     OutOfMemory { doing: &'static str },
 }

@@ -5,13 +5,11 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use spindle_shared::stage::decode::SAMPLE_RATE;
-
 use super::decoder::{Answer, Decoder, Frame, Shape};
 use super::demuxer::{Demuxer, Packet, Step};
 use super::error::MediaError;
 use super::facts::{Facts, StreamFacts, StreamKind, clock};
-use super::resampler::Resampler;
+use super::resampler::{Form, Resampler};
 use super::timeline::{Joined, Place, Timeline};
 use super::{logs, track};
 
@@ -28,14 +26,15 @@ const LEAPS_TOLD_MAX: usize = 3;
 
 /// A run of the output.
 pub enum Piece {
-    /// Signed 16-bit little-endian samples.
+    /// In the form asked for.
     Samples(Vec<u8>),
-    /// So many samples of silence.
+    /// So many samples of silence, for each channel.
     Silence(u64),
 }
 
 /// An open recording, read once from start to end.
 pub struct Recording<'file> {
+    form: Form,
     demuxer: Demuxer<'file>,
     decoder: Decoder,
     resampler: Option<(Shape, Resampler)>,
@@ -81,11 +80,12 @@ struct Witness {
 }
 
 impl<'file> Recording<'file> {
-    /// `wanted`: a number from 1, a language, or nothing.
+    /// `wanted`: a number from 1, a language, or nothing. `form`: what its samples are to be.
     pub fn open(
         file: &'file File,
         name: &str,
         wanted: Option<&str>,
+        form: Form,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, MediaError> {
         let bits = file.metadata().map_err(MediaError::Read)?.len() as f64 * 8.0;
@@ -112,7 +112,8 @@ impl<'file> Recording<'file> {
         // The container's own length bounds what is believed of its clock, the track's may be shorter than its pauses.
         let end = facts.duration_seconds.filter(|_| !facts.duration_is_guess);
         Ok(Recording {
-            timeline: Timeline::new(demuxer.time_base(track.index), facts.zero_us, end, clock_may_leap),
+            timeline: Timeline::new(demuxer.time_base(track.index), facts.zero_us, end, clock_may_leap, form.rate),
+            form,
             track: track.clone(),
             decoder,
             demuxer,
@@ -134,6 +135,12 @@ impl<'file> Recording<'file> {
         })
     }
 
+    /// The track that is decoded.
+    #[allow(dead_code, reason = "for the stages that tell of it")]
+    pub fn track(&self) -> &StreamFacts {
+        &self.track
+    }
+
     /// Length as the file tells it, for progress.
     pub fn expected_seconds(&self) -> Option<f64> {
         self.promised_end_seconds.or(self.demuxer.facts().duration_seconds)
@@ -149,7 +156,7 @@ impl<'file> Recording<'file> {
                 return Ok(None);
             }
             self.advance()?;
-            if self.written > OUTPUT_SECONDS_MAX * u64::from(SAMPLE_RATE) {
+            if self.written > OUTPUT_SECONDS_MAX * u64::from(self.form.rate) {
                 return Err(MediaError::TooLong { limit_seconds: OUTPUT_SECONDS_MAX });
             }
         }
@@ -157,7 +164,7 @@ impl<'file> Recording<'file> {
 
     /// After the end: what came of it. Nothing where there should be something is a failure.
     pub fn finish(self) -> Result<Summary, MediaError> {
-        let seconds = self.written as f64 / f64::from(SAMPLE_RATE);
+        let seconds = self.written as f64 / f64::from(self.form.rate);
         let mut notes = self.notes;
         if self.frames == 0 {
             if let Some(scheme) = self.track.encrypted {
@@ -285,7 +292,7 @@ impl<'file> Recording<'file> {
         match placed.joined {
             None => {}
             Some(Joined::Leap(seconds)) => {
-                let at = clock(self.written as f64 / f64::from(SAMPLE_RATE));
+                let at = clock(self.written as f64 / f64::from(self.form.rate));
                 let (by, way) = (clock(seconds.abs()), if seconds > 0.0 { "ahead" } else { "back" });
                 self.leaps.push(format!("the file's clock leaps {by} {way} at {at}; the audio is joined there"));
             }
@@ -311,22 +318,24 @@ impl<'file> Recording<'file> {
         self.timeline.feed(self.frame.samples());
         let (_, resampler) = match &mut self.resampler {
             Some(present) => present,
-            none => none.insert((shape, Resampler::new(shape)?)),
+            none => none.insert((shape, Resampler::new(shape, self.form)?)),
         };
         let (ready, written) = (&mut self.ready, &mut self.written);
-        resampler.push(&mut self.frame, &mut |bytes| put(ready, written, bytes))
+        let block = self.form.block();
+        resampler.push(&mut self.frame, &mut |bytes| put(ready, written, block, bytes))
     }
 
     /// What the resampler still holds belongs before whatever comes next.
     fn end_run(&mut self) -> Result<(), MediaError> {
         let Some((_, resampler)) = self.resampler.take() else { return Ok(()) };
         let (ready, written) = (&mut self.ready, &mut self.written);
-        resampler.finish(&mut |bytes| put(ready, written, bytes))
+        let block = self.form.block();
+        resampler.finish(&mut |bytes| put(ready, written, block, bytes))
     }
 }
 
-fn put(ready: &mut VecDeque<Piece>, written: &mut u64, bytes: &[u8]) {
-    *written += bytes.len() as u64 / 2;
+fn put(ready: &mut VecDeque<Piece>, written: &mut u64, block: usize, bytes: &[u8]) {
+    *written += (bytes.len() / block) as u64;
     match ready.back_mut() {
         Some(Piece::Samples(samples)) => samples.extend_from_slice(bytes),
         _ => ready.push_back(Piece::Samples(bytes.to_vec())),

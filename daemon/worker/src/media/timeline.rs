@@ -1,20 +1,19 @@
 //! Where each decoded frame belongs in the output: gaps become silence, overlaps are cut, broken clocks are joined. Pure:
 //! knows numbers only.
 
-use spindle_shared::stage::decode::SAMPLE_RATE;
-
-const RATE: i64 = SAMPLE_RATE as i64;
-/// Timestamps are rounded, some containers to 20 ms and more; nothing is cut or filled within this distance.
-const TOLERANCE: i64 = RATE / 10;
+/// Timestamps are rounded, some containers to 20 ms and more; nothing is cut or filled within this part of a second.
+const TOLERANCE_PER_SECOND: i64 = 10;
 /// After damaged packets the place is looked up again, as exactly as milliseconds allow.
-const TOLERANCE_AFTER_DAMAGE: i64 = RATE / 200;
+const TOLERANCE_AFTER_DAMAGE_PER_SECOND: i64 = 200;
 /// A leap that is longer, where nothing else in the file vouches for it, is a new clock and not a pause.
-const LEAP: i64 = 10 * RATE;
+const LEAP_SECONDS: i64 = 10;
 /// The longest pause believed in a file that doesn't tell its length.
-const PAUSE_MAX: i64 = 30 * 60 * RATE;
+const PAUSE_SECONDS_MAX: i64 = 30 * 60;
 
 /// Counts in samples of the output, from media time 0.
 pub struct Timeline {
+    /// Samples of the output per second.
+    output_rate: i64,
     /// Seconds per tick of the stream's timestamps.
     time_base: (i64, i64),
     zero_us: Option<i64>,
@@ -61,16 +60,24 @@ pub struct Placed {
 }
 
 impl Timeline {
-    pub fn new(time_base: (i32, i32), zero_us: Option<i64>, end_seconds: Option<f64>, clock_may_leap: bool) -> Self {
+    pub fn new(
+        time_base: (i32, i32),
+        zero_us: Option<i64>,
+        end_seconds: Option<f64>,
+        clock_may_leap: bool,
+        output_rate: u32,
+    ) -> Self {
+        let output_rate = i64::from(output_rate).max(1);
         Timeline {
+            output_rate,
             time_base: (i64::from(time_base.0).max(1), i64::from(time_base.1).max(1)),
             zero_us,
-            end: end_seconds.map(|seconds| (seconds * RATE as f64) as i64),
+            end: end_seconds.map(|seconds| (seconds * output_rate as f64) as i64),
             clock_may_leap,
             shift: 0,
             run_start: 0,
             fed: 0,
-            rate: RATE,
+            rate: output_rate,
             tolerance: 0,
             last: None,
         }
@@ -78,12 +85,12 @@ impl Timeline {
 
     /// Where the next frame is expected.
     pub fn position(&self) -> i64 {
-        self.run_start.saturating_add(scaled(self.fed, RATE, self.rate))
+        self.run_start.saturating_add(scaled(self.fed, self.output_rate, self.rate))
     }
 
     /// Packets were lost here: the next timestamp counts.
     pub fn damaged(&mut self) {
-        self.tolerance = self.tolerance.min(TOLERANCE_AFTER_DAMAGE);
+        self.tolerance = self.tolerance.min(self.output_rate / TOLERANCE_AFTER_DAMAGE_PER_SECOND);
     }
 
     /// The frames from here on have another rate or another shape.
@@ -98,38 +105,38 @@ impl Timeline {
     pub fn place(&mut self, timestamp: Option<i64>, samples: u64, vouched_us: i64) -> Placed {
         let follow = Placed { place: Place::Follow, joined: None };
         let Some(stamp) = timestamp else { return follow };
-        let stamp = scaled(stamp, self.time_base.0.saturating_mul(RATE), self.time_base.1);
+        let stamp = scaled(stamp, self.time_base.0.saturating_mul(self.output_rate), self.time_base.1);
         // Nothing told where the clock begins: then this frame does.
-        let zero = *self.zero_us.get_or_insert(scaled(stamp, 1_000_000, RATE));
-        let stamp = stamp.saturating_sub(scaled(zero, RATE, 1_000_000));
-        let length = scaled(i64::try_from(samples).unwrap_or(i64::MAX), RATE, self.rate);
+        let zero = *self.zero_us.get_or_insert(scaled(stamp, 1_000_000, self.output_rate));
+        let stamp = stamp.saturating_sub(scaled(zero, self.output_rate, 1_000_000));
+        let length = scaled(i64::try_from(samples).unwrap_or(i64::MAX), self.output_rate, self.rate);
         let before = self.last.replace((stamp, length));
         let expected = self.position();
         let target = stamp.saturating_add(self.shift);
         let off = target.saturating_sub(expected);
         if off.unsigned_abs() <= self.tolerance.unsigned_abs() {
-            self.tolerance = TOLERANCE;
+            self.tolerance = self.usual_tolerance();
             return follow;
         }
         let joined = if self.is_leap(off, target, vouched_us) {
-            Some(Joined::Leap(off as f64 / RATE as f64))
+            Some(Joined::Leap(off as f64 / self.output_rate as f64))
         } else {
             Some(Joined::SlowClock).filter(|_| off < 0 && expected > 0 && is_slow(before, stamp))
         };
         if joined.is_some() {
             self.shift = expected.saturating_sub(stamp);
-            self.tolerance = TOLERANCE;
+            self.tolerance = self.usual_tolerance();
             return Placed { joined, ..follow };
         }
         if off > 0 {
-            self.tolerance = TOLERANCE;
+            self.tolerance = self.usual_tolerance();
             self.run_start = target;
             self.fed = 0;
             return Placed { place: Place::After { silence_until: target.max(0) as u64 }, joined: None };
         }
-        let cut = scaled(off.saturating_neg(), self.rate, RATE).max(0) as u64;
+        let cut = scaled(off.saturating_neg(), self.rate, self.output_rate).max(0) as u64;
         if cut < samples {
-            self.tolerance = TOLERANCE;
+            self.tolerance = self.usual_tolerance();
         }
         Placed { place: Place::Cut { samples: cut.min(samples) }, joined: None }
     }
@@ -139,20 +146,28 @@ impl Timeline {
         self.fed = self.fed.saturating_add(i64::try_from(samples).unwrap_or(i64::MAX));
     }
 
+    fn usual_tolerance(&self) -> i64 {
+        self.output_rate / TOLERANCE_PER_SECOND
+    }
+
+    fn leap(&self) -> i64 {
+        LEAP_SECONDS * self.output_rate
+    }
+
     fn is_leap(&self, off: i64, target: i64, vouched_us: i64) -> bool {
-        if off.unsigned_abs() <= LEAP.unsigned_abs() {
+        if off.unsigned_abs() <= self.leap().unsigned_abs() {
             return false;
         }
         if off < 0 {
             // Cutting would lose more than ten seconds of speech; before the first frame it is what the edit list wants.
             return self.position() > 0;
         }
-        let vouched = scaled(vouched_us, RATE, 1_000_000);
+        let vouched = scaled(vouched_us, self.output_rate, 1_000_000);
         let believed = match self.end {
-            Some(end) => target <= end.saturating_add(LEAP),
-            None => off <= PAUSE_MAX,
+            Some(end) => target <= end.saturating_add(self.leap()),
+            None => off <= PAUSE_SECONDS_MAX * self.output_rate,
         };
-        !believed || (self.clock_may_leap && off.saturating_sub(vouched) > LEAP)
+        !believed || (self.clock_may_leap && off.saturating_sub(vouched) > self.leap())
     }
 }
 
@@ -176,7 +191,7 @@ mod tests {
 
     /// Timestamps in milliseconds, 8 kHz, an hour long.
     fn timeline(clock_may_leap: bool) -> Timeline {
-        let mut timeline = Timeline::new((1, 1_000), Some(0), Some(3_600.0), clock_may_leap);
+        let mut timeline = Timeline::new((1, 1_000), Some(0), Some(3_600.0), clock_may_leap, 16_000);
         timeline.new_shape(8_000);
         timeline
     }
@@ -262,7 +277,7 @@ mod tests {
         let mut timeline = timeline(false);
         follow(&mut timeline, 0, 8_000);
         assert_eq!(timeline.place(Some(100_000_000), 8_000, 0).place, Place::Follow);
-        let mut unknown = Timeline::new((1, 1_000), Some(0), None, false);
+        let mut unknown = Timeline::new((1, 1_000), Some(0), None, false, 16_000);
         unknown.new_shape(8_000);
         follow(&mut unknown, 0, 8_000);
         assert_eq!(unknown.place(Some(100_000_000), 8_000, 0).place, Place::Follow);
@@ -270,7 +285,7 @@ mod tests {
 
     #[test]
     fn without_a_known_start_the_first_frame_is_the_start() {
-        let mut timeline = Timeline::new((1, 1_000), None, None, false);
+        let mut timeline = Timeline::new((1, 1_000), None, None, false, 16_000);
         timeline.new_shape(8_000);
         follow(&mut timeline, 77_000, 8_000);
         follow(&mut timeline, 78_000, 8_000);
@@ -285,7 +300,7 @@ mod tests {
             leaps in any::<bool>(),
             frames in proptest::collection::vec((any::<Option<i64>>(), 0u64..100_000, any::<i64>(), any::<u32>()), 0..20),
         ) {
-            let mut timeline = Timeline::new(base, zero, end, leaps);
+            let mut timeline = Timeline::new(base, zero, end, leaps, 16_000);
             for (stamp, samples, vouched, rate) in frames {
                 timeline.new_shape(rate);
                 let before = timeline.position();

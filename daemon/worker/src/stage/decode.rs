@@ -9,7 +9,10 @@ use spindle_shared::stage::decode::{AUDIO_FILE, Decode, SAMPLE_RATE};
 use spindle_shared::worker::Done;
 
 use crate::context::{Context, Halt, disk_failure};
-use crate::media::{MediaError, Piece, Recording};
+use crate::media::{Form, MediaError, Piece, Recording, Sample};
+
+/// What whisper listens to.
+const FORM: Form = Form { rate: SAMPLE_RATE, channels: 1, sample: Sample::S16 };
 
 /// A second of silence; a longer one is written in as many steps, so that it can be stopped.
 static SILENCE: [u8; 2 * SAMPLE_RATE as usize] = [0; 2 * SAMPLE_RATE as usize];
@@ -17,7 +20,8 @@ static SILENCE: [u8; 2 * SAMPLE_RATE as usize] = [0; 2 * SAMPLE_RATE as usize];
 pub fn run(context: &Context, stage: &Decode) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
     let halt = |error: MediaError| halt_for(error, &name, stage);
-    let mut recording = Recording::open(file, &name, stage.track.as_deref(), context.cancel_flag()).map_err(halt)?;
+    let mut recording =
+        Recording::open(file, &name, stage.track.as_deref(), FORM, context.cancel_flag()).map_err(halt)?;
     let expected_seconds = recording.expected_seconds();
     let path = context.scratch().join(AUDIO_FILE);
     let artifact = context.write_artifact(AUDIO_FILE, |writer| {
@@ -96,6 +100,13 @@ fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
         | MediaError::NothingDecoded { .. }
         | MediaError::NothingThere { .. }
         | MediaError::Shape { .. } => failure(FailureKind::Input),
+        // What only those meet that look at pictures, or write.
+        MediaError::NoVideo { .. } | MediaError::NoVideoDecoder { .. } | MediaError::NoPicture { .. } => {
+            failure(FailureKind::Input)
+        }
+        MediaError::NoEncoder { .. } | MediaError::Encode { .. } | MediaError::Mux { .. } | MediaError::Write(_) => {
+            failure(FailureKind::Internal)
+        }
     })
 }
 

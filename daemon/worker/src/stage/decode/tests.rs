@@ -274,7 +274,7 @@ fn a_descriptor_that_can_t_be_read_is_named() {
     let path = dir.path().join("a.wav");
     fs::write(&path, wav_header(1, 1, 16_000, 16, 0)).unwrap();
     let unreadable = File::options().write(true).open(&path).unwrap();
-    let Err(error) = Recording::open(&unreadable, "a.wav", None, Arc::default()) else { panic!("it opened") };
+    let Err(error) = Recording::open(&unreadable, "a.wav", None, FORM, Arc::default()) else { panic!("it opened") };
     let Halt::Failed(failure) = halt_for(error, "a.wav", &Decode::default()) else { panic!("nobody stopped it") };
     assert_eq!(failure.kind, FailureKind::Input);
     assert!(failure.message.contains("the file could not be read: Bad file descriptor"), "{failure}");
