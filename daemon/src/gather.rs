@@ -35,7 +35,7 @@ pub fn results(
     };
     let mut hasher = AddressHasher::default();
     let (mut rows, mut originals) = (Vec::new(), Vec::new());
-    let (recipe, inputs) = reader.completed(batch).map_err(failed)?.unwrap_or_default();
+    let (recipe, inputs) = reader.completed(batch).map_err(failed)?.ok_or_else(|| result_is_gone(1, batch))?;
     let rereads = recipe.gather.iter().any(Stage::rereads_inputs);
     for completed in inputs {
         let index = completed.index;

@@ -1,20 +1,6 @@
 //! Rules for clips: which scenes of a video are wanted, as a small language in TOML. Knows no video; whoever measured the scenes applies them.
 //!
-//! ```toml
-//! # Clips are cut from scenes: what lies between two scene changes.
-//! [[clip]]
-//! name = "applause"          # told as the reason of the clips that it finds
-//! weight = 9                 # 1–10, larger comes first; 5 if left out
-//! sound = { min = -25 }      # loudness of the scene in LUFS
-//! sound-rise = { min = 6 }   # how much louder it gets than it was before, in dB
-//! speech = { max = 0.2 }     # share of the time that somebody speaks, 0–1
-//! motion = { min = 0.5 }     # movement, 0–1, 1 = the liveliest of this video
-//! length = { min = 2, max = 60 }   # of the scene, in seconds
-//! position = { min = 0.5 }   # where in the video it begins, 0–1
-//! text = ["bravo", "encore"] # one of these is said (needs --model)
-//! without-text = ["advert"]  # none of these is said
-//! longest = 12               # the clip, in seconds: the liveliest part of a longer scene; 15 if left out
-//! ```
+//! [`EXAMPLE`] shows all of it.
 //!
 //! A scene is taken by the first rule all of whose conditions hold. A condition on something that was not measured (sound in a silent
 //! video, text without a transcript) does not hold.
@@ -23,6 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::AddressHasher;
 use crate::limits::{RULE_TEXTS_MAX, RULES_MAX};
+
+/// Every key there is.
+pub const EXAMPLE: &str = r#"# Clips are cut from scenes: what lies between two scene changes.
+[[clip]]
+name = "applause"          # told as the reason of the clips that it finds
+weight = 9                 # 1–10, larger comes first; 5 if left out
+sound = { min = -25 }      # loudness of the scene in LUFS
+sound-rise = { min = 6 }   # how much louder it gets than it was before, in dB
+speech = { max = 0.2 }     # share of the time that somebody speaks, 0–1
+motion = { min = 0.5 }     # movement, 0–1, 1 = the liveliest of this video
+length = { min = 2, max = 60 }   # of the scene, in seconds
+position = { min = 0.5 }   # where in the video it begins, 0–1
+text = ["bravo", "encore"] # one of these is said (needs --model)
+without-text = ["advert"]  # none of these is said
+longest = 12               # the clip, in seconds: the liveliest part of a longer scene; 15 if left out
+"#;
 
 /// A file of rules, in its order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -270,20 +272,12 @@ mod file {
     mod tests {
         use proptest::prelude::*;
 
-        use super::super::Measured;
+        use super::super::{EXAMPLE, Measured};
         use super::*;
-
-        /// The example at the head of this file.
-        fn example() -> String {
-            let source = include_str!("rules.rs");
-            let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim_start);
-            let inside = lines.skip_while(|line| *line != "```toml").skip(1).take_while(|line| *line != "```");
-            inside.collect::<Vec<_>>().join("\n")
-        }
 
         #[test]
         fn the_documented_example_is_read() {
-            let rules = parse(&example()).unwrap();
+            let rules = parse(EXAMPLE).unwrap();
             let [rule] = rules.clips.as_slice() else { panic!("{rules:?}") };
             assert_eq!((rule.name.as_str(), rule.weight, rule.longest), ("applause", 9.0, 12.0));
             assert_eq!(rule.sound, Some(Range { min: Some(-25.0), max: None }));
@@ -331,9 +325,8 @@ mod file {
             #[test]
             fn no_file_brings_it_down(text in "\\PC*", at in 0..900_usize) {
                 let _ = parse(&text);
-                let example = example();
-                let at = (0..=at.min(example.len())).rev().find(|at| example.is_char_boundary(*at)).unwrap_or(0);
-                let _ = parse(&format!("{}{text}{}", &example[..at], &example[at..]));
+                let at = (0..=at.min(EXAMPLE.len())).rev().find(|at| EXAMPLE.is_char_boundary(*at)).unwrap_or(0);
+                let _ = parse(&format!("{}{text}{}", &EXAMPLE[..at], &EXAMPLE[at..]));
             }
         }
     }

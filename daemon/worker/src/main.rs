@@ -4,6 +4,7 @@ mod channel;
 mod checkpoint;
 mod context;
 mod files;
+mod highlights;
 mod language;
 mod media;
 mod memory;

@@ -272,7 +272,13 @@ fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
             Stage::Transcribe(transcribe) => language = transcribe.language.as_deref(),
             Stage::Subtitle(subtitle) => extensions = subtitle.formats.iter().map(|format| format.name()).collect(),
             Stage::Publish(publish) => suffix = publish.language_suffix,
-            Stage::Identify(_) | Stage::Decode(_) | Stage::Pull(_) | Stage::Collect(_) => {}
+            Stage::Identify(_)
+            | Stage::Decode(_)
+            | Stage::Pull(_)
+            | Stage::Collect(_)
+            | Stage::Analyze(_)
+            | Stage::Plan(_)
+            | Stage::Assemble(_) => {}
         }
     }
     output::candidates(plan, language, suffix, &extensions)

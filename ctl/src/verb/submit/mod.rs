@@ -2,6 +2,7 @@
 
 mod common;
 pub mod custom;
+pub mod highlights;
 mod overrides;
 pub mod send;
 mod subtitles;
@@ -23,6 +24,8 @@ pub struct Submit {
 enum RecipeArgs {
     /// Speech of recordings and videos to subtitles and transcripts
     Subtitles(Box<Of<subtitles::Subtitles>>),
+    /// The best pieces of many videos, cut and joined to one
+    Highlights(Box<Of<highlights::Highlights>>),
     /// Stages of your own choice, from a file
     Custom(Box<Of<custom::Custom>>),
 }
@@ -43,6 +46,8 @@ trait RecipeOptions: Args {
     const PARALLEL: u32;
     /// Taken from folders.
     const EXTENSIONS: &'static [&'static str];
+    /// Options that no input can have of its own: they are about all of them together.
+    const OF_THE_BATCH: &'static [&'static str] = &[];
 
     fn recipe(self, force: bool) -> Result<spindle_shared::recipe::Recipe, String>;
 }
@@ -51,6 +56,7 @@ impl Submit {
     pub fn run(self, context: &Context) -> Result<u8, Fault> {
         match self.recipe {
             RecipeArgs::Subtitles(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Highlights(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }
     }

@@ -258,7 +258,7 @@ impl<'a> Board<'a> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::super::analysis::Video;
     use super::*;

@@ -174,7 +174,7 @@ mod tests {
         );
         assert_eq!(
             found.summary,
-            "1:00 of video, 640×360, 2 scenes; -34 LUFS, voices in 1 % of the time; liveliest at 0:10; it begins with: “the key moment”."
+            "1:00 of video, 640×360, 2 scenes; -37 LUFS, voices in 1 % of the time; liveliest at 0:10; it begins with: “the key moment”."
         );
     }
 

@@ -206,6 +206,8 @@ mod tests {
         Small::new(frame as f64 / RATE, &rgb)
     }
 
+    const NONE: [usize; 0] = [];
+
     fn cuts(pictures: impl IntoIterator<Item = Small>) -> Vec<usize> {
         let mut watcher = Watcher::default();
         pictures.into_iter().for_each(|picture| watcher.take(picture));
@@ -218,16 +220,16 @@ mod tests {
         let scene = |frame| known.iter().filter(|cut| **cut <= frame).count();
         assert_eq!(cuts((0..260).map(|frame| picture(frame, scene(frame), 0))), known);
         assert_eq!(cuts((0..260).map(|frame| picture(frame, scene(frame), frame))), known, "with movement");
-        assert_eq!(cuts((0..260).map(|frame| picture(frame, 0, frame * 3))), [], "movement alone");
-        assert_eq!(cuts((0..3).map(|frame| picture(frame, frame, 0))), [], "too short for scenes");
-        assert_eq!(cuts([]), []);
+        assert_eq!(cuts((0..260).map(|frame| picture(frame, 0, frame * 3))), NONE, "movement alone");
+        assert_eq!(cuts((0..3).map(|frame| picture(frame, frame, 0))), NONE, "too short for scenes");
+        assert_eq!(cuts([]), NONE);
     }
 
     #[test]
     fn a_flash_is_no_cut() {
         for length in 1..=3 {
             let flash = |frame| if (50..50 + length).contains(&frame) { 7 } else { 0 };
-            assert_eq!(cuts((0..100).map(|frame| picture(frame, flash(frame), 0))), [], "{length}");
+            assert_eq!(cuts((0..100).map(|frame| picture(frame, flash(frame), 0))), NONE, "{length}");
         }
     }
 

@@ -69,7 +69,7 @@ fn write_silence(context: &Context, writer: &mut impl Write, samples: u64, path:
     Ok(samples.saturating_mul(2))
 }
 
-fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
+pub fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
     let message = format!("failed to decode {name}: {error}");
     let failure = |kind| Failure::new(kind, message.clone());
     Halt::Failed(match error {
@@ -111,7 +111,7 @@ fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
 }
 
 /// The most memory this process ever held, as the kernel counts it; 0 where it doesn't say.
-fn peak_memory_bytes() -> u64 {
+pub fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());

@@ -1,8 +1,11 @@
 //! One exhaustive match: which code does which stage.
 
+pub mod analyze;
+pub mod assemble;
 pub mod collect;
 pub mod decode;
 pub mod identify;
+pub mod plan;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
@@ -23,5 +26,8 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Publish(stage) => publish::run(context, stage),
         Stage::Pull(stage) => pull::run(context, stage),
         Stage::Collect(stage) => collect::run(context, stage),
+        Stage::Analyze(stage) => analyze::run(context, stage),
+        Stage::Plan(stage) => plan::run(context, stage),
+        Stage::Assemble(stage) => assemble::run(context, stage),
     }
 }
