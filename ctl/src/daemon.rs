@@ -8,6 +8,7 @@ use spindle_shared::client::{Client, ClientError, Which};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::PAGE_JOBS;
+use spindle_shared::stage::compress::Profile;
 use spindle_shared::wire::request::Request;
 use spindle_shared::wire::response::{HouseView, Response};
 
@@ -65,6 +66,15 @@ impl Daemon {
             named.push(views.swap_remove(at.ok_or_else(|| Fault::not_found(format!("there is no batch {id}")))?));
         }
         Ok(named)
+    }
+
+    /// What videos can be made into, the built-in profiles first.
+    pub fn profiles(&self) -> Result<Vec<Profile>, Fault> {
+        let profiles = self.ask(&Request::Profiles)?.into_iter().filter_map(|response| match response {
+            Response::Profiles(profiles) => Some(profiles),
+            _ => None,
+        });
+        Ok(profiles.flatten().collect())
     }
 
     pub fn batch(&self, id: BatchId) -> Result<BatchView, Fault> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use spindle_core::change::StoredArtifact;
 use spindle_shared::id::{ContentHash, RunId};
+use spindle_shared::worker::PIECES_ENDING;
 
 /// Paths under the state folder. Only the conductor writes here, but for a run inside its own scratch.
 #[derive(Debug, Clone)]
@@ -68,7 +69,9 @@ impl Artifacts {
         fs::read_dir(&self.checkpoints).into_iter().flatten().flatten().filter_map(|entry| {
             let address: ContentHash = entry.file_name().to_str()?.parse().ok()?;
             let meta = fs::symlink_metadata(entry.path()).ok().filter(fs::Metadata::is_file)?;
-            Some((address, changed_at(&meta), meta.len()))
+            let pieces = fs::read_dir(pieces_of(&entry.path())).into_iter().flatten().flatten();
+            let pieces: u64 = pieces.filter_map(|piece| piece.metadata().ok()).map(|meta| meta.len()).sum();
+            Some((address, changed_at(&meta), meta.len() + pieces))
         })
     }
 
@@ -111,8 +114,18 @@ impl Artifacts {
     }
 
     pub fn drop_checkpoint(&self, address: &ContentHash) {
-        ignore_missing(fs::remove_file(self.checkpoint(address)), "a checkpoint");
+        let path = self.checkpoint(address);
+        // First what it speaks of: a checkpoint without its pieces is done again, pieces without a checkpoint would stay.
+        ignore_missing(fs::remove_dir_all(pieces_of(&path)), "a checkpoint's pieces");
+        ignore_missing(fs::remove_file(path), "a checkpoint");
     }
+}
+
+/// Where a checkpoint's large pieces lie.
+fn pieces_of(checkpoint: &Path) -> PathBuf {
+    let mut folder = checkpoint.as_os_str().to_owned();
+    folder.push(PIECES_ENDING);
+    folder.into()
 }
 
 /// Milliseconds since the epoch.

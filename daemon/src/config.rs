@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use spindle_shared::lane::Lane;
+use spindle_shared::limits::PROFILES_MAX;
 use spindle_shared::paths::{self, Service};
+use spindle_shared::stage::compress::{DYNAMIC, Profile};
 
 /// Everything that can be set. Each key may also come from the environment as `SPINDLE_<SECTION>__<KEY>`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -16,6 +18,8 @@ pub struct Config {
     pub limits: Limits,
     pub models: Models,
     pub housekeeping: Housekeeping,
+    /// What videos can be made into besides the built-in profiles, by name.
+    pub profiles: BTreeMap<String, OwnProfile>,
 }
 
 /// Slots of what is scarce.
@@ -86,6 +90,39 @@ impl Default for Housekeeping {
     }
 }
 
+/// A profile of compression; what is left out is as in `balanced`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnProfile {
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub fps: Option<u32>,
+    /// 18–28.
+    pub crf: Option<u32>,
+    pub video_kbps: Option<u32>,
+    pub audio_kbps: Option<u32>,
+    pub audio_hz: Option<u32>,
+    pub preset: Option<String>,
+}
+
+impl OwnProfile {
+    fn settings(&self, name: &str) -> Profile {
+        let [_, usual, _] = Profile::built_in();
+        let bits = |kbps: Option<u32>, usual: u32| kbps.map_or(usual, |kbps| kbps.saturating_mul(1_000));
+        Profile {
+            name: name.to_owned(),
+            width: self.width.unwrap_or(usual.width),
+            height: self.height.unwrap_or(usual.height),
+            rate: self.fps.unwrap_or(usual.rate),
+            crf: self.crf.unwrap_or(usual.crf),
+            bit_rate: bits(self.video_kbps, usual.bit_rate),
+            audio_bit_rate: bits(self.audio_kbps, usual.audio_bit_rate),
+            audio_rate: self.audio_hz.unwrap_or(usual.audio_rate),
+            preset: self.preset.clone().unwrap_or(usual.preset),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("failed to read the configuration {}: {error}", .path.display())]
@@ -94,6 +131,8 @@ pub enum ConfigError {
     Parse { path: PathBuf, error: Box<toml::de::Error> },
     #[error("the environment variable {name} is wrong: {message}")]
     Environment { name: String, message: String },
+    #[error("the configuration's {0}")]
+    Profile(String),
     #[error("{key} = {value} is outside {range}")]
     Range { key: &'static str, value: u64, range: &'static str },
 }
@@ -151,7 +190,21 @@ impl Config {
                 return Err(ConfigError::Range { key, value, range });
             }
         }
+        if self.profiles.len() > PROFILES_MAX {
+            return Err(ConfigError::Profile(format!("{} profiles are more than {PROFILES_MAX}", self.profiles.len())));
+        }
+        for profile in self.profiles() {
+            if profile.name == DYNAMIC || Profile::built_in().iter().any(|known| known.name == profile.name) {
+                return Err(ConfigError::Profile(format!("profile `{}` is built in: take another name", profile.name)));
+            }
+            profile.validate().map_err(ConfigError::Profile)?;
+        }
         Ok(())
+    }
+
+    /// The configuration's own profiles, by name.
+    pub fn profiles(&self) -> Vec<Profile> {
+        self.profiles.iter().map(|(name, own)| own.settings(name)).collect()
     }
 
     /// Slots of each lane.
@@ -196,6 +249,24 @@ mod tests {
         assert!(error.contains("line 2"), "{error}");
         let error = load("[lanes]\ncpu = 0\n").unwrap_err().to_string();
         assert!(error.contains("lanes.cpu") && error.contains("1–1024"), "{error}");
+    }
+
+    #[test]
+    fn own_profiles_are_checked_and_take_the_rest_from_balanced() {
+        let config = load("[profiles.archive]\ncrf = 18\nfps = 60\nvideo_kbps = 8000\n").unwrap();
+        let [archive] = config.profiles().try_into().unwrap();
+        assert_eq!((archive.crf, archive.rate, archive.bit_rate, archive.width), (18, 60, 8_000_000, 1_280));
+        for (wrong, told) in [
+            ("[profiles.archive]\ncrf = 17\n", "crf = 17 is outside 18–28"),
+            ("[profiles.balanced]\ncrf = 20\n", "`balanced` is built in"),
+            ("[profiles.dynamic]\n", "`dynamic` is built in"),
+            ("[profiles.\"a/b\"]\n", "a name is"),
+            ("[profiles.archive]\nquality = 3\n", "quality"),
+            ("[profiles.archive]\npreset = \"slowest\"\n", "slowest"),
+        ] {
+            let error = load(wrong).unwrap_err().to_string();
+            assert!(error.contains(told), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod inbox;
 mod lock;
 mod machine;
 mod models;
+mod profiles;
 mod server;
 mod store;
 mod telemetry;

@@ -203,12 +203,46 @@ pub struct Detail {
     pub words: Option<u32>,
     /// What a person should know although the job went well.
     pub notes: Vec<String>,
+    /// What a recipe's own stages measured, by name: `original_bytes`, `profile`.
+    pub figures: Vec<(String, Figure)>,
+}
+
+/// Something that a stage measured or chose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Figure {
+    Number(f64),
+    Text(String),
+    Flag(bool),
+}
+
+impl From<f64> for Figure {
+    fn from(number: f64) -> Self {
+        Figure::Number(number)
+    }
+}
+
+impl From<&str> for Figure {
+    fn from(text: &str) -> Self {
+        Figure::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Figure {
+    fn from(text: String) -> Self {
+        Figure::Text(text)
+    }
+}
+
+impl From<bool> for Figure {
+    fn from(flag: bool) -> Self {
+        Figure::Flag(flag)
+    }
 }
 
 impl Detail {
     /// Takes over what `newer` knows.
     pub fn absorb(&mut self, newer: Detail) {
-        let Detail { media_seconds, language, language_probability, cues, words, notes } = newer;
+        let Detail { media_seconds, language, language_probability, cues, words, notes, figures } = newer;
         self.media_seconds = media_seconds.or(self.media_seconds);
         self.language = language.or(self.language.take());
         self.language_probability = language_probability.or(self.language_probability);
@@ -219,6 +253,23 @@ impl Detail {
                 self.notes.push(note);
             }
         }
+        for (name, figure) in figures {
+            self.figure(&name, figure);
+        }
+    }
+
+    /// Sets a figure; an older one of this name goes.
+    pub fn figure(&mut self, name: &str, figure: impl Into<Figure>) {
+        let full = self.figures.len() >= crate::limits::FIGURES_MAX;
+        match self.figures.iter_mut().find(|(known, _)| known == name) {
+            Some((_, place)) => *place = figure.into(),
+            None if !full => self.figures.push((name.to_owned(), figure.into())),
+            None => {}
+        }
+    }
+
+    pub fn flag(&self, name: &str) -> bool {
+        self.figures.iter().any(|(known, figure)| known == name && *figure == Figure::Flag(true))
     }
 }
 

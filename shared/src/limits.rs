@@ -56,6 +56,10 @@ pub const GATHERED_MAX: usize = 10_000;
 pub const RESULTS_BYTES_MAX: usize = 64 << 20;
 /// Batches that one batch waits for.
 pub const AFTER_MAX: usize = 100;
+/// Figures that a job's stages leave.
+pub const FIGURES_MAX: usize = 64;
+/// Profiles of the configuration.
+pub const PROFILES_MAX: usize = 100;
 /// The analysis of a video, and a plan with all of its analyses.
 pub const ANALYSIS_BYTES_MAX: u64 = 64 << 20;
 /// Rules in a file of rules for clips.

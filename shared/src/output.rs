@@ -12,8 +12,8 @@ use crate::stage::publish::Publish;
 /// Longest file name that Linux file systems take.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 
-/// Longest stem: what an input's name leaves for the longest ending, `.yue.json`.
-pub const STEM_BYTES_MAX: usize = FILE_NAME_BYTES_MAX - ".yue.json".len();
+/// Longest stem: what an input's name leaves for the longest ending, a profile's name (32 bytes) between two dots, and `mp4`.
+pub const STEM_BYTES_MAX: usize = FILE_NAME_BYTES_MAX - 37;
 
 /// What stands for the stem of a path that has no file name.
 const NAMELESS: &[u8] = b"output";
@@ -35,8 +35,9 @@ pub fn file_name(stem: &PathBytes, language: Option<&str>, extension: &str) -> P
     PathBytes(name)
 }
 
-/// Path and kind of what each of an artifact's files is published as: the extension is the kind. `language` is the code that was found;
-/// `None` where a file's name has no extension, which no stage's has.
+/// Path and kind of what each of an artifact's files is published as: the extension is the kind, and what stands between the file's first dot
+/// and it (`video.balanced.mp4`) goes along. `language` is the code that was found; `None` where a file's name has no extension, which no
+/// stage's has.
 pub fn published_as<'a>(
     plan: &OutputPlan,
     stage: &Publish,
@@ -51,7 +52,8 @@ pub fn published_as<'a>(
         .into_iter()
         .map(|file| {
             let kind = file.extension()?.to_str()?;
-            Some((directory.join(file_name(&plan.stem, language, kind).as_path()).into(), kind))
+            let (_, ending) = file.file_name()?.to_str()?.split_once('.')?;
+            Some((directory.join(file_name(&plan.stem, language, ending).as_path()).into(), kind))
         })
         .collect()
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lane::Lane;
 use crate::stage::Stage;
+use crate::stage::compress::Compress;
 use crate::stage::analyze::Analyze;
 use crate::stage::assemble::Assemble;
 use crate::stage::decode::Decode;
@@ -16,6 +17,8 @@ use crate::stage::transcribe::Transcribe;
 
 /// A built-in recipe's name.
 pub const SUBTITLES: &str = "subtitles";
+/// Videos made smaller.
+pub const COMPRESS: &str = "compress";
 /// The best pieces of many videos, joined to one.
 pub const HIGHLIGHTS: &str = "highlights";
 /// Fetches models; submitted by `models pull`.
@@ -24,8 +27,9 @@ pub const PULL: &str = "pull";
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
+    (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
     (HIGHLIGHTS, "the best pieces of many videos, cut and joined to one"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
@@ -50,6 +54,14 @@ impl Recipe {
                 Stage::Subtitle(subtitle),
                 Stage::Publish(publish),
             ],
+            gather: Vec::new(),
+        }
+    }
+
+    pub fn compress(compress: Compress, publish: Publish) -> Self {
+        Recipe {
+            name: COMPRESS.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Compress(compress), Stage::Publish(publish)],
             gather: Vec::new(),
         }
     }
@@ -123,10 +135,10 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         let fits = matches!(
             (stage, before),
             (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None)
-                | (Stage::Decode(_), None | Some(Stage::Identify(_)))
+                | (Stage::Decode(_) | Stage::Compress(_), None | Some(Stage::Identify(_)))
                 | (Stage::Transcribe(_), Some(Stage::Decode(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
-                | (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_) | Stage::Assemble(_)))
+                | (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_) | Stage::Compress(_) | Stage::Assemble(_)))
                 | (Stage::Analyze(_), None | Some(Stage::Identify(_)))
                 | (Stage::Plan(_), None)
                 | (Stage::Assemble(_), Some(Stage::Plan(_)))

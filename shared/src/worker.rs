@@ -77,6 +77,9 @@ impl InputFile {
     }
 }
 
+/// Ending of the folder beside a checkpoint, for pieces that are files of their own.
+pub const PIECES_ENDING: &str = ".pieces";
+
 /// Name of a gathering run's first input: the results it works on, as [`Gathered`] rows.
 pub const RESULTS_FILE: &str = "results";
 

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use spindle_shared::batch::{BatchState, BatchView, Eta};
-use spindle_shared::job::{JobState, JobView};
+use spindle_shared::job::{Figure, JobState, JobView};
 use spindle_shared::time::WallMs;
 
 use crate::output::table::{Align, Cell, Table};
@@ -293,6 +293,14 @@ pub fn job_text(job: &JobView, now: WallMs) -> String {
     }
     for output in &job.outputs {
         rows.push(("output", format!("{} ({})", output.path, bytes(output.bytes))));
+    }
+    for (name, figure) in &detail.figures {
+        let value = match figure {
+            Figure::Number(number) => number.to_string(),
+            Figure::Text(text) => escaped(text),
+            Figure::Flag(flag) => flag.to_string(),
+        };
+        rows.push(("figure", format!("{} {value}", escaped(&name.replace('_', " ")))));
     }
     for note in &detail.notes {
         rows.push(("note", escaped(note)));

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use spindle_shared::batch::{BatchView, Counts};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::id::{JobId, Target};
-use spindle_shared::job::{Input, JobState, JobView, PathBytes};
+use spindle_shared::job::{Figure, Input, JobState, JobView, PathBytes};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::{
@@ -178,6 +178,30 @@ pub struct DetailJson {
     pub cues: Option<u32>,
     pub words: Option<u32>,
     pub notes: Vec<String>,
+    /// What the recipe's own stages measured.
+    #[serde(flatten)]
+    pub figures: Pairs<FigureJson>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum FigureJson {
+    Number(f64),
+    Whole(i64),
+    Text(String),
+    Flag(bool),
+}
+
+impl From<&Figure> for FigureJson {
+    fn from(figure: &Figure) -> Self {
+        match figure {
+            // A double holds whole numbers up to here, and people don't count frames in decimals.
+            Figure::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => FigureJson::Whole(*number as i64),
+            Figure::Number(number) => FigureJson::Number(*number),
+            Figure::Text(text) => FigureJson::Text(text.clone()),
+            Figure::Flag(flag) => FigureJson::Flag(*flag),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -243,6 +267,7 @@ impl From<&JobView> for JobJson {
                 cues: detail.cues,
                 words: detail.words,
                 notes: detail.notes.clone(),
+                figures: Pairs(detail.figures.iter().map(|(name, figure)| (name.clone(), figure.into())).collect()),
             },
             peak_memory_bytes: job.peak_memory_bytes,
         }

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
-use spindle_shared::recipe::{BUILT_IN, CUSTOM, HIGHLIGHTS, PULL, Recipe, SUBTITLES};
+use spindle_shared::recipe::{BUILT_IN, COMPRESS, CUSTOM, HIGHLIGHTS, PULL, Recipe, SUBTITLES};
 use spindle_shared::rules;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
@@ -139,6 +139,7 @@ fn example(name: &str) -> Option<Recipe> {
         SUBTITLES => {
             Some(Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default()))
         }
+        COMPRESS => Some(Recipe::compress(Default::default(), Default::default())),
         HIGHLIGHTS => Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default())),
         CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {

@@ -19,6 +19,7 @@ use super::connection::{Broken, Connection, frame_of};
 use super::watch::{Watcher, Window};
 use super::{House, chores, read, submit};
 use crate::inbox::Message;
+use crate::profiles;
 
 pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
     let user = stream.peer_creds()?.euid().ok_or_else(|| Broken::Garbage("it has no credentials".to_owned()))?;
@@ -81,6 +82,9 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Job(job) => return read::job(house, job).await,
         Request::Failures { limit } => return read::failures(house, limit).await,
         Request::Models => return read::models(house).await,
+        Request::Profiles => {
+            return Ok(vec![Response::Profiles(profiles::all(&house.config.profiles())), Response::End]);
+        }
         Request::Workers => return Ok(read::workers(house)),
         Request::Metrics => return read::metrics(house).await,
         Request::Backup(path) => return chores::back_up(house, peer, path).await,

@@ -15,6 +15,7 @@ use spindle_shared::job::{FileIdentity, Input, JobSpec, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::output;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::compress::VIDEO_EXTENSION;
 use spindle_shared::wire::request::{Request, Submission, TakenName};
 use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response};
 
@@ -22,6 +23,7 @@ use super::House;
 use super::connection::{Broken, Connection};
 use super::read::on_store;
 use crate::models;
+use crate::profiles;
 use crate::store::StoreError;
 
 /// Between two frames of inputs.
@@ -76,6 +78,9 @@ pub async fn submit(
         if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
             return Ok(Err(refusal));
         }
+        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.profiles()) {
+            return Ok(Err(refusal));
+        }
         if let Err(message) = spec.recipe.validate() {
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
         }
@@ -111,6 +116,9 @@ fn jobs(
         let Submission { input, output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
             if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
+                return Ok(Err(refusal));
+            }
+            if let Err(refusal) = profiles::resolve(own, &house.config.profiles()) {
                 return Ok(Err(refusal));
             }
             if let Some(message) = own.iter().find_map(|stage| stage.validate().err()) {
@@ -160,12 +168,11 @@ fn skip_existing(house: &House, spec: &BatchSpec, job: &mut JobSpec, taken: &[Ta
     if kept.is_empty() {
         return Ok(());
     }
-    let formats = formats_of(&stages);
-    let missing: Vec<_> = formats
-        .iter()
-        .copied()
+    let missing: Vec<_> = formats_of(&stages)
+        .into_iter()
         .filter(|format| !kept.iter().any(|(path, _)| extension_of(path) == Some(format.name().as_bytes())))
         .collect();
+    // Only subtitles come in several formats; elsewhere one name that is kept is the whole of it.
     if missing.is_empty() {
         let reason = kept.iter().map(|(_, reason)| *reason).max_by_key(|reason| reason.len()).unwrap_or(EXISTS);
         let path = &kept[0].0;
@@ -267,10 +274,17 @@ fn outputs_of(job: &JobSpec, stages: &[Stage]) -> Vec<PathBytes> {
     });
     let shown = suffix.unwrap_or(true).then(|| language.unwrap_or_else(|| "{lang}".to_owned()));
     let directory = job.output.directory.as_path();
-    formats_of(stages)
+    let mut endings: Vec<String> = stages.iter().flat_map(Stage::endings).collect();
+    if let Some(compress) =
+        stages.iter().find_map(|stage| if let Stage::Compress(stage) = stage { Some(stage) } else { None })
+        && compress.endings().len() > 1
+    {
+        endings = vec![format!("{{profile}}.{VIDEO_EXTENSION}")];
+    }
+    endings
         .into_iter()
-        .map(|format| {
-            let name = output::file_name(&job.output.stem, shown.as_deref(), format.name());
+        .map(|ending| {
+            let name = output::file_name(&job.output.stem, shown.as_deref(), &ending);
             directory.join(name.as_path()).into()
         })
         .collect()

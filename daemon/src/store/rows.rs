@@ -1,7 +1,7 @@
 //! What a value on disk is: a version byte, then the row's own type. Converts from and to the core's types; opens no table.
 //!
 //! Rows have history: a type here never changes once released; its successor is `…V2` beside it, and `read_…` tells them apart.
-//! `BatchSpec`, `Stage` and `Detail` are embedded as the wire has them. The day one of them changes, its old shape moves
+//! `BatchSpec` and `Stage` are embedded as the wire has them. The day one of them changes, its old shape moves
 //! here as part of the V1 row; the golden queue in the tests fails until that is done.
 
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use spindle_core::rates::Rate;
 use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
-use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::job::{Detail, Figure, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
@@ -303,7 +303,58 @@ struct OpenRowV1 {
     alone: bool,
     progress: f32,
     timings: Vec<(String, f64)>,
-    detail: Detail,
+    detail: DetailRowV1,
+}
+
+/// As version 1, and what the stages measured.
+#[derive(Serialize, Deserialize)]
+struct OpenRowV2 {
+    first: OpenRowV1,
+    figures: Vec<(String, FigureRowV1)>,
+}
+
+/// What is known of an input, but for its figures.
+#[derive(Serialize, Deserialize)]
+struct DetailRowV1 {
+    media_seconds: Option<f64>,
+    language: Option<String>,
+    language_probability: Option<f64>,
+    cues: Option<u32>,
+    words: Option<u32>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum FigureRowV1 {
+    Number(f64),
+    Text(String),
+    Flag(bool),
+}
+
+fn detail_rows(detail: &Detail) -> (DetailRowV1, Vec<(String, FigureRowV1)>) {
+    let Detail { media_seconds, language, language_probability, cues, words, notes, figures } = detail.clone();
+    let figures = figures.into_iter().map(|(name, figure)| {
+        let figure = match figure {
+            Figure::Number(number) => FigureRowV1::Number(number),
+            Figure::Text(text) => FigureRowV1::Text(text),
+            Figure::Flag(flag) => FigureRowV1::Flag(flag),
+        };
+        (name, figure)
+    });
+    (DetailRowV1 { media_seconds, language, language_probability, cues, words, notes }, figures.collect())
+}
+
+fn detail_of(row: DetailRowV1, figures: Vec<(String, FigureRowV1)>) -> Detail {
+    let DetailRowV1 { media_seconds, language, language_probability, cues, words, notes } = row;
+    let figures = figures.into_iter().map(|(name, figure)| {
+        let figure = match figure {
+            FigureRowV1::Number(number) => Figure::Number(number),
+            FigureRowV1::Text(text) => Figure::Text(text),
+            FigureRowV1::Flag(flag) => Figure::Flag(flag),
+        };
+        (name, figure)
+    });
+    Detail { media_seconds, language, language_probability, cues, words, notes, figures: figures.collect() }
 }
 
 /// Empty for a job that never started.
@@ -312,6 +363,7 @@ pub(super) fn write_open(job: &OpenJob) -> Vec<u8> {
         return Vec::new();
     }
     let OpenJob { attempts, deaths, ready_at, started_at, failure, alone, progress, timings, detail } = job;
+    let (detail, figures) = detail_rows(detail);
     let row = OpenRowV1 {
         attempts: *attempts,
         deaths: *deaths,
@@ -321,16 +373,23 @@ pub(super) fn write_open(job: &OpenJob) -> Vec<u8> {
         alone: *alone,
         progress: *progress,
         timings: timings.clone(),
-        detail: detail.clone(),
+        detail,
     };
-    versioned(1, &row)
+    if figures.is_empty() { versioned(1, &row) } else { versioned(2, &OpenRowV2 { first: row, figures }) }
 }
 
 pub(super) fn read_open(bytes: &[u8]) -> Result<Option<Box<OpenJob>>, StoreError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let row: OpenRowV1 = read_v1("open", bytes)?;
+    let (row, figures): (OpenRowV1, _) = match bytes.split_first() {
+        Some((2, row)) => {
+            let row: OpenRowV2 =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("open", error.to_string()))?;
+            (row.first, row.figures)
+        }
+        _ => (read_v1("open", bytes)?, Vec::new()),
+    };
     Ok(Some(Box::new(OpenJob {
         attempts: row.attempts,
         deaths: row.deaths,
@@ -340,7 +399,7 @@ pub(super) fn read_open(bytes: &[u8]) -> Result<Option<Box<OpenJob>>, StoreError
         alone: row.alone,
         progress: row.progress,
         timings: row.timings,
-        detail: row.detail,
+        detail: detail_of(row.detail, figures),
     })))
 }
 
@@ -356,7 +415,7 @@ struct EndedRowV1 {
     failure: Option<FailureRowV1>,
     skipped_reason: Option<String>,
     outputs: Vec<OutputRowV1>,
-    detail: Detail,
+    detail: DetailRowV1,
     peak_memory_bytes: u64,
 }
 
@@ -365,6 +424,14 @@ struct EndedRowV1 {
 struct EndedRowV2 {
     first: EndedRowV1,
     artifact: [u8; 32],
+}
+
+/// As version 1, its artifact where it is to be gathered, and what the stages measured.
+#[derive(Serialize, Deserialize)]
+struct EndedRowV3 {
+    first: EndedRowV1,
+    artifact: Option<[u8; 32]>,
+    figures: Vec<(String, FigureRowV1)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -376,6 +443,7 @@ struct OutputRowV1 {
 
 /// `None` where the job has not ended at all.
 pub(super) fn write_ended(job: &EndedJob) -> Option<Vec<u8>> {
+    let (detail, figures) = detail_rows(&job.detail);
     let row = EndedRowV1 {
         state: terminal_code(job.state)?,
         stage: job.stage.clone(),
@@ -391,23 +459,31 @@ pub(super) fn write_ended(job: &EndedJob) -> Option<Vec<u8>> {
             .iter()
             .map(|Output { path, kind, bytes }| OutputRowV1 { path: path.0.clone(), kind: kind.clone(), bytes: *bytes })
             .collect(),
-        detail: job.detail.clone(),
+        detail,
         peak_memory_bytes: job.peak_memory_bytes,
     };
     Some(match job.artifact {
+        artifact if !figures.is_empty() => {
+            versioned(3, &EndedRowV3 { first: row, artifact: artifact.map(|artifact| artifact.0), figures })
+        }
         None => versioned(1, &row),
         Some(artifact) => versioned(2, &EndedRowV2 { first: row, artifact: artifact.0 }),
     })
 }
 
 pub(super) fn read_ended(bytes: &[u8]) -> Result<EndedJob, StoreError> {
-    let (row, artifact) = match bytes.split_first() {
+    let (row, artifact, figures) = match bytes.split_first() {
         Some((2, row)) => {
             let row: EndedRowV2 =
                 codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("ended", error.to_string()))?;
-            (row.first, Some(ContentHash(row.artifact)))
+            (row.first, Some(ContentHash(row.artifact)), Vec::new())
         }
-        _ => (read_v1("ended", bytes)?, None),
+        Some((3, row)) => {
+            let row: EndedRowV3 =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("ended", error.to_string()))?;
+            (row.first, row.artifact.map(ContentHash), row.figures)
+        }
+        _ => (read_v1("ended", bytes)?, None, Vec::new()),
     };
     let state = terminal_state(row.state, "ended")?;
     Ok(EndedJob {
@@ -425,7 +501,7 @@ pub(super) fn read_ended(bytes: &[u8]) -> Result<EndedJob, StoreError> {
             .into_iter()
             .map(|OutputRowV1 { path, kind, bytes }| Output { path: PathBytes(path), kind, bytes })
             .collect(),
-        detail: row.detail,
+        detail: detail_of(row.detail, figures),
         peak_memory_bytes: row.peak_memory_bytes,
         artifact,
     })
@@ -520,23 +596,38 @@ struct ArtifactRowV1 {
     stage: String,
     /// Name, bytes, content.
     files: Vec<(String, u64, [u8; 32])>,
-    detail: Detail,
+    detail: DetailRowV1,
     created_at: u64,
+}
+
+/// As version 1, and what its stage measured.
+#[derive(Serialize, Deserialize)]
+struct ArtifactRowV2 {
+    first: ArtifactRowV1,
+    figures: Vec<(String, FigureRowV1)>,
 }
 
 pub(super) fn write_artifact(artifact: &StoredArtifact) -> Vec<u8> {
     let StoredArtifact { stage, files, detail, created_at } = artifact;
+    let (detail, figures) = detail_rows(detail);
     let row = ArtifactRowV1 {
         stage: stage.clone(),
         files: files.iter().map(|ArtifactFile { name, bytes, content }| (name.clone(), *bytes, content.0)).collect(),
-        detail: detail.clone(),
+        detail,
         created_at: created_at.0,
     };
-    versioned(1, &row)
+    if figures.is_empty() { versioned(1, &row) } else { versioned(2, &ArtifactRowV2 { first: row, figures }) }
 }
 
 pub(super) fn read_artifact(bytes: &[u8]) -> Result<StoredArtifact, StoreError> {
-    let row: ArtifactRowV1 = read_v1("artifacts", bytes)?;
+    let (row, figures): (ArtifactRowV1, _) = match bytes.split_first() {
+        Some((2, row)) => {
+            let row: ArtifactRowV2 =
+                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("artifacts", error.to_string()))?;
+            (row.first, row.figures)
+        }
+        _ => (read_v1("artifacts", bytes)?, Vec::new()),
+    };
     Ok(StoredArtifact {
         stage: row.stage,
         files: row
@@ -544,7 +635,7 @@ pub(super) fn read_artifact(bytes: &[u8]) -> Result<StoredArtifact, StoreError> 
             .into_iter()
             .map(|(name, bytes, content)| ArtifactFile { name, bytes, content: ContentHash(content) })
             .collect(),
-        detail: row.detail,
+        detail: detail_of(row.detail, figures),
         created_at: WallMs(row.created_at),
     })
 }

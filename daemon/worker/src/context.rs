@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::ContentHash;
 use spindle_shared::limits::RESULTS_BYTES_MAX;
 use spindle_shared::wire::codec;
-use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, RESULTS_FILE, Report};
+use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, PIECES_ENDING, RESULTS_FILE, Report};
 
 use crate::checkpoint::Checkpoint;
 
@@ -159,6 +159,36 @@ impl Context {
                 .map(Some)
                 .map_err(|e| Failure::new(FailureKind::Internal, format!("failed to open the checkpoint {path}: {e}"))),
         }
+    }
+
+    /// Where finished pieces too large for a checkpoint's rows are kept beside it; they go with it.
+    pub fn pieces_folder(&self) -> Option<PathBuf> {
+        let checkpoint = self.assignment.checkpoint.as_ref()?;
+        let mut folder = checkpoint.as_path().as_os_str().to_owned();
+        folder.push(PIECES_ENDING);
+        Some(folder.into())
+    }
+
+    /// A file that lies in scratch already, as one of the artifact: hashed, and flushed to the disk.
+    pub fn adopt_artifact(&self, name: &str) -> Result<ArtifactFile, Halt> {
+        let path = self.scratch().join(name);
+        let failed = |e: io::Error| disk_failure(&e, &path);
+        let mut file = File::open(&path).map_err(failed)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 256 << 10];
+        let mut bytes = 0;
+        loop {
+            self.go_on()?;
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                read => {
+                    hasher.update(&buffer[..read]);
+                    bytes += read as u64;
+                }
+            }
+        }
+        file.sync_data().map_err(failed)?;
+        Ok(ArtifactFile { name: name.to_owned(), bytes, content: ContentHash(*hasher.finalize().as_bytes()) })
     }
 
     /// Writes one file of the artifact into scratch, hashing as it goes, and flushes it to the disk.

@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod assemble;
 pub mod collect;
+pub mod compress;
 pub mod decode;
 pub mod identify;
 pub mod plan;
@@ -26,6 +27,7 @@ pub enum Stage {
     Publish(publish::Publish),
     Pull(pull::Pull),
     Collect(collect::Collect),
+    Compress(compress::Compress),
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
     Assemble(assemble::Assemble),
@@ -81,6 +83,7 @@ impl Stage {
             Stage::Publish(_) => ("publish", Role::Files, Lane::Io, 1),
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
             Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
+            Stage::Compress(_) => ("compress", Role::Media, Lane::Cpu, 97),
             Stage::Analyze(_) => ("analyze", Role::Media, Lane::Cpu, 50),
             Stage::Plan(_) => ("plan", Role::Files, Lane::Io, 1),
             Stage::Assemble(_) => ("assemble", Role::Media, Lane::Cpu, 50),
@@ -89,14 +92,14 @@ impl Stage {
             name,
             role,
             lane,
-            spreads: matches!(self, Stage::Transcribe(_)),
+            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_)),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
             transient: TRANSIENT.contains(&name),
-            timeout_ms: HOUR_MS,
+            timeout_ms: if matches!(self, Stage::Compress(_)) { 12 * HOUR_MS } else { HOUR_MS },
             weight,
             unit: match self {
-                Stage::Identify(_) | Stage::Pull(_) => Unit::InputBytes,
+                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) => Unit::InputBytes,
                 Stage::Decode(_)
                 | Stage::Transcribe(_)
                 | Stage::Subtitle(_)
@@ -108,10 +111,12 @@ impl Stage {
         }
     }
 
-    /// The model it runs, by name; its work goes as fast as that model does.
+    /// The model it runs, or the profile it follows, by name; its work goes as fast as that does.
     pub fn model(&self) -> Option<&str> {
         match self {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
+            // Not a model, but what its pace depends on as much.
+            Stage::Compress(compress) => Some(&compress.profile),
             _ => None,
         }
     }
@@ -134,6 +139,23 @@ impl Stage {
         self.facts().name
     }
 
+    /// What its outputs' names end with, where it makes any; for a stage that decides when it has seen the input, all that may come of it.
+    pub fn endings(&self) -> Vec<String> {
+        match self {
+            Stage::Subtitle(subtitle) => subtitle.formats.iter().map(|format| format.name().to_owned()).collect(),
+            Stage::Compress(compress) => compress.endings(),
+            Stage::Collect(collect) => vec![collect.format.name().to_owned()],
+            Stage::Assemble(_) => vec!["mp4".to_owned(), "json".to_owned()],
+            Stage::Identify(_)
+            | Stage::Decode(_)
+            | Stage::Transcribe(_)
+            | Stage::Publish(_)
+            | Stage::Pull(_)
+            | Stage::Analyze(_)
+            | Stage::Plan(_) => Vec::new(),
+        }
+    }
+
     /// Feeds the address of this stage's artifact with what changes its result, and nothing else.
     pub fn address_into(&self, hasher: &mut AddressHasher) {
         let facts = self.facts();
@@ -144,6 +166,7 @@ impl Stage {
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
             Stage::Collect(stage) => stage.address_into(hasher),
+            Stage::Compress(stage) => stage.address_into(hasher),
             Stage::Analyze(stage) => stage.address_into(hasher),
             Stage::Plan(stage) => stage.address_into(hasher),
             Stage::Assemble(stage) => stage.address_into(hasher),
@@ -158,6 +181,7 @@ impl Stage {
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),
             Stage::Collect(stage) => stage.validate(),
+            Stage::Compress(stage) => stage.validate(),
             Stage::Analyze(stage) => stage.validate(),
             Stage::Plan(stage) => stage.validate(),
             Stage::Assemble(stage) => stage.validate(),

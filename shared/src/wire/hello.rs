@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Says that the other side is Spindle at all.
 pub const MAGIC: [u8; 8] = *b"SPINDLE\n";
 /// Raised when the two sides would misunderstand each other.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

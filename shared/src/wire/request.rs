@@ -79,6 +79,8 @@ pub enum Request {
     Collect {
         dry_run: bool,
     },
+    /// What videos can be made into.
+    Profiles,
 }
 
 /// One input of a submission, as the client found it.

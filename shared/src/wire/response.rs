@@ -10,6 +10,7 @@ use crate::id::Target;
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
 use crate::snapshot::Snapshot;
+use crate::stage::compress::Profile;
 use crate::time::WallMs;
 
 /// One frame of an answer. The first variants are frozen for ever; new ones go to the end.
@@ -36,6 +37,8 @@ pub enum Response {
     Stats(Box<Stats>),
     BackedUp(BackedUp),
     Collected(Collected),
+    /// The built-in ones first.
+    Profiles(Vec<Profile>),
 }
 
 /// Why a request was not done; nothing has changed.

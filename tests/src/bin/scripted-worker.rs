@@ -38,6 +38,7 @@ use spindle_shared::stage::Stage;
 use spindle_shared::stage::analyze::ANALYSIS_FILE;
 use spindle_shared::stage::assemble::HIGHLIGHTS_STEM;
 use spindle_shared::stage::collect::DOCUMENT_STEM;
+use spindle_shared::stage::compress::VIDEO_STEM;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::plan::PLAN_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
@@ -297,6 +298,10 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             let texts: Vec<u8> = inputs.iter().skip(1).flat_map(|(bytes, _)| bytes.clone()).collect();
             let name = format!("{DOCUMENT_STEM}.{}", stage.format.name());
             done.files.push(artifact(assignment, &name, &texts)?);
+        }
+        Stage::Compress(stage) => {
+            let ending = stage.endings().pop().unwrap_or_default();
+            done.files.push(artifact(assignment, &format!("{VIDEO_STEM}.{ending}"), first)?);
         }
         Stage::Analyze(_) => done.files.push(artifact(assignment, ANALYSIS_FILE, b"{}")?),
         Stage::Plan(_) => {

@@ -270,17 +270,12 @@ fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
         match stage {
             Stage::Transcribe(transcribe) if transcribe.translate => language = Some("en"),
             Stage::Transcribe(transcribe) => language = transcribe.language.as_deref(),
-            Stage::Subtitle(subtitle) => extensions = subtitle.formats.iter().map(|format| format.name()).collect(),
             Stage::Publish(publish) => suffix = publish.language_suffix,
-            Stage::Identify(_)
-            | Stage::Decode(_)
-            | Stage::Pull(_)
-            | Stage::Collect(_)
-            | Stage::Analyze(_)
-            | Stage::Plan(_)
-            | Stage::Assemble(_) => {}
+            other if !other.endings().is_empty() => extensions = other.endings(),
+            _ => {}
         }
     }
+    let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();
     output::candidates(plan, language, suffix, &extensions)
 }
 

@@ -8,6 +8,7 @@ use spindle_shared::intake::MEDIA_EXTENSIONS;
 use spindle_shared::recipe::{BUILT_IN, CUSTOM, Recipe};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::collect::Collect;
+use spindle_shared::stage::compress::Compress;
 use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::identify::Identify;
 use spindle_shared::stage::publish::Publish;
@@ -121,9 +122,11 @@ fn read(text: &str, stem: &str, folder: &Path, force: bool) -> Result<Recipe, Wr
     // Every input is known by its content; nobody has to ask for that.
     map.insert(0, Stage::Identify(Identify {}));
     let mut gather = stages(file.gather)?;
-    for stage in &mut gather {
+    let speaks = map.iter().any(|stage| matches!(stage, Stage::Transcribe(_)));
+    let languageless = if speaks { &mut [][..] } else { &mut map[..] };
+    for stage in gather.iter_mut().chain(languageless) {
         if let Stage::Publish(publish) = stage {
-            // What is made of many inputs is in no one language.
+            // What is made of many inputs, or isn't heard at all, is in no one language.
             publish.language_suffix = false;
         }
     }
@@ -146,7 +149,7 @@ fn check_name(name: &str) -> Result<&str, String> {
     Ok(name)
 }
 
-const STAGES: &str = "decode, transcribe, subtitle, publish, collect";
+const STAGES: &str = "decode, transcribe, subtitle, compress, publish, collect";
 
 fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> {
     let name = match table.remove("stage") {
@@ -165,6 +168,7 @@ fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> 
             let stage = options::<Publish>("publish", &table)?;
             Stage::Publish(Publish { force: force || stage.force, ..stage })
         }
+        "compress" => Stage::Compress(options::<Compress>("compress", &table)?),
         "collect" => Stage::Collect(options::<Collect>("collect", &table)?),
         "identify" => return Err("`identify` comes first by itself: leave it out".to_owned()),
         other => return Err(format!("there is no stage `{}`: known are {STAGES}", human::escaped(other))),

@@ -1,6 +1,7 @@
 //! `submit`: a new batch. Each recipe is a subcommand with its own options; what follows is the same for all.
 
 mod common;
+mod compress;
 pub mod custom;
 pub mod highlights;
 mod overrides;
@@ -24,11 +25,19 @@ pub struct Submit {
 enum RecipeArgs {
     /// Speech of recordings and videos to subtitles and transcripts
     Subtitles(Box<Of<subtitles::Subtitles>>),
+    /// Videos made smaller by a profile: H.264 and AAC in MP4
+    Compress(Box<Of<compress::CompressArgs>>),
     /// The best pieces of many videos, cut and joined to one
     Highlights(Box<Of<highlights::Highlights>>),
     /// Stages of your own choice, from a file
     Custom(Box<Of<custom::Custom>>),
 }
+
+/// What is taken from folders where pictures that move are wanted.
+const VIDEO_EXTENSIONS: [&str; 27] = [
+    "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts",
+    "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv",
+];
 
 /// A recipe's own options, and those that every recipe has.
 #[derive(Debug, Args)]
@@ -56,6 +65,7 @@ impl Submit {
     pub fn run(self, context: &Context) -> Result<u8, Fault> {
         match self.recipe {
             RecipeArgs::Subtitles(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Compress(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Highlights(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }

@@ -98,7 +98,12 @@ pub(super) fn open_job() -> OpenJob {
         alone: true,
         progress: 0.25,
         timings: vec![("identify".to_owned(), 0.5), ("decode".to_owned(), 3.25)],
-        detail: Detail { media_seconds: Some(61.5), notes: vec!["no default track".to_owned()], ..Detail::default() },
+        detail: Detail {
+            figures: Vec::new(),
+            media_seconds: Some(61.5),
+            notes: vec!["no default track".to_owned()],
+            ..Detail::default()
+        },
     }
 }
 
@@ -128,6 +133,7 @@ pub(super) fn ended_job(state: JobState) -> EndedJob {
             cues: Some(12),
             words: Some(140),
             notes: Vec::new(),
+            figures: Vec::new(),
         },
         peak_memory_bytes: 412 << 20,
     }

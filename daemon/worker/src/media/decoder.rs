@@ -126,6 +126,22 @@ pub struct Colour {
     pub space: ffi::AVColorSpace,
 }
 
+impl Colour {
+    /// Brighter and wider than a standard screen: PQ or HLG.
+    pub fn is_hdr(&self) -> bool {
+        use ffi::AVColorTransferCharacteristic::{AVCOL_TRC_ARIB_STD_B67, AVCOL_TRC_SMPTE2084};
+        matches!(self.transfer, AVCOL_TRC_SMPTE2084 | AVCOL_TRC_ARIB_STD_B67)
+    }
+
+    /// What is to be said of pictures in YUV: those that were RGB were made so by the usual rule for small pictures.
+    pub fn as_written(self) -> Self {
+        match self.space {
+            ffi::AVColorSpace::AVCOL_SPC_RGB => Colour { space: ffi::AVColorSpace::AVCOL_SPC_SMPTE170M, ..self },
+            _ => self,
+        }
+    }
+}
+
 /// A frame's storage, used again and again.
 pub struct Frame(NonNull<ffi::AVFrame>);
 
@@ -158,9 +174,35 @@ impl Frame {
         [best, own].into_iter().find(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
     }
 
+    /// How long it is shown, in ticks of its stream; 0 where nothing tells.
+    pub fn length(&self) -> i64 {
+        self.fields().pkt_duration
+    }
+
     pub fn set_timestamp(&mut self, stamp: Option<i64>) {
         // SAFETY: the frame is valid.
         unsafe { self.0.as_mut() }.pts = stamp.unwrap_or(ffi::AV_NOPTS_VALUE);
+    }
+
+    /// A picture of whatever the memory held.
+    pub fn blank(width: u32, height: u32, format: ffi::AVPixelFormat) -> Result<Self, MediaError> {
+        let mut frame = Frame::new()?;
+        let side = |side: u32| c_int::try_from(side).unwrap_or(c_int::MAX);
+        // SAFETY: the frame is valid and empty; its buffer is asked for with its own size.
+        let code = unsafe {
+            let fields = frame.0.as_mut();
+            fields.format = format as c_int;
+            (fields.width, fields.height) = (side(width), side(height));
+            ffi::av_frame_get_buffer(frame.as_mut_ptr(), 0)
+        };
+        if code < 0 { Err(MediaError::OutOfMemory { doing: "encoding" }) } else { Ok(frame) }
+    }
+
+    /// Another reference to the same picture or sound.
+    pub fn another(&self) -> Result<Frame, MediaError> {
+        // SAFETY: the frame is valid; what comes back is owned.
+        let frame = unsafe { ffi::av_frame_clone(self.0.as_ptr()) };
+        NonNull::new(frame).map(Frame).ok_or(MediaError::OutOfMemory { doing: "decoding" })
     }
 
     /// Takes over another frame's content, and leaves it empty.
@@ -182,11 +224,6 @@ impl Frame {
             format: fields.format,
             sample_aspect: (aspect.num, aspect.den),
         })
-    }
-
-    /// Whether it says of itself that it is made of two fields.
-    pub fn interlaced(&self) -> bool {
-        self.fields().interlaced_frame != 0
     }
 
     /// The codec saw damage in it.

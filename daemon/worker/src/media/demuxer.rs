@@ -11,7 +11,7 @@ use ffmpeg_next::ffi;
 
 use super::avio::Source;
 use super::error::MediaError;
-use super::facts::{Facts, StreamFacts, StreamKind};
+use super::facts::{Chapter, Facts, PictureFacts, StreamFacts, StreamKind, Turn};
 use super::logs;
 
 /// Formats whose content is other files; libav would go and open what they name.
@@ -164,7 +164,7 @@ impl<'file> Demuxer<'file> {
     }
 
     /// The stream's codec parameters; null where there is no such stream. Valid as long as this demuxer.
-    pub(super) fn parameters(&self, index: usize) -> *const ffi::AVCodecParameters {
+    pub fn parameters(&self, index: usize) -> *const ffi::AVCodecParameters {
         // SAFETY: null or a valid stream of the open context.
         unsafe { self.stream(index).as_ref() }.map_or(ptr::null(), |stream| stream.codecpar.cast_const())
     }
@@ -239,13 +239,6 @@ impl Packet {
 
     pub fn as_mut_ptr(&mut self) -> *mut ffi::AVPacket {
         self.0.as_ptr()
-    }
-
-    /// Another reference to the same bytes.
-    pub fn another(&self) -> Result<Packet, MediaError> {
-        // SAFETY: the packet is valid; what comes back is owned.
-        let packet = unsafe { ffi::av_packet_clone(self.0.as_ptr()) };
-        NonNull::new(packet).map(Packet).ok_or(MediaError::OutOfMemory { doing: "copying packets" })
     }
 
     /// Lets its content go and makes room for these bytes.
@@ -409,6 +402,10 @@ unsafe fn facts_of(context: &ffi::AVFormatContext) -> Facts {
             == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE,
         zero_us: None,
         streams,
+        // SAFETY: the context is open.
+        chapters: unsafe { chapters(context) },
+        // SAFETY: as above.
+        tags: unsafe { tags(context.metadata) },
     };
     facts.zero_us = facts.find_zero();
     facts
@@ -455,8 +452,80 @@ unsafe fn stream_facts(stream: &ffi::AVStream, index: usize) -> StreamFacts {
             height: u32::try_from(parameters.height).unwrap_or(0),
             start_us: known(stream.start_time).map(microseconds),
             duration_seconds: duration.or_else(|| tag(stream.metadata, c"DURATION").and_then(|text| clock_time(&text))),
+            picture: (parameters.codec_type == ffi::AVMediaType::AVMEDIA_TYPE_VIDEO).then(|| picture_facts(stream)),
         }
     }
+}
+
+/// # Safety
+/// The stream belongs to an open context.
+unsafe fn picture_facts(stream: &ffi::AVStream) -> PictureFacts {
+    // SAFETY: a stream always has its parameters; a display matrix is nine numbers.
+    unsafe {
+        let parameters = &*stream.codecpar;
+        let aspect =
+            ffi::av_guess_sample_aspect_ratio(ptr::null_mut(), ptr::from_ref(stream).cast_mut(), ptr::null_mut());
+        let mut length = 0;
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
+        let data = ffi::av_stream_get_side_data(stream, kind, &mut length);
+        let turn = if data.is_null() || length < size_of::<[i32; 9]>() {
+            Turn::None
+        } else {
+            let matrix = data.cast::<[i32; 9]>().read_unaligned();
+            let angle = ffi::av_display_rotation_get(matrix.as_ptr());
+            if angle.is_finite() { Turn::of_matrix(&matrix, -angle) } else { Turn::None }
+        };
+        let fields = [
+            ffi::AVFieldOrder::AV_FIELD_TT,
+            ffi::AVFieldOrder::AV_FIELD_BB,
+            ffi::AVFieldOrder::AV_FIELD_TB,
+            ffi::AVFieldOrder::AV_FIELD_BT,
+        ];
+        PictureFacts {
+            rate: (stream.avg_frame_rate.num, stream.avg_frame_rate.den),
+            base_rate: (stream.r_frame_rate.num, stream.r_frame_rate.den),
+            sample_aspect: if aspect.num > 0 && aspect.den > 0 { (aspect.num, aspect.den) } else { (1, 1) },
+            turn,
+            interlaced: fields.contains(&parameters.field_order),
+        }
+    }
+}
+
+/// # Safety
+/// The context is open, and nothing changes it meanwhile.
+unsafe fn chapters(context: &ffi::AVFormatContext) -> Vec<Chapter> {
+    const CHAPTERS_MAX: usize = 1_000;
+    let microseconds = ffi::AVRational { num: 1, den: ffi::AV_TIME_BASE as c_int };
+    (0..(context.nb_chapters as usize).min(CHAPTERS_MAX))
+        // SAFETY: an open context has `nb_chapters` valid chapters.
+        .filter_map(|at| unsafe { (*context.chapters.add(at)).as_ref() })
+        .filter(|chapter| chapter.time_base.num > 0 && chapter.time_base.den > 0)
+        // SAFETY: a chapter's tags are null or valid.
+        .map(|chapter| unsafe {
+            Chapter {
+                start_us: ffi::av_rescale_q(chapter.start, chapter.time_base, microseconds),
+                end_us: ffi::av_rescale_q(chapter.end, chapter.time_base, microseconds),
+                title: tag(chapter.metadata, c"title"),
+            }
+        })
+        .collect()
+}
+
+/// # Safety
+/// The dictionary is null or valid.
+unsafe fn tags(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
+    const TAGS_MAX: usize = 100;
+    let mut found = Vec::new();
+    let mut entry = ptr::null_mut();
+    while found.len() < TAGS_MAX {
+        // SAFETY: the caller's promise; keys and values are zero-terminated.
+        unsafe {
+            entry = ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ffi::AV_DICT_IGNORE_SUFFIX as c_int);
+            let Some(tag) = entry.as_ref() else { break };
+            found.push((text_of(tag.key), text_of(tag.value)));
+        }
+    }
+    found
 }
 
 /// # Safety

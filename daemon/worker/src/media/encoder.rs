@@ -4,7 +4,7 @@
 //! one frame of its rate, so a frame's timestamp is the number of its place. [`AudioEncoder`] takes samples as bytes and counts
 //! for itself. Both give packets by [`emit`](VideoEncoder::push) as they come, and know the [`Codec`] that a muxer needs.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CString, c_int};
 use std::ptr::{self, NonNull};
 
 use ffmpeg_next::ffi;
@@ -370,12 +370,6 @@ impl AudioEncoder {
         self.encoder.codec()
     }
 
-    /// Samples that a player must throw away at the beginning.
-    pub fn run_in(&self) -> u32 {
-        // SAFETY: the context is open.
-        u32::try_from(unsafe { self.encoder.context.as_ref() }.initial_padding).unwrap_or(0)
-    }
-
     fn encode(&mut self, bytes: usize, emit: Emit<'_>) -> Result<(), MediaError> {
         let block = self.form.block();
         let part = &self.pending[self.taken..self.taken + bytes];
@@ -426,8 +420,23 @@ pub fn pixel_format(name: &str) -> Result<ffi::AVPixelFormat, MediaError> {
     }
 }
 
-/// Whether the installed libav has an encoder of this name; whether it works, only [`VideoEncoder::open`] tells.
-pub fn has_encoder(name: &CStr) -> bool {
-    // SAFETY: the text ends with zero.
-    !unsafe { ffi::avcodec_find_encoder_by_name(name.as_ptr()) }.is_null()
+/// Whether an encoder really makes pictures here: it is opened with these settings and given a few.
+pub fn works(settings: &VideoSettings) -> Result<(), MediaError> {
+    const PICTURES: i64 = 5;
+    let mut encoder = VideoEncoder::open(settings)?;
+    let mut packets = 0;
+    let mut count = |_: &mut Packet| {
+        packets += 1;
+        Ok(())
+    };
+    for place in 0..PICTURES {
+        let mut frame = Frame::blank(settings.width, settings.height, pixel_format(&settings.pixel_format)?)?;
+        frame.set_timestamp(Some(place));
+        encoder.push(&mut frame, &mut count)?;
+    }
+    encoder.finish(&mut count)?;
+    match packets {
+        0 => Err(MediaError::Encode { encoder: settings.encoder.clone(), reason: "it gave nothing".to_owned() }),
+        _ => Ok(()),
+    }
 }

@@ -13,6 +13,83 @@ pub struct Facts {
     pub zero_us: Option<i64>,
     /// In the file's order.
     pub streams: Vec<StreamFacts>,
+    pub chapters: Vec<Chapter>,
+    /// What the file says of itself (`title`, `artist`): key and text.
+    pub tags: Vec<(String, String)>,
+}
+
+/// A chapter, on the container's own clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chapter {
+    pub start_us: i64,
+    pub end_us: i64,
+    pub title: Option<String>,
+}
+
+/// What only pictures have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PictureFacts {
+    /// Frames per second over the whole stream, as the container counts them; 0/1 where unknown.
+    pub rate: (i32, i32),
+    /// The rate in whose steps all its times can be told; 0/1 where unknown.
+    pub base_rate: (i32, i32),
+    /// Width of a pixel divided by its height; 1/1 where unknown.
+    pub sample_aspect: (i32, i32),
+    pub turn: Turn,
+    /// Each picture is two fields of different times.
+    pub interlaced: bool,
+}
+
+/// How a player turns the pictures before it shows them, as the display matrix says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Turn {
+    #[default]
+    None,
+    Clockwise,
+    HalfWay,
+    CounterClockwise,
+    /// Upside down, not turned; and the other mirrored ones.
+    FlipVertical,
+    FlipHorizontal,
+    ClockwiseFlip,
+    CounterClockwiseFlip,
+}
+
+impl Turn {
+    /// Of a display matrix (3 × 3, fixed point). Angles between are taken for the nearest right one.
+    pub fn of_matrix(matrix: &[i32; 9], clockwise_degrees: f64) -> Self {
+        let quarter = (clockwise_degrees / 90.0).round().rem_euclid(4.0) as i64;
+        match quarter {
+            1 if matrix[3] > 0 => Turn::CounterClockwiseFlip,
+            1 => Turn::Clockwise,
+            2 if matrix[0] < 0 && matrix[4] < 0 => Turn::HalfWay,
+            2 if matrix[0] < 0 => Turn::FlipHorizontal,
+            2 => Turn::FlipVertical,
+            3 if matrix[3] < 0 => Turn::ClockwiseFlip,
+            3 => Turn::CounterClockwise,
+            _ if matrix[4] < 0 => Turn::FlipVertical,
+            _ => Turn::None,
+        }
+    }
+
+    /// Width and height change places.
+    pub fn is_on_its_side(self) -> bool {
+        matches!(self, Turn::Clockwise | Turn::CounterClockwise | Turn::ClockwiseFlip | Turn::CounterClockwiseFlip)
+    }
+
+    /// libav's filter that makes the pictures upright; empty where they are.
+    pub fn filter(self) -> &'static str {
+        match self {
+            Turn::None => "",
+            Turn::Clockwise => "transpose=clock",
+            Turn::HalfWay => "hflip,vflip",
+            Turn::CounterClockwise => "transpose=cclock",
+            Turn::FlipVertical => "vflip",
+            Turn::FlipHorizontal => "hflip",
+            Turn::ClockwiseFlip => "transpose=clock_flip",
+            Turn::CounterClockwiseFlip => "transpose=cclock_flip",
+        }
+    }
 }
 
 /// One stream.
@@ -45,6 +122,8 @@ pub struct StreamFacts {
     pub start_us: Option<i64>,
     /// Length of this stream alone, where the file tells it.
     pub duration_seconds: Option<f64>,
+    /// Of video and pictures.
+    pub picture: Option<PictureFacts>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +190,7 @@ mod tests {
             height: 0,
             start_us: Some(start_ms * 1_000),
             duration_seconds: None,
+            picture: None,
         }
     }
 

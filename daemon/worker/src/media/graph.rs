@@ -133,12 +133,6 @@ impl Graph {
         let base = unsafe { ffi::av_buffersink_get_time_base(self.sink.as_ptr()) };
         (base.num, base.den)
     }
-
-    /// Sound comes out in frames of exactly so many samples, but for the last.
-    pub fn frames_of(&mut self, samples: u32) {
-        // SAFETY: as above.
-        unsafe { ffi::av_buffersink_set_frame_size(self.sink.as_ptr(), samples) };
-    }
 }
 
 /// # Safety

@@ -136,7 +136,6 @@ impl<'file> Recording<'file> {
     }
 
     /// The track that is decoded.
-    #[allow(dead_code, reason = "for the stages that tell of it")]
     pub fn track(&self) -> &StreamFacts {
         &self.track
     }

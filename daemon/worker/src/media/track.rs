@@ -226,6 +226,7 @@ mod tests {
             height: 0,
             start_us: None,
             duration_seconds: None,
+            picture: None,
         }
     }
 

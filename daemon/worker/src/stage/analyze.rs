@@ -5,7 +5,7 @@ use std::fs::File;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::job::Detail;
 use spindle_shared::stage::analyze::{ANALYSIS_FILE, Analyze, Provider};
-use spindle_shared::stage::decode::{Decode, SAMPLE_RATE};
+use spindle_shared::stage::decode::SAMPLE_RATE;
 use spindle_shared::worker::Done;
 
 use crate::context::{Context, Halt};
@@ -17,7 +17,7 @@ use crate::media::decoder::Frame;
 use crate::media::graph::{Feed, Graph, PictureShape};
 use crate::media::pictures::Pictures;
 use crate::media::{Facts, Form, MediaError, Piece, Recording, Sample};
-use crate::stage::decode::{halt_for, peak_memory_bytes};
+use crate::stage::compress::halt_for;
 use crate::stage::plan::write_json;
 
 /// Watching is most of the work, listening the rest.
@@ -47,7 +47,6 @@ pub fn run(context: &Context, stage: &Analyze) -> Result<Done, Halt> {
         files: vec![artifact],
         detail: Detail { media_seconds: Some(seconds), notes, ..Detail::default() },
         work: seconds,
-        peak_memory_bytes: peak_memory_bytes(),
         ..Done::default()
     })
 }
@@ -59,7 +58,7 @@ fn measure(
     name: &str,
     longest_seconds: u32,
 ) -> Result<(Video, Signals, Vec<String>), Halt> {
-    let halt = |error: MediaError| halt_for(error, name, &Decode::default());
+    let halt = |error: MediaError| halt_for(error, name, None);
     let mut pictures = Pictures::open(file, name, context.assignment.threads, context.cancel_flag()).map_err(halt)?;
     let facts = pictures.facts().clone();
     let promised = facts.duration_seconds.filter(|_| !facts.duration_is_guess);

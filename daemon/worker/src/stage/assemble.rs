@@ -6,22 +6,20 @@ mod runs;
 mod score;
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::time::Instant;
 
 use serde::Serialize;
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{ContentHash, ContentHasher};
 use spindle_shared::job::Detail;
 use spindle_shared::stage::assemble::{Assemble, HIGHLIGHTS_STEM, Quality};
-use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::plan::PLAN_FILE;
 use spindle_shared::worker::{ArtifactFile, Done};
 
 use self::film::{Fade, Film, Look, Trouble};
 use self::score::Score;
 use super::analyze::zero_seconds;
-use super::decode::{halt_for, peak_memory_bytes};
+use super::compress::halt_for;
 use super::plan::{Planned, PlannedVideo, read_json, write_json};
 use crate::context::{Context, Halt, disk_failure};
 use crate::highlights::plan::ClipPlan;
@@ -155,7 +153,6 @@ pub fn run(context: &Context, stage: &Assemble) -> Result<Done, Halt> {
         files: vec![video, description],
         detail: Detail { media_seconds: Some(duration), notes, ..Detail::default() },
         work: duration,
-        peak_memory_bytes: peak_memory_bytes(),
         ..Done::default()
     })
 }
@@ -199,7 +196,7 @@ fn sources<'c>(context: &'c Context, planned: &Planned) -> Result<(Vec<Source<'c
 }
 
 pub fn halt(error: MediaError, name: &str) -> Halt {
-    halt_for(error, name, &Decode::default())
+    halt_for(error, name, None)
 }
 
 impl<'c> Source<'c> {
@@ -294,7 +291,7 @@ fn join(context: &Context, name: &str, film: &Film, score: Option<Score>, look: 
     let path = context.scratch().join(name);
     let on_disk = |error: std::io::Error| disk_failure(&error, &path);
     let failed = |error: MediaError| halt(error, name);
-    let mut file = File::options().read(true).write(true).create_new(true).open(&path).map_err(on_disk)?;
+    let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(on_disk)?;
     let mut muxer = Muxer::new(&file, "mp4", context.cancel_flag()).map_err(failed)?;
     let about = StreamAbout { default: true, ..StreamAbout::default() };
     let video = muxer.add(&film.codec, film.time_base, &about).map_err(failed)?;
@@ -325,12 +322,9 @@ fn join(context: &Context, name: &str, film: &Film, score: Option<Score>, look: 
     }
     drop(readers);
     writing.finish().map_err(failed)?;
-    file.sync_data().map_err(on_disk)?;
-    let content = hash(context, &mut file).map_err(on_disk)?;
-    let bytes = file.metadata().map_err(on_disk)?.len();
-    context.go_on()?;
+    drop(file);
     context.progress(1.0);
-    Ok(ArtifactFile { name: name.to_owned(), bytes, content })
+    context.adopt_artifact(name)
 }
 
 /// A stream's packets on their way into the container.
@@ -358,17 +352,5 @@ impl Reader<'_> {
     fn seconds(&self) -> f64 {
         let ticks = self.next.map_or(0, |times| times.decode_stamp);
         ticks as f64 * f64::from(self.time_base.0) / f64::from(self.time_base.1.max(1))
-    }
-}
-
-fn hash(context: &Context, file: &mut File) -> std::io::Result<ContentHash> {
-    file.seek(SeekFrom::Start(0))?;
-    let (mut hasher, mut buffer) = (ContentHasher::default(), vec![0; 1 << 20]);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 || context.cancelled() {
-            return Ok(hasher.finish());
-        }
-        std::io::Write::write_all(&mut hasher, &buffer[..read])?;
     }
 }

@@ -69,7 +69,12 @@ fn write_silence(context: &Context, writer: &mut impl Write, samples: u64, path:
     Ok(samples.saturating_mul(2))
 }
 
-pub fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
+fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
+    halt_of(error, name, stage.track.as_deref())
+}
+
+/// What an error of libav's is for a stage that listens.
+pub fn halt_of(error: MediaError, name: &str, track: Option<&str>) -> Halt {
     let message = format!("failed to decode {name}: {error}");
     let failure = |kind| Failure::new(kind, message.clone());
     Halt::Failed(match error {
@@ -86,8 +91,7 @@ pub fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
             failure(FailureKind::Input).advise("there is nothing to listen to; leave this input out of the batch")
         }
         MediaError::NoSuchTrack { .. } => {
-            let track = stage.track.as_deref().unwrap_or_default();
-            let shown = spindle_shared::text::escaped(track);
+            let shown = spindle_shared::text::escaped(track.unwrap_or_default());
             failure(FailureKind::Input)
                 .advise(format!("take one of these instead of --track {shown}, or leave --track out"))
         }
@@ -111,7 +115,7 @@ pub fn halt_for(error: MediaError, name: &str, stage: &Decode) -> Halt {
 }
 
 /// The most memory this process ever held, as the kernel counts it; 0 where it doesn't say.
-pub fn peak_memory_bytes() -> u64 {
+fn peak_memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());

@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod assemble;
 pub mod collect;
+pub mod compress;
 pub mod decode;
 pub mod identify;
 pub mod plan;
@@ -26,6 +27,7 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Publish(stage) => publish::run(context, stage),
         Stage::Pull(stage) => pull::run(context, stage),
         Stage::Collect(stage) => collect::run(context, stage),
+        Stage::Compress(stage) => compress::run(context, stage),
         Stage::Analyze(stage) => analyze::run(context, stage),
         Stage::Plan(stage) => plan::run(context, stage),
         Stage::Assemble(stage) => assemble::run(context, stage),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::job::Output;
+use spindle_shared::job::{Figure, Output};
 use spindle_shared::output;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::Format;
@@ -34,6 +34,10 @@ pub fn run(context: &Context, stage: &Publish) -> Result<Done, Halt> {
             check: check_of(kind),
         })
         .collect();
+    if items.is_empty() && context.assignment.detail.figures.contains(&("published".to_owned(), Figure::Flag(false))) {
+        // The stage before found nothing worth writing, and says why.
+        return Ok(Done::default());
+    }
     if items.is_empty() {
         return Err(Failure::new(FailureKind::Internal, "the run came with nothing to publish").into());
     }
