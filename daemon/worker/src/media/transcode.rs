@@ -953,8 +953,8 @@ fn join(
     let open = |row: &Row| File::open(folder.join(row.file_name())).map_err(MediaError::Read);
     let pictures: Vec<&Row> = rows.iter().filter(|row| row.piece.is_some()).collect();
     let tail = pictures.last().map_or(1, |row| row.tail);
-    let times = joined_times(&pictures, tail, open)?;
     let rate = settled.grid.rate;
+    let times = joined_times(&pictures, tail, per_second(rate).ceil() as i64, open)?;
     let picture_base = (rate.1.cast_signed(), rate.0.cast_signed());
     let sound_row = rows.iter().find(|row| row.sound.is_some() && row.packets > 0);
     let sound = sound_row.and_then(|row| row.sound.as_ref());
@@ -1098,6 +1098,7 @@ struct JoinedTimes {
 fn joined_times(
     rows: &[&Row],
     tail: i64,
+    delay_max: i64,
     open: impl Fn(&Row) -> Result<File, MediaError>,
 ) -> Result<JoinedTimes, MediaError> {
     let mut all = Vec::new();
@@ -1114,13 +1115,20 @@ fn joined_times(
     let depth = all.iter().enumerate().map(|(at, times)| at.saturating_sub(rank(times.stamp))).max().unwrap_or(0);
     let first = shown.first().copied().unwrap_or(0);
     let places = shown.last().map_or(0, |last| last + tail.max(1));
+    // A container reckons a stream's length by decoding times: the delay at the beginning is as long as the one at the end, within reason.
+    let steps = i64::try_from(depth).unwrap_or(i64::MAX);
+    let at_end = shown.len().checked_sub(depth + 1).map_or(steps, |at| shown[shown.len() - 1] - shown[at]);
+    let delay = at_end.clamp(steps, steps.max(delay_max));
     for (at, times) in all.iter_mut().enumerate() {
         times.decode_stamp = match at.checked_sub(depth) {
             Some(before) => shown[before],
-            None => first - (depth - at) as i64,
+            None => first - delay + at as i64,
         };
         let next = shown.get(rank(times.stamp) + 1).copied().unwrap_or(places);
         times.duration = next - times.stamp;
+    }
+    if let [begin, .., end] = all.as_mut_slice() {
+        end.duration = (places - first - (end.decode_stamp - begin.decode_stamp)).max(1);
     }
     Ok(JoinedTimes { all, places })
 }
