@@ -413,7 +413,7 @@ impl<'a> Gallery<'a> {
     fn hang(&mut self, frame: &mut Frame, time: i64, upright: &mut Frame) -> Result<bool, MediaError> {
         let Some(shape) = frame.picture() else { return Ok(false) };
         if self.graph.as_ref().is_none_or(|(present, _)| *present != shape) {
-            let filters = self.filters(shape, frame.interlaced());
+            let filters = self.filters(shape);
             self.graph = Some((shape, Graph::new(Feed::Pictures { shape, time_base: self.source.time_base }, &filters, 1)?));
         }
         let Some((_, graph)) = &mut self.graph else { return Ok(false) };
@@ -422,7 +422,7 @@ impl<'a> Gallery<'a> {
         graph.pull(upright)
     }
 
-    fn filters(&self, shape: PictureShape, interlaced: bool) -> String {
+    fn filters(&self, shape: PictureShape) -> String {
         let mut filters = Vec::new();
         let Look { width, height, sample_aspect, .. } = *self.look;
         if !self.as_they_are {
@@ -433,7 +433,7 @@ impl<'a> Gallery<'a> {
             if turn.is_on_its_side() {
                 (wide, high) = (high, wide);
             }
-            if interlaced {
+            if self.source.stream.picture.is_some_and(|picture| picture.interlaced) {
                 // One picture of each, at once.
                 filters.push("yadif=deint=interlaced".to_owned());
             }
