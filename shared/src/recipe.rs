@@ -7,9 +7,11 @@ use crate::stage::Stage;
 use crate::stage::compress::Compress;
 use crate::stage::analyze::Analyze;
 use crate::stage::assemble::Assemble;
+use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
 use crate::stage::plan::Plan;
+use crate::stage::preview::Preview;
 use crate::stage::publish::Publish;
 use crate::stage::pull::Pull;
 use crate::stage::subtitle::{Format, Subtitle};
@@ -19,6 +21,10 @@ use crate::stage::transcribe::Transcribe;
 pub const SUBTITLES: &str = "subtitles";
 /// Videos made smaller.
 pub const COMPRESS: &str = "compress";
+/// Recordings, videos and subtitles in another format.
+pub const CONVERT: &str = "convert";
+/// A small copy, and a sheet of pictures.
+pub const PREVIEW: &str = "preview";
 /// The best pieces of many videos, joined to one.
 pub const HIGHLIGHTS: &str = "highlights";
 /// Fetches models; submitted by `models pull`.
@@ -27,9 +33,11 @@ pub const PULL: &str = "pull";
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
     (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
+    (CONVERT, "recordings, videos and subtitles in another format"),
+    (PREVIEW, "a small copy of a video, and a sheet of pictures from all over it"),
     (HIGHLIGHTS, "the best pieces of many videos, cut and joined to one"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
@@ -62,6 +70,22 @@ impl Recipe {
         Recipe {
             name: COMPRESS.to_owned(),
             map: vec![Stage::Identify(Identify {}), Stage::Compress(compress), Stage::Publish(publish)],
+            gather: Vec::new(),
+        }
+    }
+
+    pub fn convert(convert: Convert, publish: Publish) -> Self {
+        Recipe {
+            name: CONVERT.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Convert(convert), Stage::Publish(publish)],
+            gather: Vec::new(),
+        }
+    }
+
+    pub fn preview(preview: Preview, publish: Publish) -> Self {
+        Recipe {
+            name: PREVIEW.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Preview(preview), Stage::Publish(publish)],
             gather: Vec::new(),
         }
     }
@@ -135,10 +159,23 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         let fits = matches!(
             (stage, before),
             (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None)
-                | (Stage::Decode(_) | Stage::Compress(_), None | Some(Stage::Identify(_)))
+                | (
+                    Stage::Decode(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_),
+                    None | Some(Stage::Identify(_))
+                )
                 | (Stage::Transcribe(_), Some(Stage::Decode(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
-                | (Stage::Publish(_), Some(Stage::Subtitle(_) | Stage::Collect(_) | Stage::Compress(_) | Stage::Assemble(_)))
+                | (
+                    Stage::Publish(_),
+                    Some(
+                        Stage::Subtitle(_)
+                            | Stage::Collect(_)
+                            | Stage::Compress(_)
+                            | Stage::Convert(_)
+                            | Stage::Preview(_)
+                            | Stage::Assemble(_)
+                    )
+                )
                 | (Stage::Analyze(_), None | Some(Stage::Identify(_)))
                 | (Stage::Plan(_), None)
                 | (Stage::Assemble(_), Some(Stage::Plan(_)))

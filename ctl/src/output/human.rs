@@ -227,6 +227,10 @@ pub fn job_remark(job: &JobView) -> String {
     if let Some(reason) = &job.skipped_reason {
         return escaped(reason);
     }
+    if job.outputs.is_empty() && job.state == JobState::Completed {
+        // Why nothing was written, where something might have been.
+        return job.detail.notes.last().map(|note| escaped(note)).unwrap_or_default();
+    }
     job.outputs.iter().map(|output| output.path.to_string()).collect::<Vec<_>>().join(" ")
 }
 

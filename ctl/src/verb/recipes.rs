@@ -3,9 +3,10 @@
 use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
-use spindle_shared::recipe::{BUILT_IN, COMPRESS, CUSTOM, HIGHLIGHTS, PULL, Recipe, SUBTITLES};
+use spindle_shared::recipe::{BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, PREVIEW, PULL, Recipe, SUBTITLES};
 use spindle_shared::rules;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::convert::{Convert, Target};
 use spindle_shared::stage::pull::Pull;
 
 use crate::fault::Fault;
@@ -140,6 +141,12 @@ fn example(name: &str) -> Option<Recipe> {
             Some(Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default()))
         }
         COMPRESS => Some(Recipe::compress(Default::default(), Default::default())),
+        CONVERT => {
+            let (to, track, audio_kbps) = (Target::Mp3, None, None);
+            let convert = Convert { to, track, audio_kbps, shift_ms: 0, rewrap: false, merge: false, split: false };
+            Some(Recipe::convert(convert, Default::default()))
+        }
+        PREVIEW => Some(Recipe::preview(Default::default(), Default::default())),
         HIGHLIGHTS => Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default())),
         CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {

@@ -10,6 +10,9 @@ use crate::rates::{RateKey, Rates, Scale};
 /// Bytes of a second of decoded sound.
 const SOUND_BYTES_PER_SECOND: f64 = 2.0 * SAMPLE_RATE as f64;
 
+/// On the disk for each KiB of a copy while it is made: its pieces, and then the copy that they are joined in.
+const COPY_BYTES_PER_KIB: f64 = 2.0 * 1_024.0;
+
 /// What is expected of one input.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Expected {
@@ -49,7 +52,8 @@ pub fn batch(spec: &BatchSpec, jobs: &[JobSpec], slots: u32, rates: &Rates) -> O
     let work = || jobs.iter().filter(|job| job.skip.is_none());
     let count = work().count() as u32;
     let estimate = Estimate::new(spec, count, slots, rates);
-    let seconds: Option<f64> = work().map(|job| estimate.job(job).seconds).sum();
+    // An empty sum of floats is -0.
+    let seconds: Option<f64> = work().map(|job| estimate.job(job).seconds).sum::<Option<f64>>().map(|sum| sum + 0.0);
     Some(batch_seconds(count, spec.parallel, seconds? / f64::from(count.max(1))))
 }
 
@@ -82,8 +86,9 @@ struct Work {
     /// Of an input of unknown size.
     mean: Option<f64>,
     table: Option<f64>,
-    /// Bytes of decoded sound, at no size and for each KiB; none where nothing is decoded.
-    sound: Option<(f64, f64)>,
+    /// Temporary bytes, at no size and for each KiB: decoded sound, or a copy and the pieces it is made of; none where neither is made, or
+    /// nothing is known of it.
+    temporary: Option<(f64, f64)>,
 }
 
 impl Work {
@@ -91,12 +96,17 @@ impl Work {
         let length = rates.length().map(|length| length.line(Scale::Kib));
         let decodes = stages.iter().any(|stage| matches!(stage, Stage::Decode(_)));
         let sound = length.filter(|_| decodes);
+        let copies = stages.iter().find_map(RateKey::copies).and_then(|key| rates.known(&key, Scale::Kib));
+        let copy = copies.map(|copies| copies.line(Scale::Kib));
+        let copy = copy.map(|(base, slope)| (base * COPY_BYTES_PER_KIB, slope * COPY_BYTES_PER_KIB));
         let known = Work::known(stages, length, rates);
         Work {
             measured: known.map(|(line, _)| line),
             mean: known.map(|(_, mean)| mean),
             table: table_seconds(stages),
-            sound: sound.map(|(base, slope)| (base * SOUND_BYTES_PER_SECOND, slope * SOUND_BYTES_PER_SECOND)),
+            temporary: sound
+                .map(|(base, slope)| (base * SOUND_BYTES_PER_SECOND, slope * SOUND_BYTES_PER_SECOND))
+                .or(copy),
         }
     }
 
@@ -134,7 +144,7 @@ impl Work {
         let measured = if kib > 0 { self.measured.map(at) } else { self.mean };
         Expected {
             seconds: measured.map(|seconds| seconds * turns).or(self.table),
-            bytes: self.sound.filter(|_| kib > 0).map(at),
+            bytes: self.temporary.filter(|_| kib > 0).map(at),
         }
     }
 }

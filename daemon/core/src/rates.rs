@@ -26,6 +26,15 @@ impl RateKey {
         RateKey { kind: stage.name().to_owned(), model: stage.model().unwrap_or_default().to_owned() }
     }
 
+    /// Of how large copies become by the size of what they are made of; none where a stage makes no copy.
+    pub fn copies(stage: &Stage) -> Option<Self> {
+        let copies = matches!(stage, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_));
+        copies.then(|| RateKey {
+            kind: format!("{}-size", stage.name()),
+            model: stage.model().unwrap_or_default().to_owned(),
+        })
+    }
+
     pub fn length() -> Self {
         RateKey { kind: LENGTH.to_owned(), model: String::new() }
     }

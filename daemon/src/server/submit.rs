@@ -274,7 +274,11 @@ fn outputs_of(job: &JobSpec, stages: &[Stage]) -> Vec<PathBytes> {
     });
     let shown = suffix.unwrap_or(true).then(|| language.unwrap_or_else(|| "{lang}".to_owned()));
     let directory = job.output.directory.as_path();
-    let mut endings: Vec<String> = stages.iter().flat_map(Stage::endings).collect();
+    let input = match &job.input {
+        Input::File { path, .. } => path.as_path(),
+        Input::Name(_) => Path::new(""),
+    };
+    let mut endings: Vec<String> = stages.iter().flat_map(|stage| stage.endings(input)).collect();
     if let Some(compress) =
         stages.iter().find_map(|stage| if let Stage::Compress(stage) = stage { Some(stage) } else { None })
         && compress.endings().len() > 1

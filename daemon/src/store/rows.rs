@@ -752,3 +752,39 @@ fn read_v1<R: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<R, 
 fn unreadable(table: &'static str, reason: String) -> StoreError {
     StoreError::Row { table, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_come_back_and_rows_without_them_stay_as_they_were() {
+        let mut detail = Detail { media_seconds: Some(2.5), notes: vec!["one".to_owned()], ..Detail::default() };
+        let artifact = |detail: &Detail| StoredArtifact {
+            stage: "compress".to_owned(),
+            files: Vec::new(),
+            detail: detail.clone(),
+            created_at: WallMs(1),
+        };
+        let open = |detail: &Detail| OpenJob { attempts: 1, detail: detail.clone(), ..OpenJob::default() };
+        let ended = |detail: &Detail, gathered: bool| EndedJob {
+            detail: detail.clone(),
+            artifact: gathered.then_some(ContentHash([7; 32])),
+            ..super::super::tests::samples::ended_job(JobState::Completed)
+        };
+        for figures in 0..3 {
+            let rows = [write_artifact(&artifact(&detail)), write_open(&open(&detail))];
+            assert!(rows.iter().all(|row| row[0] == if figures == 0 { 1 } else { 2 }));
+            assert_eq!(read_artifact(&rows[0]).unwrap(), artifact(&detail));
+            assert_eq!(read_open(&rows[1]).unwrap().as_deref(), Some(&open(&detail)));
+            for gathered in [false, true] {
+                let row = write_ended(&ended(&detail, gathered)).unwrap();
+                assert_eq!(row[0], if figures > 0 { 3 } else { 1 + u8::from(gathered) });
+                assert_eq!(read_ended(&row).unwrap(), ended(&detail, gathered));
+            }
+            detail.figure("profile", "balanced");
+            detail.figure("removed_share", 0.25 * f64::from(figures));
+            detail.figure("published", true);
+        }
+    }
+}

@@ -4,13 +4,17 @@ pub mod analyze;
 pub mod assemble;
 pub mod collect;
 pub mod compress;
+pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod preview;
 pub mod plan;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
 pub mod transcribe;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +32,8 @@ pub enum Stage {
     Pull(pull::Pull),
     Collect(collect::Collect),
     Compress(compress::Compress),
+    Convert(convert::Convert),
+    Preview(preview::Preview),
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
     Assemble(assemble::Assemble),
@@ -84,6 +90,8 @@ impl Stage {
             Stage::Pull(_) => ("pull", Role::Net, Lane::Net, 100),
             Stage::Collect(_) => ("collect", Role::Files, Lane::Io, 10),
             Stage::Compress(_) => ("compress", Role::Media, Lane::Cpu, 97),
+            Stage::Convert(_) => ("convert", Role::Media, Lane::Cpu, 90),
+            Stage::Preview(_) => ("preview", Role::Media, Lane::Cpu, 97),
             Stage::Analyze(_) => ("analyze", Role::Media, Lane::Cpu, 50),
             Stage::Plan(_) => ("plan", Role::Files, Lane::Io, 1),
             Stage::Assemble(_) => ("assemble", Role::Media, Lane::Cpu, 50),
@@ -92,14 +100,23 @@ impl Stage {
             name,
             role,
             lane,
-            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_)),
+            spreads: matches!(
+                self,
+                Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
+            ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
             transient: TRANSIENT.contains(&name),
-            timeout_ms: if matches!(self, Stage::Compress(_)) { 12 * HOUR_MS } else { HOUR_MS },
+            timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
+                12 * HOUR_MS
+            } else {
+                HOUR_MS
+            },
             weight,
             unit: match self {
-                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) => Unit::InputBytes,
+                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
+                    Unit::InputBytes
+                }
                 Stage::Decode(_)
                 | Stage::Transcribe(_)
                 | Stage::Subtitle(_)
@@ -117,6 +134,7 @@ impl Stage {
             Stage::Transcribe(transcribe) => Some(&transcribe.model.name),
             // Not a model, but what its pace depends on as much.
             Stage::Compress(compress) => Some(&compress.profile),
+            Stage::Convert(convert) => Some(convert.to.name()),
             _ => None,
         }
     }
@@ -139,12 +157,18 @@ impl Stage {
         self.facts().name
     }
 
-    /// What its outputs' names end with, where it makes any; for a stage that decides when it has seen the input, all that may come of it.
-    pub fn endings(&self) -> Vec<String> {
+    /// What its outputs' names end with, where it makes any of an input of this name; for a stage that decides when it has seen the input, all
+    /// that may come of it.
+    pub fn endings(&self, input: &Path) -> Vec<String> {
         match self {
             Stage::Subtitle(subtitle) => subtitle.formats.iter().map(|format| format.name().to_owned()).collect(),
             Stage::Compress(compress) => compress.endings(),
             Stage::Collect(collect) => vec![collect.format.name().to_owned()],
+            Stage::Convert(convert) => vec![convert.ending(input)],
+            Stage::Preview(_) => [preview::PREVIEW_FILE, preview::SHEET_FILE]
+                .iter()
+                .filter_map(|name| name.split_once('.').map(|(_, ending)| ending.to_owned()))
+                .collect(),
             Stage::Assemble(_) => vec!["mp4".to_owned(), "json".to_owned()],
             Stage::Identify(_)
             | Stage::Decode(_)
@@ -167,6 +191,8 @@ impl Stage {
             Stage::Subtitle(stage) => stage.address_into(hasher),
             Stage::Collect(stage) => stage.address_into(hasher),
             Stage::Compress(stage) => stage.address_into(hasher),
+            Stage::Convert(stage) => stage.address_into(hasher),
+            Stage::Preview(stage) => stage.address_into(hasher),
             Stage::Analyze(stage) => stage.address_into(hasher),
             Stage::Plan(stage) => stage.address_into(hasher),
             Stage::Assemble(stage) => stage.address_into(hasher),
@@ -182,6 +208,8 @@ impl Stage {
             Stage::Pull(stage) => stage.validate(),
             Stage::Collect(stage) => stage.validate(),
             Stage::Compress(stage) => stage.validate(),
+            Stage::Convert(stage) => stage.validate(),
+            Stage::Preview(stage) => stage.validate(),
             Stage::Analyze(stage) => stage.validate(),
             Stage::Plan(stage) => stage.validate(),
             Stage::Assemble(stage) => stage.validate(),

@@ -299,9 +299,11 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             let name = format!("{DOCUMENT_STEM}.{}", stage.format.name());
             done.files.push(artifact(assignment, &name, &texts)?);
         }
-        Stage::Compress(stage) => {
-            let ending = stage.endings().pop().unwrap_or_default();
-            done.files.push(artifact(assignment, &format!("{VIDEO_STEM}.{ending}"), first)?);
+        Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
+            let input = assignment.inputs.first().map_or(Path::new(""), |input| input.name.as_path());
+            for ending in assignment.stage.endings(input) {
+                done.files.push(artifact(assignment, &format!("{VIDEO_STEM}.{ending}"), first)?);
+            }
         }
         Stage::Analyze(_) => done.files.push(artifact(assignment, ANALYSIS_FILE, b"{}")?),
         Stage::Plan(_) => {

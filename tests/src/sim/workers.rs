@@ -110,7 +110,12 @@ pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
             random.between(1, 60)
         }
         Stage::Decode(_) => random.between(50, 1_500),
-        Stage::Transcribe(_) | Stage::Compress(_) | Stage::Analyze(_) | Stage::Assemble(_) => random.between(200, 8_000),
+        Stage::Transcribe(_)
+        | Stage::Compress(_)
+        | Stage::Convert(_)
+        | Stage::Preview(_)
+        | Stage::Analyze(_)
+        | Stage::Assemble(_) => random.between(200, 8_000),
         Stage::Pull(_) => random.between(100, 5_000),
     }
 }
@@ -131,6 +136,8 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
         | Stage::Subtitle(_)
         | Stage::Collect(_)
         | Stage::Compress(_)
+        | Stage::Convert(_)
+        | Stage::Preview(_)
         | Stage::Analyze(_)
         | Stage::Plan(_)
         | Stage::Assemble(_) => {

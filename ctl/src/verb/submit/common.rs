@@ -231,7 +231,8 @@ fn inputs<R: RecipeOptions>(
     let candidates: Vec<(&OutputPlan, Candidates)> = plans
         .iter()
         .zip(&own_stages)
-        .map(|(plan, own)| (plan, candidates(plan, own.as_deref().unwrap_or(stages))))
+        .zip(&found)
+        .map(|((plan, own), input)| (plan, candidates(plan, own.as_deref().unwrap_or(stages), &input.path)))
         .collect();
     let taken = intake::taken(&candidates);
     drop(candidates);
@@ -262,7 +263,7 @@ fn gather_to(recipe: &Recipe, common: &Common, inputs: &[Submission]) -> Result<
 }
 
 /// Names that a job with these stages may publish under.
-fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
+fn candidates(plan: &OutputPlan, stages: &[Stage], input: &Path) -> Candidates {
     let mut language = None;
     let mut suffix = true;
     let mut extensions = Vec::new();
@@ -271,8 +272,10 @@ fn candidates(plan: &OutputPlan, stages: &[Stage]) -> Candidates {
             Stage::Transcribe(transcribe) if transcribe.translate => language = Some("en"),
             Stage::Transcribe(transcribe) => language = transcribe.language.as_deref(),
             Stage::Publish(publish) => suffix = publish.language_suffix,
-            other if !other.endings().is_empty() => extensions = other.endings(),
-            _ => {}
+            other => {
+                let endings = other.endings(input);
+                extensions = if endings.is_empty() { extensions } else { endings };
+            }
         }
     }
     let extensions: Vec<&str> = extensions.iter().map(String::as_str).collect();

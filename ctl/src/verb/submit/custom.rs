@@ -9,8 +9,10 @@ use spindle_shared::recipe::{BUILT_IN, CUSTOM, Recipe};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::collect::Collect;
 use spindle_shared::stage::compress::Compress;
+use spindle_shared::stage::convert::Convert;
 use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::identify::Identify;
+use spindle_shared::stage::preview::Preview;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::SubtitleOptions;
 use spindle_shared::stage::transcribe::Transcribe;
@@ -149,7 +151,7 @@ fn check_name(name: &str) -> Result<&str, String> {
     Ok(name)
 }
 
-const STAGES: &str = "decode, transcribe, subtitle, compress, publish, collect";
+const STAGES: &str = "decode, transcribe, subtitle, compress, convert, preview, publish, collect";
 
 fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> {
     let name = match table.remove("stage") {
@@ -169,6 +171,8 @@ fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> 
             Stage::Publish(Publish { force: force || stage.force, ..stage })
         }
         "compress" => Stage::Compress(options::<Compress>("compress", &table)?),
+        "convert" => Stage::Convert(options::<Convert>("convert", &table)?),
+        "preview" => Stage::Preview(options::<Preview>("preview", &table)?),
         "collect" => Stage::Collect(options::<Collect>("collect", &table)?),
         "identify" => return Err("`identify` comes first by itself: leave it out".to_owned()),
         other => return Err(format!("there is no stage `{}`: known are {STAGES}", human::escaped(other))),

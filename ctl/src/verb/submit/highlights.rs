@@ -9,7 +9,7 @@ use spindle_shared::stage::assemble::Assemble;
 use spindle_shared::stage::plan::Plan;
 use spindle_shared::stage::publish::Publish;
 
-use super::RecipeOptions;
+use super::{RecipeOptions, VIDEO_EXTENSIONS};
 use crate::output::human;
 
 #[derive(Debug, clap::Args)]
@@ -28,10 +28,7 @@ pub struct Highlights {
 impl RecipeOptions for Highlights {
     const NAME: &'static str = recipe::HIGHLIGHTS;
     const PARALLEL: u32 = 5;
-    const EXTENSIONS: &'static [&'static str] = &[
-        "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "nut",
-        "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv",
-    ];
+    const EXTENSIONS: &'static [&'static str] = &VIDEO_EXTENSIONS;
     const OF_THE_BATCH: &'static [&'static str] = &["target-duration", "strategy", "rules", "quality", "fade"];
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {

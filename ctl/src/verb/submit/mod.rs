@@ -2,13 +2,16 @@
 
 mod common;
 mod compress;
+mod convert;
 pub mod custom;
 pub mod highlights;
 mod overrides;
+mod preview;
 pub mod send;
 mod subtitles;
 
 use clap::{Args, Subcommand};
+use spindle_shared::intake::MEDIA_EXTENSIONS;
 
 use crate::Context;
 use crate::fault::Fault;
@@ -27,6 +30,10 @@ enum RecipeArgs {
     Subtitles(Box<Of<subtitles::Subtitles>>),
     /// Videos made smaller by a profile: H.264 and AAC in MP4
     Compress(Box<Of<compress::CompressArgs>>),
+    /// Recordings, videos and subtitles in another format
+    Convert(Box<Of<convert::ConvertArgs>>),
+    /// A small copy of a video, and a sheet of pictures from all over it
+    Preview(Box<Of<preview::PreviewArgs>>),
     /// The best pieces of many videos, cut and joined to one
     Highlights(Box<Of<highlights::Highlights>>),
     /// Stages of your own choice, from a file
@@ -38,6 +45,18 @@ const VIDEO_EXTENSIONS: [&str; 27] = [
     "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts",
     "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv",
 ];
+
+/// What is taken from folders where anything that plays may be converted, and what it says on the screen.
+const CONVERTED_EXTENSIONS: [&str; MEDIA_EXTENSIONS.len() + 5] = {
+    let mut all = ["srt"; MEDIA_EXTENSIONS.len() + 5];
+    let texts = ["srt", "vtt", "ass", "ssa", "lrc"];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = if at < texts.len() { texts[at] } else { MEDIA_EXTENSIONS[at - texts.len()] };
+        at += 1;
+    }
+    all
+};
 
 /// A recipe's own options, and those that every recipe has.
 #[derive(Debug, Args)]
@@ -66,6 +85,8 @@ impl Submit {
         match self.recipe {
             RecipeArgs::Subtitles(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Compress(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Convert(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Preview(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Highlights(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }

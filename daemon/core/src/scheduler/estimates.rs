@@ -165,6 +165,7 @@ impl Scheduler {
         let stages = batch.stages_of(job);
         let Some(stage) = stages.get(job.stage) else { return };
         let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+        let copies = RateKey::copies(stage);
         let weighty = is_weighty(stage, stages);
         let first_heard = job.open.detail.media_seconds.is_none();
         let amount = scale.amount(done.work);
@@ -172,6 +173,10 @@ impl Scheduler {
             batch.course.pace.learn(took, rate.expect(scale, amount));
         }
         self.rates.learn(key, scale, amount, took, wall);
+        if let Some(key) = copies {
+            let kib = done.files.iter().map(|file| file.bytes as f64 / 1_024.0).sum();
+            self.rates.learn(key, Scale::Kib, f64::from(batch.kib(id.index)), kib, wall);
+        }
         if let Some(seconds) = done.detail.media_seconds.filter(|_| first_heard) {
             let kib = f64::from(batch.kib(id.index));
             batch.course.length.learn(Scale::Kib, kib, seconds, wall);

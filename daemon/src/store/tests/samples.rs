@@ -98,16 +98,11 @@ pub(super) fn open_job() -> OpenJob {
         alone: true,
         progress: 0.25,
         timings: vec![("identify".to_owned(), 0.5), ("decode".to_owned(), 3.25)],
-        detail: Detail {
-            figures: Vec::new(),
-            media_seconds: Some(61.5),
-            notes: vec!["no default track".to_owned()],
-            ..Detail::default()
-        },
+        detail: Detail { media_seconds: Some(61.5), notes: vec!["no default track".to_owned()], ..Detail::default() },
     }
 }
 
-pub(super) fn ended_job(state: JobState) -> EndedJob {
+pub(crate) fn ended_job(state: JobState) -> EndedJob {
     let failed = state == JobState::Failed;
     EndedJob {
         artifact: None,

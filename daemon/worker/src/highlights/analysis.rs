@@ -66,6 +66,8 @@ pub struct Analysis {
     pub summary: String,
     pub key_moments: Vec<Moment>,
     pub scenes: Vec<Scene>,
+    /// Where decoding can begin, in seconds, at least half a second apart: pieces that begin there can be copied as they are.
+    pub key_pictures: Vec<f64>,
     /// As the model wrote it; null where no model was asked.
     pub raw_answer: Option<String>,
     pub tokens_used: u64,

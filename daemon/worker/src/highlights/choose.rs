@@ -18,7 +18,7 @@ const PIECE_SECONDS_MIN: f64 = 2.0;
 const PIECE_SECONDS_MAX: f64 = 12.0;
 /// Of a piece, what is shown before its moment.
 const LEAD_SHARE: f64 = 0.35;
-/// A scene that begins this near to a piece's beginning is its beginning.
+/// A scene that begins this near to a piece's beginning is its beginning; else a key picture is, from which on it can be copied.
 const SNAP_SECONDS: f64 = 1.0;
 /// What is added to a piece at a time while there is room and need.
 const GROWTH_SECONDS: f64 = 2.0;
@@ -92,7 +92,7 @@ fn summary(videos: &[Analysed<'_>], target: f64) -> ClipPlan {
             let best = inside.max_by(|a, b| a.confidence.total_cmp(&b.confidence));
             let middle = best.map_or((from + to) / 2.0, |moment| moment.seconds);
             let reason = best.map_or("what is in the middle", |moment| moment.description.as_str());
-            let start = (middle - length / 2.0).clamp(from, (to - length).max(from));
+            let start = board.snapped(at, middle - length / 2.0, middle).clamp(from, (to - length).max(from));
             board.put(at, start + length / 2.0, start, length, reason, 5.0);
         }
     }
@@ -176,11 +176,15 @@ impl<'a> Board<'a> {
         Some(room)
     }
 
-    /// A beginning, at that of a scene where one is near and the moment stays inside.
+    /// A beginning, at that of a scene or with a key picture where one is near and the moment stays inside.
     fn snapped(&self, video: usize, start: f64, moment: f64) -> f64 {
-        let scenes = self.videos[video].analysis.scenes.iter().map(|scene| scene.start_time);
-        let near = scenes.filter(|scene| (scene - start).abs() <= SNAP_SECONDS && *scene <= moment);
-        near.min_by(|a, b| (a - start).abs().total_cmp(&(b - start).abs())).unwrap_or(start)
+        let nearest = |places: &mut dyn Iterator<Item = f64>| {
+            let near = places.filter(|place| (place - start).abs() <= SNAP_SECONDS && *place <= moment);
+            near.min_by(|a, b| (a - start).abs().total_cmp(&(b - start).abs()))
+        };
+        let analysis = self.videos[video].analysis;
+        let scene = nearest(&mut analysis.scenes.iter().map(|scene| scene.start_time));
+        scene.or_else(|| nearest(&mut analysis.key_pictures.iter().copied())).unwrap_or(start)
     }
 
     /// A piece around a time, of this length or what room there is.
@@ -203,6 +207,8 @@ impl<'a> Board<'a> {
     fn fill(&mut self, target: f64, length: f64) {
         let mut order: Vec<usize> = (0..self.chosen.len()).collect();
         order.sort_by(|a, b| self.heaviest(*b).total_cmp(&self.heaviest(*a)));
+        // At the end first: a beginning was chosen with care.
+        let mut both_ways = false;
         loop {
             let before = self.seconds;
             for video in order.iter().copied() {
@@ -214,7 +220,7 @@ impl<'a> Board<'a> {
                     let more = after.min(GROWTH_SECONDS).min(target - self.seconds).max(0.0);
                     self.chosen[video][at].end += more;
                     self.seconds += more;
-                    let more = earlier.min(GROWTH_SECONDS / 2.0).min(target - self.seconds).max(0.0);
+                    let more = if both_ways { earlier.min(GROWTH_SECONDS).min(target - self.seconds).max(0.0) } else { 0.0 };
                     self.chosen[video][at].start -= more;
                     self.seconds += more;
                 }
@@ -223,8 +229,10 @@ impl<'a> Board<'a> {
                     self.put(video, 0.0, 0.0, length.min(left).max(0.0), "the beginning", 1.0);
                 }
             }
-            if target - self.seconds <= ENOUGH_SECONDS || self.seconds - before <= ENOUGH_SECONDS {
-                return;
+            match target - self.seconds > ENOUGH_SECONDS {
+                true if self.seconds - before > ENOUGH_SECONDS => {}
+                true if !both_ways => both_ways = true,
+                _ => return,
             }
         }
     }

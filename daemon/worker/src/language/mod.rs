@@ -8,5 +8,6 @@ pub mod lenient;
 pub mod lines;
 #[allow(dead_code, reason = "for the analyzers that ask a model; the local one takes what it needs")]
 pub mod moments;
+pub mod reading;
 pub mod script;
 pub mod transcript;

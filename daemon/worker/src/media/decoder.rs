@@ -174,6 +174,11 @@ impl Frame {
         [best, own].into_iter().find(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
     }
 
+    /// The timestamp that a filter gave it.
+    pub fn filtered_timestamp(&self) -> Option<i64> {
+        Some(self.fields().pts).filter(|stamp| *stamp != ffi::AV_NOPTS_VALUE)
+    }
+
     /// How long it is shown, in ticks of its stream; 0 where nothing tells.
     pub fn length(&self) -> i64 {
         self.fields().pkt_duration
@@ -224,6 +229,11 @@ impl Frame {
             format: fields.format,
             sample_aspect: (aspect.num, aspect.den),
         })
+    }
+
+    /// Decoding can begin with it.
+    pub fn is_key(&self) -> bool {
+        self.fields().key_frame != 0
     }
 
     /// The codec saw damage in it.

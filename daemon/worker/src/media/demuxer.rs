@@ -169,6 +169,17 @@ impl<'file> Demuxer<'file> {
         unsafe { self.stream(index).as_ref() }.map_or(ptr::null(), |stream| stream.codecpar.cast_const())
     }
 
+    /// What a stream has beside its parameters; empty where it has none of this kind.
+    pub fn stream_side_data(&self, index: usize, kind: ffi::AVPacketSideDataType) -> &[u8] {
+        let mut length = 0;
+        // SAFETY: null or a valid stream of the open context; what comes back is null or `length` bytes of it.
+        unsafe {
+            let Some(stream) = self.stream(index).as_ref() else { return &[] };
+            let data = ffi::av_stream_get_side_data(stream, kind, &mut length);
+            if data.is_null() { &[] } else { std::slice::from_raw_parts(data, length) }
+        }
+    }
+
     pub fn read(&mut self, packet: &mut Packet) -> Result<Step, MediaError> {
         // SAFETY: both are valid; av_read_frame wants a packet without content, which `unref` makes of it.
         let code = unsafe {
@@ -450,6 +461,7 @@ unsafe fn stream_facts(stream: &ffi::AVStream, index: usize) -> StreamFacts {
             sample_rate: u32::try_from(parameters.sample_rate).unwrap_or(0),
             width: u32::try_from(parameters.width).unwrap_or(0),
             height: u32::try_from(parameters.height).unwrap_or(0),
+            bits: u32::try_from(parameters.bits_per_raw_sample.max(parameters.bits_per_coded_sample)).unwrap_or(0),
             start_us: known(stream.start_time).map(microseconds),
             duration_seconds: duration.or_else(|| tag(stream.metadata, c"DURATION").and_then(|text| clock_time(&text))),
             picture: (parameters.codec_type == ffi::AVMediaType::AVMEDIA_TYPE_VIDEO).then(|| picture_facts(stream)),

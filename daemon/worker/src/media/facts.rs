@@ -115,6 +115,8 @@ pub struct StreamFacts {
     pub channels: u32,
     /// Samples per second; 0 where unknown or not audio.
     pub sample_rate: u32,
+    /// Of a sample, where the codec keeps them; 0 where unknown.
+    pub bits: u32,
     /// Pixels; 0 where unknown or not visible.
     pub width: u32,
     pub height: u32,
@@ -186,6 +188,7 @@ mod tests {
             special: false,
             channels: 2,
             sample_rate: 48_000,
+            bits: 0,
             width: 0,
             height: 0,
             start_us: Some(start_ms * 1_000),

@@ -21,8 +21,11 @@ pub mod pace;
 pub mod packets;
 pub mod pictures;
 mod recording;
+pub mod remux;
 mod resampler;
-mod texts;
+pub mod sheet;
+pub mod sound;
+pub mod texts;
 mod timeline;
 mod track;
 pub mod transcode;
@@ -35,6 +38,15 @@ pub use error::MediaError;
 pub use facts::{Facts, StreamFacts, StreamKind};
 pub use recording::{Piece, Recording};
 pub use resampler::{Form, Sample};
+
+/// For MP4 and its kin: the index goes to the front, so that a file plays while it is still loading. Other containers ignore it.
+const INDEX_FIRST: &[(&str, &str)] = &[("movflags", "+faststart")];
+
+/// The audio track that is meant: a number from 1, a language, or the file's default.
+pub fn chosen(facts: &Facts, wanted: Option<&str>) -> Result<usize, MediaError> {
+    let tracks = track::choose(facts, wanted)?;
+    tracks.first().map(|track| track.index).ok_or(MediaError::NoAudio { has: String::new() })
+}
 
 /// What is in a file: its streams, its length, where its clock begins. `name` gives the extension, for the few formats
 /// that can't be told by their content.

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 use ffmpeg_next::ffi;
 
 use super::avio::Sink;
-use super::demuxer::Packet;
+use super::demuxer::{Demuxer, Packet};
 use super::encoder::Codec;
 use super::error::MediaError;
 use super::logs;
@@ -107,6 +107,24 @@ impl<'file> Muxer<'file> {
             stream.avg_frame_rate = rate;
             stream.r_frame_rate = rate;
         }
+    }
+
+    /// The pictures of a copied stream are turned as their source's are.
+    pub fn turn_like(&mut self, stream: usize, demuxer: &Demuxer<'_>, index: usize) -> Result<(), MediaError> {
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
+        let matrix = demuxer.stream_side_data(index, kind);
+        if matrix.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: null or a valid stream of the context; libav gives room for as many bytes.
+        unsafe {
+            let room = ffi::av_stream_new_side_data(self.stream(stream), kind, matrix.len());
+            if room.is_null() {
+                return Err(MediaError::OutOfMemory { doing: "writing" });
+            }
+            ptr::copy_nonoverlapping(matrix.as_ptr(), room, matrix.len());
+        }
+        Ok(())
     }
 
     /// Of the whole file (`title`, `artist`).
@@ -222,6 +240,18 @@ impl Writing<'_> {
             let code = ffi::av_write_frame(self.muxer.context.as_ptr(), fields);
             ffi::av_packet_unref(fields);
             code
+        };
+        self.muxer.check(code)
+    }
+
+    /// As [`Writing::write`], in whatever order the streams come: libav keeps packets until it knows theirs.
+    pub fn write_between(&mut self, stream: usize, packet: &mut Packet) -> Result<(), MediaError> {
+        // SAFETY: the packet is valid; libav takes its content over and leaves it empty.
+        let code = unsafe {
+            let fields = &mut *packet.as_mut_ptr();
+            fields.stream_index = c_int::try_from(stream).unwrap_or(0);
+            fields.pos = -1;
+            ffi::av_interleaved_write_frame(self.muxer.context.as_ptr(), fields)
         };
         self.muxer.check(code)
     }

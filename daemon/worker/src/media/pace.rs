@@ -46,17 +46,29 @@ impl Grid {
     /// The place that is nearest to a timestamp. Two pictures may have one place: then the later is shown.
     pub fn place(&self, stamp: i64) -> i64 {
         let ticks = i128::from(stamp) - i128::from(self.first);
-        let up = ticks * i128::from(self.time_base.0) * i128::from(self.rate.0);
-        let per = (i128::from(self.time_base.1) * i128::from(self.rate.1)).max(1);
-        let nearest = (2 * up + per).div_euclid(2 * per);
+        let (up, per) = self.ratio();
+        let nearest = ticks.saturating_mul(2).saturating_mul(up).saturating_add(per).div_euclid(per.saturating_mul(2));
         i64::try_from(nearest).unwrap_or(if nearest < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// The earliest timestamp that may have this place.
     pub fn stamp(&self, place: i64) -> i64 {
-        let up = (2 * i128::from(place) - 1) * i128::from(self.time_base.1) * i128::from(self.rate.1);
-        let per = (2 * i128::from(self.time_base.0) * i128::from(self.rate.0)).max(1);
-        i64::try_from(up.div_euclid(per)).unwrap_or(i64::MAX).saturating_add(self.first)
+        let (up, per) = self.ratio();
+        // What divides is never negative, so this rounds up.
+        let twice = (2 * i128::from(place) - 1).saturating_mul(per);
+        let ticks = -(twice.saturating_neg().div_euclid(up.saturating_mul(2)));
+        i64::try_from(ticks.saturating_add(i128::from(self.first))).unwrap_or(if ticks < 0 {
+            i64::MIN
+        } else {
+            i64::MAX
+        })
+    }
+
+    /// Places for each tick, as a fraction.
+    fn ratio(&self) -> (i128, i128) {
+        let up = i128::from(self.time_base.0) * i128::from(self.rate.0);
+        let per = i128::from(self.time_base.1) * i128::from(self.rate.1);
+        (up.max(1), per.max(1))
     }
 
     /// Seconds from the first picture to a place.
@@ -117,6 +129,7 @@ mod tests {
             prop_assert!(grid.place(stamp + step) >= place);
             prop_assert!(grid.stamp(place) <= stamp);
             prop_assert!(grid.place(grid.stamp(place) - 1) < place);
+            prop_assert_eq!(grid.place(grid.stamp(place)), place);
         }
 
         #[test]

@@ -97,6 +97,11 @@ pub fn choose(facts: &Facts) -> Result<&StreamFacts, MediaError> {
         .ok_or_else(|| MediaError::NoVideo { has: has(facts) })
 }
 
+/// Larger than 1080p: every picture that is held counts.
+pub fn is_large(stream: &StreamFacts) -> bool {
+    u64::from(stream.width) * u64::from(stream.height) > 1_920 * 1_088
+}
+
 fn has(facts: &Facts) -> String {
     let mut parts = Vec::new();
     for (kind, one, many) in [
@@ -114,10 +119,11 @@ fn has(facts: &Facts) -> String {
 }
 
 impl<'file> Pictures<'file> {
-    /// `name` gives the extension; `threads`: for the codec, where it can use them.
+    /// `name` gives the extension; `threads`: for the codec, where it can use them; large pictures are decoded by one, as each holds its own.
     pub fn open(file: &'file File, name: &str, threads: u32, cancel: Arc<AtomicBool>) -> Result<Self, MediaError> {
         let mut demuxer = Demuxer::open(file, name, cancel)?;
         let stream = choose(demuxer.facts())?.clone();
+        let threads = if is_large(&stream) { 1 } else { threads };
         let decoder =
             Decoder::open_with(&demuxer, &stream, threads).map_err(|error| match (error, &stream.encrypted) {
                 (_, Some(scheme)) => MediaError::Encrypted { scheme: scheme.clone() },

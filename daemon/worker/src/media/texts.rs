@@ -11,6 +11,7 @@ use super::error::MediaError;
 use super::facts::{Facts, StreamKind};
 use super::muxer::{StreamAbout, rescale};
 use super::transcode::Source;
+use crate::language::reading::without_marks;
 
 /// No track of text has more.
 const CUES_MAX: usize = 200_000;
@@ -170,25 +171,8 @@ impl Drop for TextDecoder {
 }
 
 /// The text of libav's ASS line (`order,layer,style,name,left,right,vertical,effect,text`) without its marks.
-pub fn plain(ass: &str) -> String {
-    let text = ass.splitn(9, ',').nth(8).unwrap_or(ass);
-    let mut out = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        match (c, characters.peek()) {
-            ('{', Some('\\')) => while characters.next().is_some_and(|c| c != '}') {},
-            ('\\', Some('N' | 'n')) => {
-                characters.next();
-                out.push('\n');
-            }
-            ('\\', Some('h')) => {
-                characters.next();
-                out.push(' ');
-            }
-            _ => out.push(c),
-        }
-    }
-    out
+fn plain(ass: &str) -> String {
+    without_marks(ass.splitn(9, ',').nth(8).unwrap_or(ass))
 }
 
 #[cfg(test)]

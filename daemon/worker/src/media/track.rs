@@ -222,6 +222,7 @@ mod tests {
             special: false,
             channels: 2,
             sample_rate: 48_000,
+            bits: 0,
             width: 0,
             height: 0,
             start_us: None,

@@ -432,11 +432,20 @@ struct Reel<'file> {
     raw: Frame,
     /// The first picture, decoded already.
     waiting: Option<(i64, i64)>,
+    /// Of a picture, in the source's ticks.
+    length: i64,
 }
 
 impl<'file> Reel<'file> {
     fn new(pictures: Pictures<'file>, deinterlace: bool) -> Result<Self, MediaError> {
-        Ok(Reel { pictures, deinterlacer: None, wants_deinterlacer: deinterlace, raw: Frame::new()?, waiting: None })
+        Ok(Reel {
+            pictures,
+            deinterlacer: None,
+            wants_deinterlacer: deinterlace,
+            raw: Frame::new()?,
+            waiting: None,
+            length: 0,
+        })
     }
 
     fn next(&mut self, frame: &mut Frame) -> Result<Option<(i64, i64)>, MediaError> {
@@ -454,8 +463,8 @@ impl<'file> Reel<'file> {
             if let Some((graph, _)) = &mut self.deinterlacer
                 && graph.pull(frame)?
             {
-                let stamp = frame.timestamp().unwrap_or(0);
-                return Ok(Some((rescale(stamp, graph.time_base(), base), 0)));
+                let stamp = frame.filtered_timestamp().unwrap_or(0);
+                return Ok(Some((rescale(stamp, graph.time_base(), base), self.length)));
             }
             if self.deinterlacer.as_ref().is_some_and(|(_, ended)| *ended) {
                 return Ok(None);
@@ -465,7 +474,8 @@ impl<'file> Reel<'file> {
                 None => self.pictures.next(&mut self.raw)?,
             };
             match (times, &mut self.deinterlacer) {
-                (Some((time, _)), known) => {
+                (Some((time, length)), known) => {
+                    self.length = length;
                     let shape = self.raw.picture().ok_or_else(|| self.pictures.nothing())?;
                     let (graph, _) = match known {
                         Some(known) => known,
@@ -658,6 +668,7 @@ impl<'s> Course<'_, 's> {
             scaler: Scaler::new(filters.clone(), grid.rate, threads),
             out: Frame::new()?,
             open: None,
+            last_place: None,
             damaged: reel.pictures.tally().damaged,
             done,
             pieces,
@@ -690,9 +701,13 @@ impl<'s> Course<'_, 's> {
         };
         let mut tail = 1;
         if let Some((place, end)) = held {
-            writer.put(&mut held_frame, place, reel.pictures.tally())?;
+            // A last one that would begin where the source ends isn't seen.
+            if end > place || writer.last_place.is_none() {
+                writer.put(&mut held_frame, place, reel.pictures.tally())?;
+            }
             // A picture that says it is shown for a minute is believed; one for a day is a broken header.
-            tail = (end - place).clamp(1, (60.0 * per_second(grid.rate)) as i64 + 1);
+            let shown = end - writer.last_place.unwrap_or(place);
+            tail = shown.clamp(1, (60.0 * per_second(grid.rate)) as i64 + 1);
         }
         writer.finish(ended, tail, reel.pictures.tally())?;
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(reel.pictures.take_tally());
@@ -707,6 +722,8 @@ struct PieceWriter<'w, 'c, 's, 'p> {
     scaler: Scaler,
     out: Frame,
     open: Option<OpenPiece>,
+    /// Of the picture that was put last.
+    last_place: Option<i64>,
     /// Of the source, when the open piece began.
     damaged: u64,
     done: &'w BTreeSet<i64>,
@@ -723,6 +740,7 @@ struct OpenPiece {
 impl PieceWriter<'_, '_, '_, '_> {
     fn put(&mut self, frame: &mut Frame, place: i64, tally: Tally) -> Result<(), MediaError> {
         let number = place / self.course.settled.piece_places;
+        self.last_place = Some(place);
         if self.open.as_ref().is_some_and(|open| open.number != number) {
             self.close(false, 1, tally)?;
         }
@@ -909,10 +927,13 @@ struct Joined {
     notes: Vec<String>,
 }
 
+/// Fills the packet with the next one.
+type Next<'f> = dyn FnMut(&mut Packet) -> Result<Option<Times>, MediaError> + 'f;
+
 /// One stream's packets on their way into the file, in the order of their decoding times.
 struct Strand<'f> {
     stream: usize,
-    from: Box<dyn FnMut(&mut Packet) -> Result<Option<Times>, MediaError> + 'f>,
+    from: Box<Next<'f>>,
     time_base: (i32, i32),
     /// Added to every time, in microseconds.
     shift_us: i64,
@@ -1131,4 +1152,77 @@ fn joined_times(
         end.duration = (places - first - (end.decode_stamp - begin.decode_stamp)).max(1);
     }
     Ok(JoinedTimes { all, places })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pictures_are_made_to_fit_and_never_larger() {
+        let hd = Some((1_280, 720));
+        for (size, aspect, limit, made) in [
+            ((1_920, 1_080), (1, 1), hd, (1_280, 720)),
+            ((1_080, 1_920), (1, 1), hd, (406, 720)),
+            ((640, 360), (1, 1), hd, (640, 360)),
+            ((641, 361), (1, 1), None, (640, 360)),
+            ((720, 576), (16, 11), None, (720, 396)),
+            ((1_440, 1_080), (4, 3), Some((1_920, 1_080)), (1_440, 810)),
+            ((720, 480), (8, 9), None, (640, 480)),
+            ((1, 1), (0, 0), hd, (2, 2)),
+            ((10_000, 2), (1, 1), hd, (1_280, 2)),
+        ] {
+            assert_eq!(fit(size, aspect, limit), made, "{size:?} {aspect:?} {limit:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sides_are_even_and_within(
+            size in (2..8_000u32, 2..8_000u32),
+            aspect in (1..100i32, 1..100i32),
+            limit in proptest::option::of((16..4_000u32, 16..4_000u32)),
+        ) {
+            let (width, height) = fit(size, aspect, limit);
+            prop_assert!(width.is_multiple_of(2) && height.is_multiple_of(2) && width > 0 && height > 0);
+            let most = limit.unwrap_or((u32::MAX - 1, u32::MAX - 1));
+            prop_assert!(width <= size.0.max(2) + 1 && height <= size.1.max(2) + 1);
+            prop_assert!(width <= most.0 + 1 && height <= most.1 + 1);
+        }
+    }
+
+    #[test]
+    fn decoding_times_rise_over_the_seams_and_end_where_the_pictures_do() {
+        let dir = tempfile::tempdir().unwrap();
+        // Two pieces with B pictures, the second beginning with a long pause.
+        for (piece, stamps) in [(0, vec![0, 4, 2, 1, 3]), (1, vec![5, 30, 20, 10, 31])] {
+            let mut file = File::create(dir.path().join(piece_name(Some(piece)))).unwrap();
+            for stamp in stamps {
+                let mut packet = Packet::new().unwrap();
+                packet.fill(b"x").unwrap();
+                packet.set_times(stamp, stamp, 1);
+                packets::put(&packet, &mut file).unwrap();
+            }
+        }
+        let row = |piece| Row {
+            piece: Some(piece),
+            content: String::new(),
+            packets: 5,
+            seconds: 0.0,
+            sound: None,
+            damaged: 0,
+            last: false,
+            tail: 1,
+        };
+        let rows = [row(0), row(1)];
+        let open = |row: &Row| File::open(dir.path().join(row.file_name())).map_err(MediaError::Read);
+        let joined = joined_times(&rows.iter().collect::<Vec<_>>(), 3, 25, open).unwrap();
+        assert_eq!(joined.places, 34);
+        assert!(joined.all.windows(2).all(|pair| pair[0].decode_stamp < pair[1].decode_stamp), "{:?}", joined.all);
+        assert!(joined.all.iter().all(|times| times.decode_stamp <= times.stamp && times.duration > 0));
+        let (begin, end) = (joined.all[0], joined.all[9]);
+        assert_eq!(end.decode_stamp + end.duration - begin.decode_stamp, 34);
+    }
 }

@@ -22,10 +22,12 @@ use crate::stage::plan::write_json;
 
 /// Watching is most of the work, listening the rest.
 const WATCHING_SHARE: f32 = 0.9;
+/// Some codecs have nothing but key pictures.
+const KEY_PICTURES_APART_SECONDS: f64 = 0.5;
 
 pub fn run(context: &Context, stage: &Analyze) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
-    let (video, signals, notes) = measure(context, file, &name, stage.longest_seconds)?;
+    let (video, signals, key_pictures, notes) = measure(context, file, &name, stage.longest_seconds)?;
     let analyzer: &dyn Analyzer = match stage.analyzer {
         Provider::Local => &Local,
     };
@@ -38,6 +40,7 @@ pub fn run(context: &Context, stage: &Analyze) -> Result<Done, Halt> {
         summary: found.summary,
         key_moments: found.key_moments,
         scenes,
+        key_pictures,
         raw_answer: found.raw_answer,
         tokens_used: found.tokens_used,
         tokens_saved_share: None,
@@ -57,7 +60,7 @@ fn measure(
     file: &File,
     name: &str,
     longest_seconds: u32,
-) -> Result<(Video, Signals, Vec<String>), Halt> {
+) -> Result<(Video, Signals, Vec<f64>, Vec<String>), Halt> {
     let halt = |error: MediaError| halt_for(error, name, None);
     let mut pictures = Pictures::open(file, name, context.assignment.threads, context.cancel_flag()).map_err(halt)?;
     let facts = pictures.facts().clone();
@@ -117,11 +120,12 @@ fn measure(
         video_codec: stream.codec,
         audio_codec,
     };
-    Ok((video, signals, notes))
+    Ok((video, signals, watched.key_pictures, notes))
 }
 
 struct Watched {
     seen: Seen,
+    key_pictures: Vec<f64>,
     /// Where the last picture ends.
     seconds: f64,
 }
@@ -145,7 +149,7 @@ fn watch(context: &Context, pictures: &mut Pictures<'_>, expected: f64, limit: f
     let seconds_of = |ticks: i64| ticks as f64 * f64::from(time_base.0) / f64::from(time_base.1.max(1));
     let (mut frame, mut small) = (Frame::new()?, Frame::new()?);
     let mut graph: Option<(PictureShape, Graph)> = None;
-    let (mut watcher, mut seconds) = (Watcher::default(), 0.0_f64);
+    let (mut watcher, mut seconds, mut key_pictures) = (Watcher::default(), 0.0_f64, Vec::new());
     let filters = format!("scale={WIDTH}:{HEIGHT}:flags=area,format=rgb24");
     while let Some((time, length)) = pictures.next(&mut frame)? {
         context.go_on().map_err(WatchError::Halt)?;
@@ -153,6 +157,9 @@ fn watch(context: &Context, pictures: &mut Pictures<'_>, expected: f64, limit: f
         seconds = seconds.max(at + seconds_of(length));
         if at > limit {
             return Err(WatchError::TooLong(at));
+        }
+        if frame.is_key() && key_pictures.last().is_none_or(|last| at - last >= KEY_PICTURES_APART_SECONDS) {
+            key_pictures.push((at.max(0.0) * 1_000.0).round() / 1_000.0);
         }
         let Some(shape) = frame.picture() else { continue };
         if graph.as_ref().is_none_or(|(present, _)| *present != shape) {
@@ -167,7 +174,7 @@ fn watch(context: &Context, pictures: &mut Pictures<'_>, expected: f64, limit: f
         }
         context.progress(WATCHING_SHARE * (at / expected.max(0.1)) as f32);
     }
-    Ok(Watched { seen: watcher.finish(), seconds })
+    Ok(Watched { seen: watcher.finish(), key_pictures, seconds })
 }
 
 /// Where a player shows 0:00, on the container's clock.

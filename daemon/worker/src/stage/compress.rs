@@ -11,12 +11,28 @@ use spindle_shared::worker::Done;
 use crate::context::{Context, Halt};
 use crate::media::encoder::{self, AudioSettings, VideoSettings};
 use crate::media::pace::per_second;
-use crate::media::pictures::Pictures;
+use crate::media::pictures::{Pictures, is_large};
 use crate::media::transcode::{self, Coder, Made, Pieces, Plan, Row, Source};
 use crate::media::{Facts, MediaError, StreamKind};
 
 /// Longer ones are encoded in pieces, each of which outlives its run.
 const PIECES_FROM_SECONDS: f64 = 300.0;
+
+const X264: &str = "libx264";
+/// Pictures that x264 looks ahead where the source is larger than 1080p.
+const LARGE_LOOKAHEAD: u32 = 12;
+
+/// As x264's presets have it.
+fn lookahead(preset: &str) -> u32 {
+    match preset {
+        "ultrafast" | "superfast" => 0,
+        "veryfast" => 10,
+        "faster" => 20,
+        "fast" => 30,
+        "medium" => 40,
+        _ => 50,
+    }
+}
 
 pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
@@ -27,7 +43,11 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let facts = pictures.facts().clone();
     let seconds = length(&facts, pictures.stream().duration_seconds);
     let profile = stage.settings.clone().unwrap_or_else(|| Profile::for_length(seconds.unwrap_or(0.0)));
-    let (coder, told) = coder(stage.encoder, &profile);
+    let (mut coder, told) = coder(stage.encoder, &profile);
+    if coder.encoder == X264 && is_large(pictures.stream()) {
+        // Half of the usual: what looks ahead holds pictures, and those of the source are large already.
+        coder.options.push(("rc-lookahead".to_owned(), LARGE_LOOKAHEAD.min(lookahead(&profile.preset)).to_string()));
+    }
     let plan = Plan {
         fit: Some((profile.width, profile.height)),
         rate: Some((profile.rate, 1)),
@@ -98,7 +118,7 @@ fn coder(wanted: VideoEncoder, profile: &Profile) -> (Coder, Option<String>) {
         buffer_bits: Some(2 * rate),
     };
     let crf = profile.crf.to_string();
-    let x264 = base("libx264", "yuv420p", vec![option("preset", profile.preset.clone()), option("crf", crf.clone())]);
+    let x264 = base(X264, "yuv420p", vec![option("preset", profile.preset.clone()), option("crf", crf.clone())]);
     let nvenc = || base("h264_nvenc", "yuv420p", vec![option("rc", "vbr".to_owned()), option("cq", crf.clone())]);
     let qsv = || Coder { bit_rate: Some(rate), ..base("h264_qsv", "nv12", Vec::new()) };
     let candidates = match wanted {
@@ -170,7 +190,7 @@ fn rounded(rate: f64) -> f64 {
 }
 
 /// Pieces on the disk: beside the checkpoint where they shall outlive the run, else in scratch.
-struct Kept<'c> {
+pub struct Kept<'c> {
     context: &'c Context,
     folder: PathBuf,
     checkpoint: Option<crate::checkpoint::Checkpoint>,
@@ -178,7 +198,7 @@ struct Kept<'c> {
 }
 
 impl<'c> Kept<'c> {
-    fn open(context: &'c Context, in_pieces: bool) -> Result<Self, Halt> {
+    pub fn open(context: &'c Context, in_pieces: bool) -> Result<Self, Halt> {
         let folder = match context.pieces_folder().filter(|_| in_pieces) {
             Some(folder) => folder,
             None => context.scratch().join("pieces"),
@@ -204,7 +224,7 @@ impl<'c> Kept<'c> {
     }
 
     /// Pieces in scratch are no part of the artifact; those beside a checkpoint go with it.
-    fn go(self) {
+    pub fn go(self) {
         let _ = std::fs::remove_dir_all(self.context.scratch().join("pieces"));
     }
 }
@@ -270,3 +290,6 @@ pub fn halt_for(error: MediaError, name: &str, track: Option<&str>) -> Halt {
         other => return super::decode::halt_of(other, name, track),
     })
 }
+
+#[cfg(test)]
+mod tests;

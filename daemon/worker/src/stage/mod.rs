@@ -4,9 +4,11 @@ pub mod analyze;
 pub mod assemble;
 pub mod collect;
 pub mod compress;
+pub mod convert;
 pub mod decode;
 pub mod identify;
 pub mod plan;
+pub mod preview;
 pub mod publish;
 pub mod pull;
 pub mod subtitle;
@@ -28,6 +30,8 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Pull(stage) => pull::run(context, stage),
         Stage::Collect(stage) => collect::run(context, stage),
         Stage::Compress(stage) => compress::run(context, stage),
+        Stage::Convert(stage) => convert::run(context, stage),
+        Stage::Preview(stage) => preview::run(context, stage),
         Stage::Analyze(stage) => analyze::run(context, stage),
         Stage::Plan(stage) => plan::run(context, stage),
         Stage::Assemble(stage) => assemble::run(context, stage),
