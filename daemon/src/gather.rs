@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use spindle_core::cache;
 use spindle_core::scheduler::gather::result_is_gone;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash};
-use spindle_core::cache;
 use spindle_shared::job::{FileIdentity, Input, PathBytes};
 use spindle_shared::stage::Stage;
 use spindle_shared::wire::codec;
@@ -25,11 +25,7 @@ pub struct Results {
 }
 
 /// The results of all inputs that completed, and a hash of what they are; or the first that is missing.
-pub fn results(
-    reader: &Reader,
-    artifacts: &Artifacts,
-    batch: BatchId,
-) -> Result<(ContentHash, Arc<Results>), Failure> {
+pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result<(ContentHash, Arc<Results>), Failure> {
     let failed = |error: StoreError| {
         Failure::new(FailureKind::Internal, format!("failed to read the results of batch {batch}: {error}"))
     };

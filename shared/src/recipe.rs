@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::lane::Lane;
 use crate::stage::Stage;
-use crate::stage::compress::Compress;
 use crate::stage::analyze::Analyze;
 use crate::stage::assemble::Assemble;
+use crate::stage::compress::Compress;
 use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
@@ -153,7 +153,9 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         if gathers != (part == "gather" && at == 0) {
             return Err(match gathers {
                 true => format!("`{name}` works on the results of all inputs: it comes first in the gather"),
-                false => format!("`{name}` can't begin a gather: it works on one result; `collect` and `plan` make one of all"),
+                false => format!(
+                    "`{name}` can't begin a gather: it works on one result; `collect` and `plan` make one of all"
+                ),
             });
         }
         let fits = matches!(

@@ -215,9 +215,8 @@ mod file {
 
     /// Every mistake is told with its line and key.
     pub fn parse(text: &str) -> Result<Rules, WrongRules> {
-        let line = |offset: usize| {
-            text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
-        };
+        let line =
+            |offset: usize| text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
         let told = |error: toml::de::Error| WrongRules {
             line: error.span().map_or(1, |span| line(span.start)),
             message: error.message().to_owned(),
@@ -237,7 +236,8 @@ mod file {
                 });
                 line(span.start) + at.unwrap_or(0)
             };
-            let wrong = |key: &str, message: String| WrongRules { line: of_key(key), message: format!("{key}: {message}") };
+            let wrong =
+                |key: &str, message: String| WrongRules { line: of_key(key), message: format!("{key}: {message}") };
             let table = table.get_ref().clone();
             for (key, value) in &table {
                 // One key at a time, so that a mistake is told of the key it is in.
@@ -246,7 +246,8 @@ mod file {
                     return Err(wrong(key, error.message().to_owned()));
                 }
             }
-            let clip: ClipFile = table.try_into().map_err(|error: toml::de::Error| wrong("clip", error.message().to_owned()))?;
+            let clip: ClipFile =
+                table.try_into().map_err(|error: toml::de::Error| wrong("clip", error.message().to_owned()))?;
             let rule = ClipRule {
                 name: clip.name.unwrap_or_else(|| format!("rule {number}")),
                 weight: clip.weight.unwrap_or(WEIGHT),
@@ -290,7 +291,10 @@ mod file {
                 ("", "1: a file of rules has 1–100 `[[clip]]`, this one 0"),
                 ("clip = 3", "1: invalid type: integer `3`, expected a sequence"),
                 ("[[clip]]\nweight = 11", "2: weight: 11 is outside 1–10"),
-                ("[[clip]]\n\n# quick\nspeach = { min = 1 }", "4: speach: unknown field `speach`, expected one of `name`, `weight`, `longest`, `sound`, `sound-rise`, `speech`, `motion`, `length`, `position`, `text`, `without-text`"),
+                (
+                    "[[clip]]\n\n# quick\nspeach = { min = 1 }",
+                    "4: speach: unknown field `speach`, expected one of `name`, `weight`, `longest`, `sound`, `sound-rise`, `speech`, `motion`, `length`, `position`, `text`, `without-text`",
+                ),
                 ("[[clip]]\nname = 'a'\n[[clip]]\nname = 'b'\nspeech = { min = 2 }", "5: speech: 2 is outside 0–1"),
                 ("[[clip]]\nmotion = { }", "2: motion: says neither min nor max"),
                 ("[[clip]]\nlength = { min = 9, max = 3 }", "2: length: min 9 is above max 3"),

@@ -147,7 +147,9 @@ fn example(name: &str) -> Option<Recipe> {
             Some(Recipe::convert(convert, Default::default()))
         }
         PREVIEW => Some(Recipe::preview(Default::default(), Default::default())),
-        HIGHLIGHTS => Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default())),
+        HIGHLIGHTS => {
+            Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default()))
+        }
         CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {
             name: String::new(),

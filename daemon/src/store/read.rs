@@ -9,9 +9,9 @@ use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, Recove
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
+use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
-use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::Stats;
 
@@ -221,7 +221,13 @@ impl Reader {
             }
             let spec = rows::read_job(jobs.get(key.value())?.ok_or_else(|| orphan("jobs", id))?.value())?;
             let EndedJob { detail, artifact, .. } = ended;
-            completed.push(Completed { index: key.value().1, input: spec.input, stages: spec.stages, detail, artifact });
+            completed.push(Completed {
+                index: key.value().1,
+                input: spec.input,
+                stages: spec.stages,
+                detail,
+                artifact,
+            });
         }
         Ok(Some((stored.spec.recipe, completed)))
     }

@@ -55,7 +55,9 @@ impl Analyze {
         let range = 1..=86_400;
         match range.contains(&self.longest_seconds) {
             true => Ok(()),
-            false => Err(format!("--max-duration {} is outside {}–{}", self.longest_seconds, range.start(), range.end())),
+            false => {
+                Err(format!("--max-duration {} is outside {}–{}", self.longest_seconds, range.start(), range.end()))
+            }
         }
     }
 }

@@ -62,7 +62,10 @@ mod tests {
     #[test]
     fn options_become_stages() {
         let told = recipe(&[]).unwrap();
-        assert_eq!(told, Recipe::highlights(Analyze::default(), Plan::default(), Assemble::default(), Publish::default()));
+        assert_eq!(
+            told,
+            Recipe::highlights(Analyze::default(), Plan::default(), Assemble::default(), Publish::default())
+        );
         let told = recipe(&["--target-duration", "60", "--quality=source", "--fade", "--max-duration=30"]).unwrap();
         assert!(matches!(&told.map[1], Stage::Analyze(stage) if stage.longest_seconds == 30));
         assert!(matches!(&told.gather[0], Stage::Plan(stage) if stage.target_duration == Some(60.0)));

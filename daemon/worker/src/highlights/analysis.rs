@@ -103,7 +103,8 @@ pub fn scenes(video: &Video, signals: &Signals) -> Vec<Scene> {
             let steps = steps(start, end);
             let motion = mean(part(&signals.motion, &steps)).unwrap_or(0.0) / liveliest;
             let loudest = loudest(&signals.loudness, &steps);
-            let liveliest_step = steps.clone().max_by(|a, b| at(&signals.motion, *a).total_cmp(&at(&signals.motion, *b)));
+            let liveliest_step =
+                steps.clone().max_by(|a, b| at(&signals.motion, *a).total_cmp(&at(&signals.motion, *b)));
             let peak = loudest.map(|(step, _)| step).or(liveliest_step).unwrap_or(steps.start);
             Scene {
                 start_time: start,

@@ -34,8 +34,10 @@ pub fn target(stage: &Plan, videos: &[Analysed<'_>]) -> f64 {
 /// A plan that keeps to the strategy, or the default one and why.
 pub fn choose(stage: &Plan, videos: &[Analysed<'_>]) -> (ClipPlan, Option<String>) {
     let target = target(stage, videos);
-    let sources: Vec<Source> =
-        videos.iter().map(|video| Source { video_index: video.video_index, seconds: video.analysis.video.seconds }).collect();
+    let sources: Vec<Source> = videos
+        .iter()
+        .map(|video| Source { video_index: video.video_index, seconds: video.analysis.video.seconds })
+        .collect();
     let plan = match (stage.strategy, &stage.rules) {
         (Strategy::Summary, _) => summary(videos, target),
         (Strategy::Custom, Some(rules)) => custom(rules, videos, target),
@@ -57,8 +59,18 @@ fn highlights(videos: &[Analysed<'_>], target: f64) -> ClipPlan {
     let length = (target / wanted).clamp(PIECE_SECONDS_MIN, PIECE_SECONDS_MAX);
     let mut moments: Vec<(bool, usize, &crate::language::moments::Moment)> = Vec::new();
     for (at, video) in videos.iter().enumerate() {
-        let best = video.analysis.key_moments.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence).then(b.seconds.total_cmp(&a.seconds)));
-        moments.extend(video.analysis.key_moments.iter().map(|moment| (best.is_some_and(|best| std::ptr::eq(best, moment)), at, moment)));
+        let best = video
+            .analysis
+            .key_moments
+            .iter()
+            .max_by(|a, b| a.confidence.total_cmp(&b.confidence).then(b.seconds.total_cmp(&a.seconds)));
+        moments.extend(
+            video
+                .analysis
+                .key_moments
+                .iter()
+                .map(|moment| (best.is_some_and(|best| std::ptr::eq(best, moment)), at, moment)),
+        );
     }
     moments.sort_by(|a, b| b.0.cmp(&a.0).then(b.2.confidence.total_cmp(&a.2.confidence)).then(a.1.cmp(&b.1)));
     let mut board = Board::new(videos);
@@ -73,7 +85,8 @@ fn highlights(videos: &[Analysed<'_>], target: f64) -> ClipPlan {
         board.put(at, moment.seconds, start, length, &moment.description, weight);
     }
     board.fill(target, length);
-    let reasoning = format!("The highlights of {}: the surest key moment of each, then the surest of all.", counted(videos.len()));
+    let reasoning =
+        format!("The highlights of {}: the surest key moment of each, then the surest of all.", counted(videos.len()));
     ClipPlan::new(Strategy::Highlights.name(), board.pieces(), reasoning)
 }
 
@@ -97,7 +110,10 @@ fn summary(videos: &[Analysed<'_>], target: f64) -> ClipPlan {
         }
     }
     board.fill(target, PIECE_SECONDS);
-    let reasoning = format!("A summary of {}: pieces spread evenly over all of their time, each around a key moment.", counted(videos.len()));
+    let reasoning = format!(
+        "A summary of {}: pieces spread evenly over all of their time, each around a key moment.",
+        counted(videos.len())
+    );
     ClipPlan::new(Strategy::Summary.name(), board.pieces(), reasoning)
 }
 
@@ -106,9 +122,12 @@ fn custom(rules: &Rules, videos: &[Analysed<'_>], target: f64) -> ClipPlan {
     let mut found: Vec<(usize, &Scene, &spindle_shared::rules::ClipRule)> = Vec::new();
     for (at, video) in videos.iter().enumerate() {
         let scenes = &video.analysis.scenes;
-        found.extend(scenes.iter().filter_map(|scene| Some((at, scene, rules.take(&measured(scene, video.analysis))?))));
+        found
+            .extend(scenes.iter().filter_map(|scene| Some((at, scene, rules.take(&measured(scene, video.analysis))?))));
     }
-    found.sort_by(|a, b| b.2.weight.total_cmp(&a.2.weight).then(a.0.cmp(&b.0)).then(a.1.start_time.total_cmp(&b.1.start_time)));
+    found.sort_by(|a, b| {
+        b.2.weight.total_cmp(&a.2.weight).then(a.0.cmp(&b.0)).then(a.1.start_time.total_cmp(&b.1.start_time))
+    });
     let mut board = Board::new(videos);
     for (at, scene, rule) in found {
         let left = target - board.seconds;
@@ -116,7 +135,8 @@ fn custom(rules: &Rules, videos: &[Analysed<'_>], target: f64) -> ClipPlan {
         if left <= ENOUGH_SECONDS {
             break;
         }
-        let start = (scene.peak_time - LEAD_SHARE * length).clamp(scene.start_time, (scene.end_time - length).max(scene.start_time));
+        let start = (scene.peak_time - LEAD_SHARE * length)
+            .clamp(scene.start_time, (scene.end_time - length).max(scene.start_time));
         board.put(at, start + length / 2.0, start, length, &rule.name, rule.weight);
     }
     let taken: Vec<&str> = rules.clips.iter().map(|rule| rule.name.as_str()).collect();
@@ -220,7 +240,8 @@ impl<'a> Board<'a> {
                     let more = after.min(GROWTH_SECONDS).min(target - self.seconds).max(0.0);
                     self.chosen[video][at].end += more;
                     self.seconds += more;
-                    let more = if both_ways { earlier.min(GROWTH_SECONDS).min(target - self.seconds).max(0.0) } else { 0.0 };
+                    let more =
+                        if both_ways { earlier.min(GROWTH_SECONDS).min(target - self.seconds).max(0.0) } else { 0.0 };
                     self.chosen[video][at].start -= more;
                     self.seconds += more;
                 }
@@ -257,7 +278,8 @@ impl<'a> Board<'a> {
                     _ => joined.push(piece),
                 }
             }
-            let piece = |piece: Chosen| Piece::new(video.video_index, piece.start, piece.end, piece.reason, piece.weight);
+            let piece =
+                |piece: Chosen| Piece::new(video.video_index, piece.start, piece.end, piece.reason, piece.weight);
             pieces.extend(joined.into_iter().map(piece));
         }
         pieces
@@ -285,7 +307,11 @@ mod tests {
             video: Video { seconds, ..Video::default() },
             key_moments: moments
                 .iter()
-                .map(|(seconds, confidence)| Moment { seconds: *seconds, description: "a moment".to_owned(), confidence: *confidence })
+                .map(|(seconds, confidence)| Moment {
+                    seconds: *seconds,
+                    description: "a moment".to_owned(),
+                    confidence: *confidence,
+                })
                 .collect(),
             scenes: borders.windows(2).map(scene).collect(),
             ..Analysis::default()
@@ -293,7 +319,8 @@ mod tests {
     }
 
     fn chosen(stage: Plan, analyses: &[Analysis]) -> (ClipPlan, Option<String>) {
-        let videos: Vec<Analysed<'_>> = (1..).zip(analyses).map(|(video_index, analysis)| Analysed { video_index, analysis }).collect();
+        let videos: Vec<Analysed<'_>> =
+            (1..).zip(analyses).map(|(video_index, analysis)| Analysed { video_index, analysis }).collect();
         choose(&stage, &videos)
     }
 
@@ -307,7 +334,8 @@ mod tests {
 
     #[test]
     fn highlights_are_the_surest_moments_from_the_beginning_of_their_scene() {
-        let analyses = [analysis(60.0, &[(10.0, 0.4), (30.0, 0.9)], &[26.5, 40.0]), analysis(40.0, &[(20.0, 0.6)], &[])];
+        let analyses =
+            [analysis(60.0, &[(10.0, 0.4), (30.0, 0.9)], &[26.5, 40.0]), analysis(40.0, &[(20.0, 0.6)], &[])];
         let (plan, odd) = chosen(plan(16.0, Strategy::Highlights), &analyses);
         assert_eq!((times(&plan), odd), (vec![(1, 26.5, 34.5), (2, 17.2, 25.2)], None));
         assert_eq!(plan.segments[0].weight, 9.0);
@@ -338,7 +366,11 @@ mod tests {
                 without_text: Vec::new(),
             }],
         };
-        let of = |rules: &Rules, target| Plan { target_duration: Some(target), strategy: Strategy::Custom, rules: Some(rules.clone()) };
+        let of = |rules: &Rules, target| Plan {
+            target_duration: Some(target),
+            strategy: Strategy::Custom,
+            rules: Some(rules.clone()),
+        };
         let analyses = [analysis(60.0, &[], &[20.0, 40.0, 44.0]), analysis(20.0, &[], &[])];
         let (plan, odd) = chosen(of(&rules, 30.0), &analyses);
         assert_eq!((times(&plan), odd), (vec![(1, 40.0, 44.0), (1, 49.9, 55.9)], None));
@@ -353,7 +385,11 @@ mod tests {
 
     #[test]
     fn who_asks_for_more_than_there_is_gets_all() {
-        let analyses = [analysis(10.0, &[(3.0, 0.5)], &[4.0]), analysis(0.4, &[], &[]), analysis(7.0, &[(1.0, 0.5), (6.5, 0.9)], &[])];
+        let analyses = [
+            analysis(10.0, &[(3.0, 0.5)], &[4.0]),
+            analysis(0.4, &[], &[]),
+            analysis(7.0, &[(1.0, 0.5), (6.5, 0.9)], &[]),
+        ];
         for strategy in [Strategy::Highlights, Strategy::Summary] {
             let (plan, odd) = chosen(plan(1_000.0, strategy), &analyses);
             assert_eq!(odd, None);

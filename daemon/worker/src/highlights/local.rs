@@ -127,7 +127,8 @@ fn summary(video: &Video, scenes: &[Scene], signals: &Signals) -> String {
             parts.push(format!("{lufs:.0} LUFS, voices in {:.0} % of the time", 100.0 * voices));
         }
     }
-    if let Some(liveliest) = (0..signals.motion.len()).max_by(|a, b| signals.motion[*a].total_cmp(&signals.motion[*b])) {
+    if let Some(liveliest) = (0..signals.motion.len()).max_by(|a, b| signals.motion[*a].total_cmp(&signals.motion[*b]))
+    {
         parts.push(format!("liveliest at {}", clock(liveliest as f64 * STEP_SECONDS)));
     }
     let said = signals.transcript.as_ref().map(|text| said(text, 0.0, f64::INFINITY)).unwrap_or_default();
@@ -156,14 +157,20 @@ mod tests {
             motion: vec![0.01; 120],
             loudness: vec![-40.0; 120],
             voices: vec![0.0; 120],
-            transcript: Some(vec![Segment { start: 50.1, end: 50.3, text: " the key moment".to_owned(), ..Segment::default() }]),
+            transcript: Some(vec![Segment {
+                start: 50.1,
+                end: 50.3,
+                text: " the key moment".to_owned(),
+                ..Segment::default()
+            }]),
         };
         signals.motion[20] = 0.2;
         signals.loudness[60] = -20.0;
         signals.voices[60] = 1.0;
         let scenes = scenes(&video, &signals);
         let found = Local.analyze(&video, &scenes, &signals).unwrap();
-        let told: Vec<_> = found.key_moments.iter().map(|m| (m.seconds, m.description.as_str(), m.confidence)).collect();
+        let told: Vec<_> =
+            found.key_moments.iter().map(|m| (m.seconds, m.description.as_str(), m.confidence)).collect();
         assert_eq!(
             told,
             [

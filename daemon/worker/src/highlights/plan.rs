@@ -50,7 +50,14 @@ impl Piece {
     /// With times in whole milliseconds.
     pub fn new(video_index: u32, start: f64, end: f64, reason: impl Into<String>, weight: f64) -> Self {
         let (start_time, end_time) = (milliseconds(start), milliseconds(end));
-        Piece { video_index, start_time, end_time, duration: milliseconds(end_time - start_time), reason: reason.into(), weight }
+        Piece {
+            video_index,
+            start_time,
+            end_time,
+            duration: milliseconds(end_time - start_time),
+            reason: reason.into(),
+            weight,
+        }
     }
 }
 
@@ -62,7 +69,9 @@ impl ClipPlan {
     /// Pieces in the order they are shown in: by weight, then by input, then by time.
     pub fn new(strategy: &str, mut segments: Vec<Piece>, reasoning: impl Into<String>) -> Self {
         segments.sort_by(|a, b| {
-            (b.weight.total_cmp(&a.weight)).then(a.video_index.cmp(&b.video_index)).then(a.start_time.total_cmp(&b.start_time))
+            (b.weight.total_cmp(&a.weight))
+                .then(a.video_index.cmp(&b.video_index))
+                .then(a.start_time.total_cmp(&b.start_time))
         });
         let total_duration = milliseconds(sum(&segments));
         ClipPlan { strategy: strategy.to_owned(), total_duration, segments, reasoning: reasoning.into() }
@@ -115,12 +124,14 @@ impl ClipPlan {
             if start < 0.0 || end - start < PIECE_SECONDS_MIN {
                 return None;
             }
-            let weight = ["weight", "priority"].iter().find_map(|key| number(piece.get(*key)?)).unwrap_or(DEFAULT_WEIGHT);
+            let weight =
+                ["weight", "priority"].iter().find_map(|key| number(piece.get(*key)?)).unwrap_or(DEFAULT_WEIGHT);
             let reason = piece.get("reason").and_then(Value::as_str).unwrap_or_default();
             let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
             Some(Piece::new(video_index, start, end, reason, weight.clamp(1.0, 10.0)))
         };
-        let segments: Vec<Piece> = value.get("segments")?.as_array()?.iter().take(PIECES_MAX).filter_map(read).collect();
+        let segments: Vec<Piece> =
+            value.get("segments")?.as_array()?.iter().take(PIECES_MAX).filter_map(read).collect();
         (!segments.is_empty()).then(|| ClipPlan::new(&texts("strategy"), segments, texts("reasoning")))
     }
 
@@ -213,7 +224,12 @@ mod tests {
             reason: String::new(),
             weight: 5.0,
         });
-        ClipPlan { strategy: "highlights".to_owned(), total_duration: total, segments: segments.collect(), reasoning: String::new() }
+        ClipPlan {
+            strategy: "highlights".to_owned(),
+            total_duration: total,
+            segments: segments.collect(),
+            reasoning: String::new(),
+        }
     }
 
     #[test]
@@ -240,10 +256,19 @@ mod tests {
 
     #[test]
     fn what_a_model_wrote_is_repaired_or_refused() {
-        let emoji = format!("{} {{\"segments\": [{{\"video_index\": 1, \"start_time\": 1, \"end_time\": 3}}]}}", "🎬".repeat(30_000));
+        let emoji = format!(
+            "{} {{\"segments\": [{{\"video_index\": 1, \"start_time\": 1, \"end_time\": 3}}]}}",
+            "🎬".repeat(30_000)
+        );
         for (text, pieces) in [
-            (r#"{"segments": [{"video_index": 1, "start_time": 1, "end_time": 3, "weight": 8}]}"#, vec![(1, 1.0, 3.0, 8.0)]),
-            ("```json\n{'segments': [{video_index: 1, start_time: '00:01', end_time: '00:03',},],}\n```", vec![(1, 1.0, 3.0, 5.0)]),
+            (
+                r#"{"segments": [{"video_index": 1, "start_time": 1, "end_time": 3, "weight": 8}]}"#,
+                vec![(1, 1.0, 3.0, 8.0)],
+            ),
+            (
+                "```json\n{'segments': [{video_index: 1, start_time: '00:01', end_time: '00:03',},],}\n```",
+                vec![(1, 1.0, 3.0, 5.0)],
+            ),
             (emoji.as_str(), vec![(1, 1.0, 3.0, 5.0)]),
             // Sorted by weight, then by input.
             (
@@ -256,7 +281,10 @@ mod tests {
                 r#"{"segments": [{"video_index": 2, "start_time": 30, "end_time": 40}, {"video_index": 9, "start_time": 1, "end_time": 2}, {"video_index": 1, "start_time": 5, "end_time": 4}, {"video_index": 1, "start_time": -5, "end_time": 4}, {"video_index": 1, "start_time": "soon", "end_time": 4}, {"video_index": 1, "start_time": 7, "end_time": 9}]}"#,
                 vec![(1, 7.0, 9.0, 5.0)],
             ),
-            (r#"{"segments": [{"video_index": "1", "start_time": "7s", "duration": 2, "weight": 99}]}"#, vec![(1, 7.0, 9.0, 10.0)]),
+            (
+                r#"{"segments": [{"video_index": "1", "start_time": "7s", "duration": 2, "weight": 99}]}"#,
+                vec![(1, 7.0, 9.0, 10.0)],
+            ),
             // Cut off: what is whole stays.
             (
                 r#"{"strategy": "x", "segments": [{"video_index": 1, "start_time": 1, "end_time": 3}, {"video_index": 1, "start_time": 5, "end_ti"#,
@@ -271,7 +299,11 @@ mod tests {
             (r#"{"segments": [{"video_index": 1, "start_time": 1e300, "end_time": 3}]}"#, vec![]),
         ] {
             let plan = ClipPlan::from_text(text, &VIDEOS);
-            let found: Vec<_> = plan.iter().flat_map(|plan| &plan.segments).map(|p| (p.video_index, p.start_time, p.end_time, p.weight)).collect();
+            let found: Vec<_> = plan
+                .iter()
+                .flat_map(|plan| &plan.segments)
+                .map(|p| (p.video_index, p.start_time, p.end_time, p.weight))
+                .collect();
             assert_eq!(found, pieces, "{}", text.chars().take(100).collect::<String>());
         }
     }
@@ -279,7 +311,8 @@ mod tests {
     #[test]
     fn the_default_is_the_beginning_of_every_video() {
         let plan = ClipPlan::default_of(&VIDEOS, "why");
-        let pieces: Vec<_> = plan.segments.iter().map(|p| (p.video_index, p.start_time, p.end_time, p.weight)).collect();
+        let pieces: Vec<_> =
+            plan.segments.iter().map(|p| (p.video_index, p.start_time, p.end_time, p.weight)).collect();
         assert_eq!(pieces, [(1, 0.0, 30.0, 5.0), (2, 0.0, 20.0, 5.0), (4, 0.0, 30.0, 5.0)]);
         assert_eq!((plan.total_duration, plan.check(&VIDEOS)), (80.0, Ok(())));
     }
@@ -326,15 +359,43 @@ mod tests {
             (even(&[1, 2, 3, 4, 5], 20.0, 1_000.0), 5, Some(100.0), long, 0.30 + 0.25 + 0.20 + 0.15 + 0.05),
             // Reasoning: flat up to 20 characters, then by key words.
             (even(&[1, 2, 3, 4, 5], 20.0, 10.0), 5, Some(100.0), "", 0.30 + 0.25 + 0.20 + 0.15 + 0.05),
-            (even(&[1, 2, 3, 4, 5], 20.0, 10.0), 5, Some(100.0), "highlight 精彩 高潮 重点", 0.30 + 0.25 + 0.20 + 0.15 + 0.05),
-            (even(&[1, 2, 3, 4, 5], 20.0, 10.0), 5, Some(100.0), "The HIGHLIGHTS of the day", 0.30 + 0.25 + 0.20 + 0.15 + 0.06),
-            (even(&[1, 2, 3, 4, 5], 20.0, 10.0), 5, Some(100.0), "精彩精彩精彩精彩精彩精彩精彩精彩精彩精彩精彩", 0.30 + 0.25 + 0.20 + 0.15 + 0.06),
-            (even(&[1, 2, 3, 4, 5], 20.0, 10.0), 5, Some(100.0), "关键 亮点 and more than twenty", 0.30 + 0.25 + 0.20 + 0.15 + 0.07),
+            (
+                even(&[1, 2, 3, 4, 5], 20.0, 10.0),
+                5,
+                Some(100.0),
+                "highlight 精彩 高潮 重点",
+                0.30 + 0.25 + 0.20 + 0.15 + 0.05,
+            ),
+            (
+                even(&[1, 2, 3, 4, 5], 20.0, 10.0),
+                5,
+                Some(100.0),
+                "The HIGHLIGHTS of the day",
+                0.30 + 0.25 + 0.20 + 0.15 + 0.06,
+            ),
+            (
+                even(&[1, 2, 3, 4, 5], 20.0, 10.0),
+                5,
+                Some(100.0),
+                "精彩精彩精彩精彩精彩精彩精彩精彩精彩精彩精彩",
+                0.30 + 0.25 + 0.20 + 0.15 + 0.06,
+            ),
+            (
+                even(&[1, 2, 3, 4, 5], 20.0, 10.0),
+                5,
+                Some(100.0),
+                "关键 亮点 and more than twenty",
+                0.30 + 0.25 + 0.20 + 0.15 + 0.07,
+            ),
         ] {
-            let segments: Vec<Piece> = pieces.iter().map(|(video, seconds, weight)| Piece::new(*video, 0.0, *seconds, "", *weight)).collect();
+            let segments: Vec<Piece> =
+                pieces.iter().map(|(video, seconds, weight)| Piece::new(*video, 0.0, *seconds, "", *weight)).collect();
             let plan = ClipPlan::new("highlights", segments, reasoning);
             let quality = plan.quality(analysed, target);
-            assert!((quality - score).abs() < 1e-9, "{pieces:?} of {analysed}, {target:?}, {reasoning}: {quality}, not {score}");
+            assert!(
+                (quality - score).abs() < 1e-9,
+                "{pieces:?} of {analysed}, {target:?}, {reasoning}: {quality}, not {score}"
+            );
         }
     }
 

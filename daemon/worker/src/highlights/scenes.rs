@@ -200,7 +200,10 @@ mod tests {
         for y in 0..HEIGHT {
             for x in 0..WIDTH {
                 let wave = ((x + shift) * (3 + scene % 5) + y * (1 + scene % 3)) % 64;
-                rgb.extend([wave + 31 * scene % 128, 2 * wave + 17 * scene % 100, 90 + 11 * scene % 100].map(|v| (v % 256) as u8));
+                rgb.extend(
+                    [wave + 31 * scene % 128, 2 * wave + 17 * scene % 100, 90 + 11 * scene % 100]
+                        .map(|v| (v % 256) as u8),
+                );
             }
         }
         Small::new(frame as f64 / RATE, &rgb)

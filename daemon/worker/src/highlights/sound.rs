@@ -56,7 +56,9 @@ impl Biquad {
     }
 
     fn pass(&mut self, x: f64) -> f64 {
-        let y = self.b[0] * x + self.b[1] * self.x[0] + self.b[2] * self.x[1] - self.a[0] * self.y[0] - self.a[1] * self.y[1];
+        let y = self.b[0] * x + self.b[1] * self.x[0] + self.b[2] * self.x[1]
+            - self.a[0] * self.y[0]
+            - self.a[1] * self.y[1];
         self.x = [x, self.x[0]];
         self.y = [y, self.y[0]];
         y
@@ -177,7 +179,8 @@ mod tests {
     #[test]
     fn what_has_a_pitch_is_a_voice_and_noise_is_none() {
         // A buzz of 120 Hz with its overtones, as a throat makes it.
-        let buzz = heard(2.0, |t| (1..12).map(|n| 0.05 * (2.0 * std::f64::consts::PI * 120.0 * f64::from(n) * t).sin()).sum());
+        let buzz =
+            heard(2.0, |t| (1..12).map(|n| 0.05 * (2.0 * std::f64::consts::PI * 120.0 * f64::from(n) * t).sin()).sum());
         assert!(buzz.voices.iter().all(|share| *share > 0.9), "{:?}", buzz.voices);
         let mut state = 1_u64;
         let mut listener = Listener::default();

@@ -375,7 +375,9 @@ fn unicode(text: &str) -> (char, usize) {
         u32::from_str_radix(digits, 16).ok()
     };
     let Some(first) = code(text) else { return (char::REPLACEMENT_CHARACTER, 0) };
-    if let (0xd800..0xdc00, Some(second @ 0xdc00..0xe000)) = (first, text.get(4..).and_then(|t| t.strip_prefix("\\u")).and_then(code)) {
+    if let (0xd800..0xdc00, Some(second @ 0xdc00..0xe000)) =
+        (first, text.get(4..).and_then(|t| t.strip_prefix("\\u")).and_then(code))
+    {
         let both = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
         return (char::from_u32(both).unwrap_or(char::REPLACEMENT_CHARACTER), 10);
     }
@@ -441,7 +443,10 @@ mod tests {
             // Comments.
             ("{\"a\": 1, // one\n /* two\n { */ \"b\": 2 # three\n}", json!({"a": 1, "b": 2})),
             // What looks like one of these and isn't.
-            (r#"{"a": "https://example.org/x?y=1#z", "b": "/* no */ // no"}"#, json!({"a": "https://example.org/x?y=1#z", "b": "/* no */ // no"})),
+            (
+                r#"{"a": "https://example.org/x?y=1#z", "b": "/* no */ // no"}"#,
+                json!({"a": "https://example.org/x?y=1#z", "b": "/* no */ // no"}),
+            ),
             ("{a: https://example.org/x, b: 2}", json!({"a": "https://example.org/x", "b": 2})),
             (r#"{"a": "{not: json}", "b": "[1,"}"#, json!({"a": "{not: json}", "b": "[1,"})),
             (r#"{"a": "trailing, comma,}"}"#, json!({"a": "trailing, comma,}"})),
@@ -469,7 +474,16 @@ mod tests {
 
     #[test]
     fn what_is_none_is_none() {
-        for text in ["", "no brackets at all", "a [b) {c", "{]", "🎬", "{\"a\" 1}", &"[".repeat(100_000), &"{\"a\":".repeat(50_000)] {
+        for text in [
+            "",
+            "no brackets at all",
+            "a [b) {c",
+            "{]",
+            "🎬",
+            "{\"a\" 1}",
+            &"[".repeat(100_000),
+            &"{\"a\":".repeat(50_000),
+        ] {
             let found = find(text, |value| value.get("a").is_some_and(Value::is_number));
             assert_eq!(found, None, "{}", text.chars().take(40).collect::<String>());
         }

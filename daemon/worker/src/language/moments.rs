@@ -261,7 +261,15 @@ mod tests {
 
     #[test]
     fn a_time_alone_is_read() {
-        for (text, seconds) in [("01:30", Some(90.0)), (" 12.5 ", Some(12.5)), ("7s", Some(7.0)), ("1:00:00", Some(3_600.0)), ("soon", None), ("inf", None), ("1:30 x", None)] {
+        for (text, seconds) in [
+            ("01:30", Some(90.0)),
+            (" 12.5 ", Some(12.5)),
+            ("7s", Some(7.0)),
+            ("1:00:00", Some(3_600.0)),
+            ("soon", None),
+            ("inf", None),
+            ("1:30 x", None),
+        ] {
             assert_eq!(time(text), seconds, "{text}");
         }
     }

@@ -33,7 +33,12 @@ pub fn likeness(demuxer: &Demuxer<'_>, stream: &StreamFacts) -> Option<Likeness>
         && stream.encrypted.is_none();
     let extra = extra_data(parameters);
     let known = plain && h264::strung(&extra).is_some() && h264::free_id(&extra).is_some();
-    known.then_some(Likeness { width: stream.width, height: stream.height, sample_aspect: picture.sample_aspect, extra })
+    known.then_some(Likeness {
+        width: stream.width,
+        height: stream.height,
+        sample_aspect: picture.sample_aspect,
+        extra,
+    })
 }
 
 /// The stream's codec, with these parameter sets.

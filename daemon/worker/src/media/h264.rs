@@ -43,7 +43,8 @@ pub fn units(bytes: &[u8], strung: Strung) -> Vec<&[u8]> {
             }
         }
         Strung::StartCodes => {
-            let codes: Vec<usize> = (0..bytes.len().saturating_sub(2)).filter(|at| bytes[*at..*at + 3] == [0, 0, 1]).collect();
+            let codes: Vec<usize> =
+                (0..bytes.len().saturating_sub(2)).filter(|at| bytes[*at..*at + 3] == [0, 0, 1]).collect();
             for (number, at) in codes.iter().enumerate() {
                 let end = codes.get(number + 1).copied().unwrap_or(bytes.len());
                 let unit = &bytes[at + 3..end];

@@ -67,8 +67,10 @@ fn measure(
     let promised = facts.duration_seconds.filter(|_| !facts.duration_is_guess);
     let too_long = |seconds: f64| -> Failure {
         let clock = |seconds: f64| format!("{}:{:02}", seconds as u64 / 60, seconds as u64 % 60);
-        let message = format!("{name} is too long: {}, more than {}", clock(seconds), clock(f64::from(longest_seconds)));
-        Failure::new(FailureKind::Input, message).advise("cut it into pieces, or submit it with a longer --max-duration")
+        let message =
+            format!("{name} is too long: {}, more than {}", clock(seconds), clock(f64::from(longest_seconds)));
+        Failure::new(FailureKind::Input, message)
+            .advise("cut it into pieces, or submit it with a longer --max-duration")
     };
     let limit = f64::from(longest_seconds);
     if let Some(seconds) = promised.filter(|seconds| *seconds > limit) {
@@ -210,7 +212,10 @@ fn listen(
             Ok(None) => break,
             Err(MediaError::Stopped) => return Err(Halt::Stopped),
             Err(error) => {
-                notes.push(format!("its sound was left aside from {:.1} s on: {error}", heard as f64 / f64::from(SAMPLE_RATE)));
+                notes.push(format!(
+                    "its sound was left aside from {:.1} s on: {error}",
+                    heard as f64 / f64::from(SAMPLE_RATE)
+                ));
                 break;
             }
         };

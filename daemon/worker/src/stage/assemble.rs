@@ -258,7 +258,9 @@ fn film(
                     Err(trouble) => return Err(told(trouble)),
                 }
             }
-            None => notes.push("nothing could be copied: the videos are not plain H.264; all was encoded anew".to_owned()),
+            None => {
+                notes.push("nothing could be copied: the videos are not plain H.264; all was encoded anew".to_owned())
+            }
         }
     }
     let look = sources[main].look();
@@ -298,14 +300,25 @@ fn join(context: &Context, name: &str, film: &Film, score: Option<Score>, look: 
     muxer.says_rate(video, look.rate);
     let mut streams = vec![(video, film.time_base, &film.packets)];
     if let Some(score) = &score {
-        streams.push((muxer.add(&score.codec, score.time_base, &about).map_err(failed)?, score.time_base, &score.packets));
+        streams.push((
+            muxer.add(&score.codec, score.time_base, &about).map_err(failed)?,
+            score.time_base,
+            &score.packets,
+        ));
     }
     let mut writing = muxer.begin(&[("movflags", "+faststart")]).map_err(failed)?;
     let mut readers = Vec::new();
     for (stream, time_base, mut packets) in streams {
         packets.seek(SeekFrom::Start(0)).map_err(on_disk)?;
         let to = writing.time_base(stream);
-        let mut reader = Reader { stream, time_base, to, packets: Packets::new(packets), packet: Packet::new().map_err(failed)?, next: None };
+        let mut reader = Reader {
+            stream,
+            time_base,
+            to,
+            packets: Packets::new(packets),
+            packet: Packet::new().map_err(failed)?,
+            next: None,
+        };
         reader.advance().map_err(failed)?;
         readers.push(reader);
     }

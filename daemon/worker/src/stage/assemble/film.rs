@@ -1,7 +1,7 @@
 //! The pictures of all pieces, one after the other, as one stream of packets in a file that has no name. Knows no sound and no container.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
@@ -111,27 +111,30 @@ pub fn encoded(
         let (mut first, mut filled) = (None, 0_i64);
         // The picture that is shown now, and is until the next one's place.
         let mut holds = false;
-        source.pictures(context, piece.start, &mut |frame, time, length| {
-            let half = length as f64 / 2.0;
-            let (from, to) = (source.ticks(piece.start) - half, source.ticks(piece.end) - half);
-            if (time as f64) < from {
-                return Ok(true);
-            }
-            if (time as f64) >= to {
-                return Ok(false);
-            }
-            let begin = *first.get_or_insert(time);
-            let place = (source.seconds_of(time - begin) * per_second(look.rate)).round() as i64;
-            while holds && filled < place.min(count) {
-                upright.set_timestamp(Some(next + filled));
-                encoder.push(&mut upright, &mut |packet| packets::put(packet, &mut writer).map(drop))?;
-                filled += 1;
-            }
-            holds |= gallery.hang(frame, time - begin, &mut upright)?;
-            context.progress((FILM_SHARE * (shown_seconds(&shown) + source.seconds_of(time - begin)) / all.max(0.1)) as f32);
-            Ok(filled < count)
-        })
-        .map_err(|trouble| trouble.with(piece.source))?;
+        source
+            .pictures(context, piece.start, &mut |frame, time, length| {
+                let half = length as f64 / 2.0;
+                let (from, to) = (source.ticks(piece.start) - half, source.ticks(piece.end) - half);
+                if (time as f64) < from {
+                    return Ok(true);
+                }
+                if (time as f64) >= to {
+                    return Ok(false);
+                }
+                let begin = *first.get_or_insert(time);
+                let place = (source.seconds_of(time - begin) * per_second(look.rate)).round() as i64;
+                while holds && filled < place.min(count) {
+                    upright.set_timestamp(Some(next + filled));
+                    encoder.push(&mut upright, &mut |packet| packets::put(packet, &mut writer).map(drop))?;
+                    filled += 1;
+                }
+                holds |= gallery.hang(frame, time - begin, &mut upright)?;
+                context.progress(
+                    (FILM_SHARE * (shown_seconds(&shown) + source.seconds_of(time - begin)) / all.max(0.1)) as f32,
+                );
+                Ok(filled < count)
+            })
+            .map_err(|trouble| trouble.with(piece.source))?;
         let Some(first) = first.filter(|_| holds) else {
             return Err(failed(MediaError::NoPicture {
                 codec: source.stream.codec.clone(),
@@ -198,7 +201,9 @@ pub fn copied(
         let plan = index.map(|entries| {
             let half = source.step / 2;
             let (start, end) = (source.ticks(piece.start) as i64 - half, source.ticks(piece.end) as i64 - half);
-            let faded = fade.map_or(0, |fade| (source.ticks(fade.of(piece.end - piece.start)) - source.ticks(0.0)).ceil() as i64 + half);
+            let faded = fade.map_or(0, |fade| {
+                (source.ticks(fade.of(piece.end - piece.start)) - source.ticks(0.0)).ceil() as i64 + half
+            });
             let runs = runs::cut(&entries, start..end, start + faded..end - faded);
             let order: Vec<i64> = runs.copied.iter().map(|at| entries[*at].stamp).collect();
             delay = delay.max(runs::delay(&order));
@@ -260,7 +265,8 @@ pub fn copied(
         context.progress((FILM_SHARE * shown_seconds(&shown) / all.max(0.1)) as f32);
     }
     let codec = {
-        let demuxer = Demuxer::open(sources[main].file, &sources[main].name, context.cancel_flag()).map_err(of(main))?;
+        let demuxer =
+            Demuxer::open(sources[main].file, &sources[main].name, context.cancel_flag()).map_err(of(main))?;
         codec_with(&demuxer, sources[main].stream.index, &extra).map_err(of(main))?
     };
     strip.flush().map_err(of(main))?;
@@ -268,7 +274,12 @@ pub fn copied(
 }
 
 /// The packets that a piece is cut from, in the order of decoding; `None` where they have no times to cut by.
-fn index(context: &Context, source: &Source<'_>, piece: &Taken, strung: h264::Strung) -> Result<Option<Vec<Entry>>, MediaError> {
+fn index(
+    context: &Context,
+    source: &Source<'_>,
+    piece: &Taken,
+    strung: h264::Strung,
+) -> Result<Option<Vec<Entry>>, MediaError> {
     let mut entries = Vec::new();
     let complete = source.packets(context, piece, &mut |packet| {
         let Some(stamp) = packet.stamp() else { return Ok(false) };
@@ -291,7 +302,13 @@ struct Cutting<'a> {
 
 impl Cutting<'_> {
     /// The packets at these places, as they are. `place`: which time each has in the track; `step`: how long one is shown.
-    fn copy(&self, places: &[usize], strip: &mut Strip, place: &dyn Fn(i64) -> i64, step: i64) -> Result<(), MediaError> {
+    fn copy(
+        &self,
+        places: &[usize],
+        strip: &mut Strip,
+        place: &dyn Fn(i64) -> i64,
+        step: i64,
+    ) -> Result<(), MediaError> {
         let (mut at, mut left) = (0, places.iter().copied().peekable());
         if places.is_empty() {
             return Ok(());
@@ -414,7 +431,8 @@ impl<'a> Gallery<'a> {
         let Some(shape) = frame.picture() else { return Ok(false) };
         if self.graph.as_ref().is_none_or(|(present, _)| *present != shape) {
             let filters = self.filters(shape);
-            self.graph = Some((shape, Graph::new(Feed::Pictures { shape, time_base: self.source.time_base }, &filters, 1)?));
+            self.graph =
+                Some((shape, Graph::new(Feed::Pictures { shape, time_base: self.source.time_base }, &filters, 1)?));
         }
         let Some((_, graph)) = &mut self.graph else { return Ok(false) };
         frame.set_timestamp(Some(time));
@@ -445,7 +463,11 @@ impl<'a> Gallery<'a> {
             filters.push(format!("scale={fit_width}:{fit_height}:out_range=tv{}", matrix(self.look)));
             filters.push(format!("setsar={}/{}", sample_aspect.0, sample_aspect.1));
             if (fit_width, fit_height) != (width, height) {
-                filters.push(format!("pad={width}:{height}:{}:{}", (width - fit_width) / 4 * 2, (height - fit_height) / 4 * 2));
+                filters.push(format!(
+                    "pad={width}:{height}:{}:{}",
+                    (width - fit_width) / 4 * 2,
+                    (height - fit_height) / 4 * 2
+                ));
             }
         }
         filters.push("format=yuv420p".to_owned());
@@ -472,7 +494,9 @@ fn fit(aspect: f64, width: u32, height: u32) -> (u32, u32) {
 
 /// The colours that all are brought to, as an option of libav's scaler.
 fn matrix(look: &Look) -> String {
-    look.colour.and_then(|colour| matrix_name(&colour)).map_or(String::new(), |name| format!(":out_color_matrix={name}"))
+    look.colour
+        .and_then(|colour| matrix_name(&colour))
+        .map_or(String::new(), |name| format!(":out_color_matrix={name}"))
 }
 
 fn settings(context: &Context, look: &Look, quality: Quality) -> VideoSettings {

@@ -31,7 +31,8 @@ pub fn cut(entries: &[Entry], wanted: std::ops::Range<i64>, keep: std::ops::Rang
     stamps.sort_unstable();
     stamps.dedup();
     let all_anew = |stamps| Runs { head: stamps, ..Runs::default() };
-    let first = entries.iter().position(|entry| entry.anew && wanted.contains(&entry.stamp) && keep.contains(&entry.stamp));
+    let first =
+        entries.iter().position(|entry| entry.anew && wanted.contains(&entry.stamp) && keep.contains(&entry.stamp));
     let Some(first) = first else { return all_anew(stamps) };
     let from = entries[first].stamp;
     let inside = |entry: &Entry| entry.stamp < wanted.end.min(keep.end);
@@ -56,7 +57,8 @@ pub fn cut(entries: &[Entry], wanted: std::ops::Range<i64>, keep: std::ops::Rang
 pub fn delay(stamps: &[i64]) -> usize {
     // No codec holds more pictures.
     const LOOK_BACK: usize = 32;
-    let later = |at: usize| stamps[at.saturating_sub(LOOK_BACK)..at].iter().filter(|earlier| **earlier > stamps[at]).count();
+    let later =
+        |at: usize| stamps[at.saturating_sub(LOOK_BACK)..at].iter().filter(|earlier| **earlier > stamps[at]).count();
     (0..stamps.len()).map(later).max().unwrap_or(0)
 }
 

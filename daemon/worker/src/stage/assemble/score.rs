@@ -112,7 +112,13 @@ fn play(
     Ok(())
 }
 
-fn encode(context: &Context, tape: &File, shown: &[Shown], quality: Quality, fade: Option<Fade>) -> Result<Score, Halt> {
+fn encode(
+    context: &Context,
+    tape: &File,
+    shown: &[Shown],
+    quality: Quality,
+    fade: Option<Fade>,
+) -> Result<Score, Halt> {
     let failed = |error: MediaError| super::halt(error, "the sound");
     let rate = match quality {
         Quality::Low => 96_000,
