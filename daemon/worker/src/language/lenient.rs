@@ -25,12 +25,8 @@ pub fn find(text: &str, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         steps = reader.steps;
         from = start + 1;
         match found {
-            Ok(Read::Whole(value)) => {
-                if wanted(&value) {
-                    return Some(value);
-                }
-                // What is inside of it may be what is wanted: `[{"segments": …}]`; brackets in its texts are found again, and refused.
-            }
+            // Where it isn't wanted, what is inside of it may be: `[{"segments": …}]`.
+            Ok(Read::Whole(value)) if wanted(&value) => return Some(value),
             Ok(Read::CutOff(value)) if wanted(&value) => return Some(value),
             _ => {}
         }
