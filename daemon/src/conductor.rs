@@ -21,7 +21,7 @@ use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobS
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, InputFile, Outcome, Published};
+use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
 use spindle_shared::{limits, output};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -75,7 +75,7 @@ pub struct Conductor {
     /// What was submitted for jobs at work.
     specs: HashMap<JobId, Arc<JobSpec>>,
     /// What gather jobs at work have before them.
-    gathered: HashMap<JobId, Arc<Vec<Gathered>>>,
+    gathered: HashMap<JobId, Arc<gather::Results>>,
     /// What each run leaves: where its files will belong, and whether it has a scratch folder for them.
     runs: HashMap<RunId, Leaves>,
     /// Salts the names of partial files, so that two daemons never take each other's.
@@ -471,13 +471,13 @@ impl Conductor {
             (Some((address, files)), _) => {
                 let folder = self.artifacts.folder(address);
                 for file in files {
-                    inputs.push(InputFile { name: PathBytes(file.name.clone().into_bytes()), bytes: file.bytes });
+                    inputs.push(InputFile::new(PathBytes(file.name.clone().into_bytes()), file.bytes));
                     open.push(ToOpen::Artifact { path: folder.join(&file.name).into() });
                 }
             }
             (None, JobInput::File { path, identity: submitted }) => {
                 let identity = identity.unwrap_or(*submitted);
-                inputs.push(InputFile { name: path.clone(), bytes: identity.bytes });
+                inputs.push(InputFile::new(path.clone(), identity.bytes));
                 open.push(ToOpen::Input { path: path.clone(), identity });
             }
             (None, JobInput::Name(_)) => {
@@ -488,6 +488,14 @@ impl Conductor {
                     (inputs, open) = gather::inputs(&self.artifacts, gathered, reads);
                 }
             }
+        }
+        if stage.rereads_inputs() && job.is_gather() {
+            let Some(results) = self.gathered.get(&job) else {
+                return internal("what is to be gathered was not looked up".to_owned());
+            };
+            let (more_inputs, more_open) = gather::originals(results);
+            inputs.extend(more_inputs);
+            open.extend(more_open);
         }
         let mut replaceable = spec.replace.clone();
         if job.is_gather()

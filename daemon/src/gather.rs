@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use spindle_core::cache;
 use spindle_core::scheduler::gather::result_is_gone;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash};
-use spindle_shared::job::{Input, PathBytes};
+use spindle_shared::job::{FileIdentity, Input, PathBytes};
+use spindle_shared::stage::Stage;
 use spindle_shared::wire::codec;
 use spindle_shared::worker::{Gathered, InputFile, RESULTS_FILE};
 
@@ -13,23 +15,35 @@ use crate::artifacts::Artifacts;
 use crate::store::{Reader, StoreError};
 use crate::workers::ToOpen;
 
-/// The results of all inputs that completed, in input order, and a hash of what they are; or the first that is missing.
-pub fn results(
-    reader: &Reader,
-    artifacts: &Artifacts,
-    batch: BatchId,
-) -> Result<(ContentHash, Arc<Vec<Gathered>>), Failure> {
+/// What came of a batch's inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Results {
+    /// Of all inputs that completed, in input order.
+    pub rows: Vec<Gathered>,
+    /// The inputs of the rows, for stages that work on them again; empty where none does.
+    originals: Vec<ToOpen>,
+}
+
+/// The results of all inputs that completed, and a hash of what they are; or the first that is missing.
+pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result<(ContentHash, Arc<Results>), Failure> {
     let failed = |error: StoreError| {
         Failure::new(FailureKind::Internal, format!("failed to read the results of batch {batch}: {error}"))
     };
     let mut hasher = AddressHasher::default();
-    let mut gathered = Vec::new();
-    for completed in reader.completed(batch).map_err(failed)?.unwrap_or_default() {
+    let (mut rows, mut originals) = (Vec::new(), Vec::new());
+    let (recipe, inputs) = reader.completed(batch).map_err(failed)?.ok_or_else(|| result_is_gone(1, batch))?;
+    let rereads = recipe.gather.iter().any(Stage::rereads_inputs);
+    for completed in inputs {
         let index = completed.index;
         let address = completed.artifact.ok_or_else(|| result_is_gone(index, batch))?;
         let artifact = reader.artifact(&address).map_err(failed)?;
         let artifact = artifact.filter(|artifact| artifacts.has(&address, artifact));
         let artifact = artifact.ok_or_else(|| result_is_gone(index, batch))?;
+        if rereads && let Input::File { path, identity } = &completed.input {
+            let stages = completed.stages.as_deref().unwrap_or(&recipe.map);
+            let identity = still_the_same(reader, path, identity, stages, address).map_err(failed)?;
+            originals.push(ToOpen::Original { path: path.clone(), identity });
+        }
         let input = match completed.input {
             Input::File { path, .. } => path,
             Input::Name(name) => PathBytes(name.into_bytes()),
@@ -37,25 +51,54 @@ pub fn results(
         // Names are part of the result; where the files lie is not.
         let name = input.as_path().file_name().unwrap_or_default().as_encoded_bytes().to_vec();
         hasher.part(&index.to_le_bytes()).part(&name).part(&address.0);
-        gathered.push(Gathered { index, input, address, detail: completed.detail, files: artifact.files });
+        rows.push(Gathered { index, input, address, detail: completed.detail, files: artifact.files });
     }
-    Ok((hasher.finish(), Arc::new(gathered)))
+    Ok((hasher.finish(), Arc::new(Results { rows, originals })))
+}
+
+/// The file that an input's result was made of, as it stands now; or why it is that no more. Touched and unchanged it still is.
+fn still_the_same(
+    reader: &Reader,
+    path: &PathBytes,
+    submitted: &FileIdentity,
+    stages: &[Stage],
+    address: ContentHash,
+) -> Result<Result<FileIdentity, String>, StoreError> {
+    let now = match std::fs::metadata(path.as_path()) {
+        Ok(meta) => FileIdentity::of(&meta),
+        // Whoever opens it will say what is wrong.
+        Err(_) => return Ok(Ok(*submitted)),
+    };
+    let made_of_it = |content| cache::addresses(stages, content).into_iter().flatten().next_back() == Some(address);
+    let same = now == *submitted || reader.content_of(&now)?.is_some_and(made_of_it);
+    Ok(if same { Ok(now) } else { Err(format!("{path} has changed since it was worked on")) })
+}
+
+/// The inputs themselves, in the rows' order.
+pub fn originals(results: &Results) -> (Vec<InputFile>, Vec<ToOpen>) {
+    let named = results.originals.iter().map(|original| match original {
+        ToOpen::Original { path, identity } => {
+            InputFile::new(path.clone(), identity.as_ref().map_or(0, |identity| identity.bytes))
+        }
+        _ => InputFile::new(PathBytes::default(), 0),
+    });
+    (named.collect(), results.originals.clone())
 }
 
 /// What a run gets that reads such files of every result: the rows, then the files.
-pub fn inputs(artifacts: &Artifacts, gathered: &[Gathered], reads: fn(&str) -> bool) -> (Vec<InputFile>, Vec<ToOpen>) {
-    let mut rows = gathered.to_vec();
+pub fn inputs(artifacts: &Artifacts, results: &Results, reads: fn(&str) -> bool) -> (Vec<InputFile>, Vec<ToOpen>) {
+    let mut rows = results.rows.clone();
     let (mut inputs, mut open) = (Vec::new(), Vec::new());
     for row in &mut rows {
         row.files.retain(|file| reads(&file.name));
         let folder = artifacts.folder(&row.address);
         for file in &row.files {
-            inputs.push(InputFile { name: PathBytes(file.name.clone().into_bytes()), bytes: file.bytes });
+            inputs.push(InputFile::new(PathBytes(file.name.clone().into_bytes()), file.bytes));
             open.push(ToOpen::Artifact { path: folder.join(&file.name).into() });
         }
     }
     let bytes = codec::encode(&rows);
-    inputs.insert(0, InputFile { name: PathBytes(RESULTS_FILE.into()), bytes: bytes.len() as u64 });
+    inputs.insert(0, InputFile::new(PathBytes(RESULTS_FILE.into()), bytes.len() as u64));
     open.insert(0, ToOpen::Bytes(bytes.into()));
     (inputs, open)
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use spindle_core::effect::{Answer, Command, Peer};
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{ContentHash, JobId, RunId};
-use spindle_shared::worker::{Gathered, Published};
+use spindle_shared::worker::Published;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::gather::Results;
 use crate::server::watch::Watcher;
 use crate::telemetry::Tally;
 use crate::workers::Note;
@@ -38,7 +39,7 @@ pub enum Message {
     ResultsFound {
         look: RunId,
         job: JobId,
-        results: Result<(ContentHash, Arc<Vec<Gathered>>), Failure>,
+        results: Result<(ContentHash, Arc<Results>), Failure>,
     },
     /// As [`spindle_core::effect::Input::Room`].
     Room(u64),

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod output;
 pub mod paths;
 pub mod recipe;
+pub mod rules;
 pub mod snapshot;
 pub mod stage;
 pub mod text;

@@ -60,6 +60,12 @@ pub const AFTER_MAX: usize = 100;
 pub const FIGURES_MAX: usize = 64;
 /// Profiles of the configuration.
 pub const PROFILES_MAX: usize = 100;
+/// The analysis of a video, and a plan with all of its analyses.
+pub const ANALYSIS_BYTES_MAX: u64 = 64 << 20;
+/// Rules in a file of rules for clips.
+pub const RULES_MAX: usize = 100;
+/// Texts that one rule looks for.
+pub const RULE_TEXTS_MAX: usize = 100;
 /// Stages of one recipe.
 pub const STAGES_MAX: usize = 16;
 /// Batches or jobs in one answer where no limit is named.

@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::lane::Lane;
 use crate::stage::Stage;
+use crate::stage::analyze::Analyze;
+use crate::stage::assemble::Assemble;
 use crate::stage::compress::Compress;
 use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
+use crate::stage::plan::Plan;
 use crate::stage::preview::Preview;
 use crate::stage::publish::Publish;
 use crate::stage::pull::Pull;
@@ -22,17 +25,20 @@ pub const COMPRESS: &str = "compress";
 pub const CONVERT: &str = "convert";
 /// A small copy, and a sheet of pictures.
 pub const PREVIEW: &str = "preview";
+/// The best pieces of many videos, joined to one.
+pub const HIGHLIGHTS: &str = "highlights";
 /// Fetches models; submitted by `models pull`.
 pub const PULL: &str = "pull";
 /// Stages of the user's own choice, from a file.
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
     (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
     (CONVERT, "recordings, videos and subtitles in another format"),
     (PREVIEW, "a small copy of a video, and a sheet of pictures from all over it"),
+    (HIGHLIGHTS, "the best pieces of many videos, cut and joined to one"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
 ];
@@ -84,6 +90,19 @@ impl Recipe {
         }
     }
 
+    pub fn highlights(analyze: Analyze, plan: Plan, assemble: Assemble, publish: Publish) -> Self {
+        Recipe {
+            name: HIGHLIGHTS.to_owned(),
+            map: vec![Stage::Identify(Identify {}), Stage::Analyze(analyze)],
+            // What is made of many videos is in no one language.
+            gather: vec![
+                Stage::Plan(plan),
+                Stage::Assemble(assemble),
+                Stage::Publish(Publish { language_suffix: false, ..publish }),
+            ],
+        }
+    }
+
     pub fn pull(pull: Pull) -> Self {
         Recipe { name: PULL.to_owned(), map: vec![Stage::Pull(pull)], gather: Vec::new() }
     }
@@ -107,6 +126,9 @@ impl Recipe {
         chained("gather", &self.gather)?;
         match self.gather.first() {
             Some(Stage::Collect(_)) => self.makes_texts(),
+            Some(Stage::Plan(_)) if !self.map.iter().any(|stage| matches!(stage, Stage::Analyze(_))) => {
+                Err("`plan` needs the analysis of every input: end the map with `analyze`".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -131,7 +153,9 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         if gathers != (part == "gather" && at == 0) {
             return Err(match gathers {
                 true => format!("`{name}` works on the results of all inputs: it comes first in the gather"),
-                false => format!("`{name}` can't begin a gather: it works on one result; `collect` makes one of all"),
+                false => format!(
+                    "`{name}` can't begin a gather: it works on one result; `collect` and `plan` make one of all"
+                ),
             });
         }
         let fits = matches!(
@@ -151,8 +175,12 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                             | Stage::Compress(_)
                             | Stage::Convert(_)
                             | Stage::Preview(_)
+                            | Stage::Assemble(_)
                     )
                 )
+                | (Stage::Analyze(_), None | Some(Stage::Identify(_)))
+                | (Stage::Plan(_), None)
+                | (Stage::Assemble(_), Some(Stage::Plan(_)))
         );
         if !fits {
             let after = before.map_or("at the beginning".to_owned(), |before| format!("after `{}`", before.name()));

@@ -66,6 +66,15 @@ pub struct InputFile {
     /// The artifact's file name (`audio.s16`), or the input's own path, for messages and for formats told by extension.
     pub name: PathBytes,
     pub bytes: u64,
+    /// Why an original is not there: it is gone, or another than was worked on. Its descriptor is an empty file's. Of other inputs `None`:
+    /// without one of those a run doesn't start.
+    pub absent: Option<String>,
+}
+
+impl InputFile {
+    pub fn new(name: impl Into<PathBytes>, bytes: u64) -> Self {
+        InputFile { name: name.into(), bytes, absent: None }
+    }
 }
 
 /// Ending of the folder beside a checkpoint, for pieces that are files of their own.

@@ -360,8 +360,20 @@ pub struct ResultJson {
     pub batch: BatchJson,
     pub jobs: Vec<JobJson>,
     /// The gather job, where the recipe has one.
-    pub gather: Option<JobJson>,
+    pub gather: Option<GatherJson>,
     pub summary: SummaryJson,
+}
+
+#[derive(Debug, Serialize)]
+pub struct GatherJson {
+    #[serde(flatten)]
+    pub job: JobJson,
+    /// From the submission to the end of the batch.
+    pub total_seconds: Option<f64>,
+    /// What the recipe tells of what it made, from the description that it published: of highlights the analyses (`videos`), `clip_plan`,
+    /// `final`, `tokens_used`, `tokens_saved_share`. Nothing where that file is gone.
+    #[serde(flatten)]
+    pub description: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]

@@ -3,7 +3,8 @@
 use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
-use spindle_shared::recipe::{BUILT_IN, COMPRESS, CONVERT, CUSTOM, PREVIEW, PULL, Recipe, SUBTITLES};
+use spindle_shared::recipe::{BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, PREVIEW, PULL, Recipe, SUBTITLES};
+use spindle_shared::rules;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::convert::{Convert, Target};
 use spindle_shared::stage::pull::Pull;
@@ -120,6 +121,10 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
                     text.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect::<String>()
                 );
             }
+            if name == HIGHLIGHTS {
+                text.push_str("\na file of rules (--rules), with every key there is:\n");
+                text.extend(rules::EXAMPLE.lines().map(|line| format!("  {line}\n")));
+            }
             if name != PULL {
                 text.push_str(&format!("\noptions: `spindlectl submit {name} --help`\n"));
             }
@@ -142,6 +147,9 @@ fn example(name: &str) -> Option<Recipe> {
             Some(Recipe::convert(convert, Default::default()))
         }
         PREVIEW => Some(Recipe::preview(Default::default(), Default::default())),
+        HIGHLIGHTS => {
+            Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default()))
+        }
         CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {
             name: String::new(),

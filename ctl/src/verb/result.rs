@@ -1,15 +1,19 @@
 //! `result`: what came of a batch or a job that has ended.
 
+use std::io::Read;
+
 use spindle_shared::batch::BatchView;
 use spindle_shared::exit;
 use spindle_shared::id::{BatchId, JobId, Target};
 use spindle_shared::job::JobView;
+use spindle_shared::limits::ANALYSIS_BYTES_MAX as DESCRIPTION_BYTES_MAX;
+use spindle_shared::recipe::HIGHLIGHTS;
 
 use crate::Context;
 use crate::fault::Fault;
 use crate::follow::{batch_code, job_code};
 use crate::output::human;
-use crate::output::json::{BatchJson, Figures, JobJson, ResultJson};
+use crate::output::json::{BatchJson, Figures, GatherJson, JobJson, ResultJson};
 
 /// Shows the result of a batch or a job that has ended; exits 10 where it hasn't
 #[derive(Debug, clap::Args)]
@@ -73,8 +77,27 @@ pub fn result_json(batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>
     ResultJson {
         batch: BatchJson::new(batch, human::now()),
         jobs: jobs.iter().map(JobJson::from).collect(),
-        gather: gather.map(JobJson::from),
+        gather: gather.map(|job| gather_json(batch, job)),
         summary: Figures::of(jobs).summary(batch),
+    }
+}
+
+/// The gather job, and what its recipe published of itself as JSON.
+fn gather_json(batch: &BatchView, job: &JobView) -> GatherJson {
+    let json = JobJson::from(job);
+    let described = batch.recipe == HIGHLIGHTS;
+    let description = job.outputs.iter().find(|output| described && output.kind == "json");
+    let description = description.and_then(|output| {
+        let file = std::fs::File::open(output.path.as_path()).ok()?;
+        let mut bytes = Vec::new();
+        file.take(DESCRIPTION_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    });
+    let total_ms = batch.finished_at.map(|end| end.0.saturating_sub(batch.created_at.0));
+    GatherJson {
+        job: json,
+        total_seconds: total_ms.map(|ms| ms as f64 / 1_000.0),
+        description: description.unwrap_or_default(),
     }
 }
 

@@ -10,6 +10,8 @@ use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::recipe::Recipe;
+use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::Stats;
 
@@ -205,12 +207,10 @@ impl Reader {
         super::stats::since(&self.database.begin_read()?, since)
     }
 
-    /// The inputs of a batch that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
-    pub fn completed(&self, id: BatchId) -> Result<Option<Vec<Completed>>, StoreError> {
+    /// A batch's recipe, and its inputs that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
+    pub fn completed(&self, id: BatchId) -> Result<Option<(Recipe, Vec<Completed>)>, StoreError> {
         let transaction = self.database.begin_read()?;
-        if batch(&transaction, id)?.is_none() {
-            return Ok(None);
-        }
+        let Some(stored) = batch(&transaction, id)? else { return Ok(None) };
         let jobs = transaction.open_table(tables::JOBS)?;
         let mut completed = Vec::new();
         for entry in transaction.open_table(tables::ENDED)?.range((id.0, GATHER_INDEX + 1)..=(id.0, u32::MAX))? {
@@ -221,9 +221,15 @@ impl Reader {
             }
             let spec = rows::read_job(jobs.get(key.value())?.ok_or_else(|| orphan("jobs", id))?.value())?;
             let EndedJob { detail, artifact, .. } = ended;
-            completed.push(Completed { index: key.value().1, input: spec.input, detail, artifact });
+            completed.push(Completed {
+                index: key.value().1,
+                input: spec.input,
+                stages: spec.stages,
+                detail,
+                artifact,
+            });
         }
-        Ok(Some(completed))
+        Ok(Some((stored.spec.recipe, completed)))
     }
 
     /// Failed jobs, newest batch first, in input order within a batch.
@@ -252,6 +258,8 @@ impl Reader {
 pub struct Completed {
     pub index: u32,
     pub input: Input,
+    /// Its own, where they are not the batch's.
+    pub stages: Option<Vec<Stage>>,
     pub detail: Detail,
     /// Address of its last artifact.
     pub artifact: Option<ContentHash>,

@@ -112,8 +112,8 @@ pub(super) fn not_started(message: &str, closing: bool) -> Outcome {
 fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
     // A run stopped in the meantime has been told already.
     let Some(order) = order_of(shared, id, run) else { return };
-    let files = match open::open_all(&order.open) {
-        Ok(files) => files,
+    let opened = match open::open_all(&order.open) {
+        Ok(opened) => opened,
         Err(Refused::Failed(failure)) => return end(shared, id, run, failure),
         Err(Refused::Changed(identity)) => {
             if forget(shared, id, run) {
@@ -125,7 +125,12 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
     if !place(shared, id, run, Place::Queued, Place::Sending) {
         return;
     }
-    match assign(channel, &order.assignment, &files) {
+    let mut assignment = order.assignment.clone();
+    let (files, absent): (Vec<OwnedFd>, Vec<Option<String>>) = opened.into_iter().unzip();
+    for (input, absent) in assignment.inputs.iter_mut().zip(absent) {
+        input.absent = absent;
+    }
+    match assign(channel, &assignment, &files) {
         Ok(()) => drop(place(shared, id, run, Place::Sending, Place::Sent)),
         // Its end is seen by the receiver, which starts the run elsewhere.
         Err(SendError::Gone) => {}

@@ -19,22 +19,27 @@ pub enum Refused {
     Changed(FileIdentity),
 }
 
-pub fn open_all(files: &[ToOpen]) -> Result<Vec<OwnedFd>, Refused> {
+/// What a run gets for each of its files, and why that is nothing.
+pub type Opened = (OwnedFd, Option<String>);
+
+pub fn open_all(files: &[ToOpen]) -> Result<Vec<Opened>, Refused> {
     files.iter().map(open_one).collect()
 }
 
-fn open_one(file: &ToOpen) -> Result<OwnedFd, Refused> {
+fn open_one(file: &ToOpen) -> Result<Opened, Refused> {
+    let there = |file| (file, None);
     match file {
+        ToOpen::Original { path, identity } => match original(path, identity) {
+            Ok(opened) => Ok(there(opened)),
+            Err(why) => bytes_in_memory(&[]).map(|empty| (empty, Some(why))),
+        },
         ToOpen::Input { path, identity } => {
             let (opened, found) = open_regular(path).map_err(|e| Refused::Failed(input_failure(path, &e)))?;
-            if found == *identity { Ok(opened) } else { Err(Refused::Changed(found)) }
+            if found == *identity { Ok(there(opened)) } else { Err(Refused::Changed(found)) }
         }
-        ToOpen::Bytes(bytes) => in_memory(bytes).map_err(|e| {
-            let message = format!("failed to hand {} bytes over: {e}", bytes.len());
-            Refused::Failed(Failure::new(FailureKind::Internal, message))
-        }),
+        ToOpen::Bytes(bytes) => bytes_in_memory(bytes).map(there),
         ToOpen::Artifact { path } => match open_regular(path) {
-            Ok((opened, _)) => Ok(opened),
+            Ok((opened, _)) => Ok(there(opened)),
             Err(e) => {
                 let what = match &e {
                     OpenError::NotRegular => "it is not a regular file".to_owned(),
@@ -45,6 +50,20 @@ fn open_one(file: &ToOpen) -> Result<OwnedFd, Refused> {
             }
         },
     }
+}
+
+/// A file that was worked on before, or what has become of it.
+fn original(path: &PathBytes, identity: &Result<FileIdentity, String>) -> Result<OwnedFd, String> {
+    let identity = identity.as_ref().map_err(Clone::clone)?;
+    let (opened, found) = open_regular(path).map_err(|e| input_failure(path, &e).message)?;
+    if found == *identity { Ok(opened) } else { Err(format!("{path} has changed since it was worked on")) }
+}
+
+fn bytes_in_memory(bytes: &[u8]) -> Result<OwnedFd, Refused> {
+    in_memory(bytes).map_err(|e| {
+        let message = format!("failed to hand {} bytes over: {e}", bytes.len());
+        Refused::Failed(Failure::new(FailureKind::Internal, message))
+    })
 }
 
 /// A file that is in no folder, with these bytes.

@@ -26,6 +26,9 @@ pub struct StartOrder {
 pub enum ToOpen {
     /// The user's file, which must still be the one that was submitted.
     Input { path: PathBytes, identity: FileIdentity },
+    /// The user's file, worked on before, which must still be that one; `Err` = it is known to be another, and why. Where it isn't there the
+    /// run is told so, and does without or fails.
+    Original { path: PathBytes, identity: Result<FileIdentity, String> },
     /// Spindle's own.
     Artifact { path: PathBytes },
     /// No file yet: these bytes, in memory.

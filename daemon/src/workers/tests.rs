@@ -181,7 +181,7 @@ fn descriptors_of_inputs_arrive_in_order() {
     fs::write(&one, "first").unwrap();
     fs::write(&two, "second").unwrap();
     order.open = vec![input(&one), ToOpen::Artifact { path: two.as_path().into() }];
-    order.assignment.inputs = [(one, 5), (two, 6)].map(|(name, bytes)| InputFile { name: name.into(), bytes }).into();
+    order.assignment.inputs = [(one, 5), (two, 6)].map(|(name, bytes)| InputFile::new(name, bytes)).into();
     house.give(order);
     match house.next() {
         Note::Ended { outcome: Outcome::Done(done), .. } => assert_eq!(done.content, Some(ContentHash::of(b"first"))),

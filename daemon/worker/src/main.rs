@@ -4,6 +4,7 @@ mod channel;
 mod checkpoint;
 mod context;
 mod files;
+mod highlights;
 mod language;
 mod media;
 mod memory;
@@ -342,7 +343,7 @@ mod tests {
     }
 
     fn assignment(stage: Stage, inputs: usize) -> Assignment {
-        let input = InputFile { name: PathBytes(b"talk.mp4".to_vec()), bytes: 1 };
+        let input = InputFile::new(PathBytes(b"talk.mp4".to_vec()), 1);
         Assignment {
             run: RunId { boot: 1, counter: 2 },
             stage,

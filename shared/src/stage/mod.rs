@@ -1,10 +1,13 @@
 //! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
 
+pub mod analyze;
+pub mod assemble;
 pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod plan;
 pub mod preview;
 pub mod publish;
 pub mod pull;
@@ -31,6 +34,9 @@ pub enum Stage {
     Compress(compress::Compress),
     Convert(convert::Convert),
     Preview(preview::Preview),
+    Analyze(analyze::Analyze),
+    Plan(plan::Plan),
+    Assemble(assemble::Assemble),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -88,12 +94,18 @@ impl Stage {
             Stage::Compress(_) => ("compress", Role::Media, Lane::Cpu, 97),
             Stage::Convert(_) => ("convert", Role::Media, Lane::Cpu, 90),
             Stage::Preview(_) => ("preview", Role::Media, Lane::Cpu, 97),
+            Stage::Analyze(_) => ("analyze", Role::Media, Lane::Cpu, 50),
+            Stage::Plan(_) => ("plan", Role::Files, Lane::Io, 1),
+            Stage::Assemble(_) => ("assemble", Role::Media, Lane::Cpu, 50),
         };
         StageFacts {
             name,
             role,
             lane,
-            spreads: matches!(self, Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)),
+            spreads: matches!(
+                self,
+                Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
+            ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
             fills: role == Role::Media,
@@ -108,7 +120,12 @@ impl Stage {
                 Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
                     Unit::InputBytes
                 }
-                Stage::Decode(_) | Stage::Transcribe(_) | Stage::Subtitle(_) => Unit::MediaSeconds,
+                Stage::Decode(_)
+                | Stage::Transcribe(_)
+                | Stage::Subtitle(_)
+                | Stage::Analyze(_)
+                | Stage::Plan(_)
+                | Stage::Assemble(_) => Unit::MediaSeconds,
                 Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
             },
         }
@@ -147,8 +164,14 @@ impl Stage {
     pub fn gathers(&self) -> Option<fn(&str) -> bool> {
         match self {
             Stage::Collect(_) => Some(collect::Collect::reads),
+            Stage::Plan(_) => Some(plan::Plan::reads),
             _ => None,
         }
+    }
+
+    /// Whether it works on the inputs themselves, too, beside what earlier stages left; in a gather, those of all jobs that succeeded.
+    pub fn rereads_inputs(&self) -> bool {
+        matches!(self, Stage::Assemble(_))
     }
 
     pub fn name(&self) -> &'static str {
@@ -167,9 +190,14 @@ impl Stage {
                 .iter()
                 .filter_map(|name| name.split_once('.').map(|(_, ending)| ending.to_owned()))
                 .collect(),
-            Stage::Identify(_) | Stage::Decode(_) | Stage::Transcribe(_) | Stage::Publish(_) | Stage::Pull(_) => {
-                Vec::new()
-            }
+            Stage::Assemble(_) => vec!["mp4".to_owned(), "json".to_owned()],
+            Stage::Identify(_)
+            | Stage::Decode(_)
+            | Stage::Transcribe(_)
+            | Stage::Publish(_)
+            | Stage::Pull(_)
+            | Stage::Analyze(_)
+            | Stage::Plan(_) => Vec::new(),
         }
     }
 
@@ -186,6 +214,9 @@ impl Stage {
             Stage::Compress(stage) => stage.address_into(hasher),
             Stage::Convert(stage) => stage.address_into(hasher),
             Stage::Preview(stage) => stage.address_into(hasher),
+            Stage::Analyze(stage) => stage.address_into(hasher),
+            Stage::Plan(stage) => stage.address_into(hasher),
+            Stage::Assemble(stage) => stage.address_into(hasher),
         }
     }
 
@@ -200,6 +231,9 @@ impl Stage {
             Stage::Compress(stage) => stage.validate(),
             Stage::Convert(stage) => stage.validate(),
             Stage::Preview(stage) => stage.validate(),
+            Stage::Analyze(stage) => stage.validate(),
+            Stage::Plan(stage) => stage.validate(),
+            Stage::Assemble(stage) => stage.validate(),
         }
     }
 }

@@ -347,7 +347,7 @@ fn messages() -> Vec<Vec<u8>> {
     let assignment = Assignment {
         run,
         stage: Stage::Identify(Identify {}),
-        inputs: vec![InputFile { name: path("a.wav"), bytes: 10 }],
+        inputs: vec![InputFile::new(path("a.wav"), 10)],
         more_inputs: 0,
         scratch: path("/scratch"),
         checkpoint: Some(path("/checkpoint")),

@@ -35,9 +35,12 @@ use spindle_shared::id::{ContentHash, RunId};
 use spindle_shared::job::{Detail, FileIdentity, Output, PathBytes};
 use spindle_shared::lane::Role;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::analyze::ANALYSIS_FILE;
+use spindle_shared::stage::assemble::HIGHLIGHTS_STEM;
 use spindle_shared::stage::collect::DOCUMENT_STEM;
 use spindle_shared::stage::compress::VIDEO_STEM;
 use spindle_shared::stage::decode::AUDIO_FILE;
+use spindle_shared::stage::plan::PLAN_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
 use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
 use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Published, Report, WORKER_PROTOCOL};
@@ -301,6 +304,20 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             for ending in assignment.stage.endings(input) {
                 done.files.push(artifact(assignment, &format!("{VIDEO_STEM}.{ending}"), first)?);
             }
+        }
+        Stage::Analyze(_) => done.files.push(artifact(assignment, ANALYSIS_FILE, b"{}")?),
+        Stage::Plan(_) => {
+            // The first is the rows, the rest are analyses.
+            done.files.push(artifact(assignment, PLAN_FILE, inputs.len().to_string().as_bytes())?);
+        }
+        Stage::Assemble(_) => {
+            // The first is the plan, the rest are the inputs themselves.
+            let parts = assignment.inputs.iter().zip(&inputs).map(|(input, (bytes, _))| match &input.absent {
+                Some(why) => format!("absent: {why}\n").into_bytes(),
+                None => bytes.clone(),
+            });
+            let bytes = parts.collect::<Vec<_>>().concat();
+            done.files.push(artifact(assignment, &format!("{HIGHLIGHTS_STEM}.mp4"), &bytes)?);
         }
         Stage::Pull(_) => {}
     }

@@ -106,9 +106,16 @@ impl Workers {
 /// What a run would take, in milliseconds of simulated time.
 pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
     match stage {
-        Stage::Identify(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Collect(_) => random.between(1, 60),
+        Stage::Identify(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Collect(_) | Stage::Plan(_) => {
+            random.between(1, 60)
+        }
         Stage::Decode(_) => random.between(50, 1_500),
-        Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => random.between(200, 8_000),
+        Stage::Transcribe(_)
+        | Stage::Compress(_)
+        | Stage::Convert(_)
+        | Stage::Preview(_)
+        | Stage::Analyze(_)
+        | Stage::Assemble(_) => random.between(200, 8_000),
         Stage::Pull(_) => random.between(100, 5_000),
     }
 }
@@ -132,7 +139,10 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
         | Stage::Collect(_)
         | Stage::Compress(_)
         | Stage::Convert(_)
-        | Stage::Preview(_) => {
+        | Stage::Preview(_)
+        | Stage::Analyze(_)
+        | Stage::Plan(_)
+        | Stage::Assemble(_) => {
             let content = ContentHash::of(&start.address.map_or([0; 32], |address| address.0));
             done.files = vec![ArtifactFile { name: start.stage.name().to_owned(), bytes: 100, content }];
             done.detail.media_seconds = Some(if start.run.counter.is_multiple_of(7) { 1e9 } else { 60.0 });

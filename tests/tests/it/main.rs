@@ -11,6 +11,7 @@ mod estimates;
 mod existing;
 mod failures;
 mod gathering;
+mod highlights;
 mod housekeeping;
 mod main_path;
 mod restarts;

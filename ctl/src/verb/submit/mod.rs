@@ -4,6 +4,7 @@ mod common;
 mod compress;
 mod convert;
 pub mod custom;
+pub mod highlights;
 mod overrides;
 mod preview;
 pub mod send;
@@ -33,6 +34,8 @@ enum RecipeArgs {
     Convert(Box<Of<convert::ConvertArgs>>),
     /// A small copy of a video, and a sheet of pictures from all over it
     Preview(Box<Of<preview::PreviewArgs>>),
+    /// The best pieces of many videos, cut and joined to one
+    Highlights(Box<Of<highlights::Highlights>>),
     /// Stages of your own choice, from a file
     Custom(Box<Of<custom::Custom>>),
 }
@@ -71,6 +74,8 @@ trait RecipeOptions: Args {
     const PARALLEL: u32;
     /// Taken from folders.
     const EXTENSIONS: &'static [&'static str];
+    /// Options that no input can have of its own: they are about all of them together.
+    const OF_THE_BATCH: &'static [&'static str] = &[];
 
     fn recipe(self, force: bool) -> Result<spindle_shared::recipe::Recipe, String>;
 }
@@ -82,6 +87,7 @@ impl Submit {
             RecipeArgs::Compress(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Convert(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Preview(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Highlights(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }
     }

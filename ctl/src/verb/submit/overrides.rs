@@ -15,6 +15,7 @@ pub struct Overrides {
     /// The recipe's options as they were given for the whole batch.
     given: Vec<(String, OsString)>,
     force: bool,
+    of_the_batch: &'static [&'static str],
     /// Rows repeat each other: ten thousand inputs have three languages.
     known: HashMap<Vec<(String, String)>, Vec<Stage>>,
 }
@@ -41,12 +42,13 @@ impl Overrides {
                 }
             }
         }
-        Overrides { command, given, force, known: HashMap::new() }
+        Overrides { command, given, force, of_the_batch: R::OF_THE_BATCH, known: HashMap::new() }
     }
 
     /// What a list may have as columns.
     pub fn columns(&self) -> Vec<String> {
-        self.command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned).collect()
+        let longs = self.command.get_arguments().filter_map(|argument| argument.get_long());
+        longs.filter(|long| !self.of_the_batch.contains(long)).map(str::to_owned).collect()
     }
 
     /// The stages of an input with parameters of its own.

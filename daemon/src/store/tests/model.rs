@@ -143,8 +143,8 @@ impl Model {
             }
             let completed = batch.map(ModelBatch::completed);
             let read = reader.completed(id).unwrap();
-            let read =
-                read.map(|rows| rows.into_iter().map(|row| (row.index, row.input, row.artifact)).collect::<Vec<_>>());
+            let read = read
+                .map(|(_, rows)| rows.into_iter().map(|row| (row.index, row.input, row.artifact)).collect::<Vec<_>>());
             assert_eq!(read, completed);
         }
         let failed: Vec<JobView> = (self.batches.values().rev())

@@ -231,6 +231,11 @@ impl Frame {
         })
     }
 
+    /// Decoding can begin with it.
+    pub fn is_key(&self) -> bool {
+        self.fields().key_frame != 0
+    }
+
     /// The codec saw damage in it.
     pub fn damaged(&self) -> bool {
         self.fields().decode_error_flags != 0 || self.fields().flags & ffi::AV_FRAME_FLAG_CORRUPT != 0

@@ -7,12 +7,14 @@
 //! refers to outside of itself stays closed.
 
 mod avio;
+pub mod copying;
 pub mod decoder;
 pub mod demuxer;
 pub mod encoder;
 mod error;
 mod facts;
 pub mod graph;
+pub mod h264;
 mod logs;
 pub mod muxer;
 pub mod pace;
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use error::MediaError;
-pub use facts::{Facts, StreamKind};
+pub use facts::{Facts, StreamFacts, StreamKind};
 pub use recording::{Piece, Recording};
 pub use resampler::{Form, Sample};
 

@@ -113,10 +113,10 @@ mod tests {
             })
             .collect();
         let rows = codec::encode(&rows);
-        let mut inputs = vec![InputFile { name: PathBytes(RESULTS_FILE.into()), bytes: rows.len() as u64 }];
+        let mut inputs = vec![InputFile::new(PathBytes(RESULTS_FILE.into()), rows.len() as u64)];
         let mut descriptors = vec![in_memory(&rows).into()];
         for (_, text) in &texts[..files] {
-            inputs.push(InputFile { name: PathBytes(b"subtitles.txt".to_vec()), bytes: text.len() as u64 });
+            inputs.push(InputFile::new(PathBytes(b"subtitles.txt".to_vec()), text.len() as u64));
             descriptors.push(in_memory(text.as_bytes()).into());
         }
         let assignment = Assignment {

@@ -82,7 +82,7 @@ mod tests {
         let assignment = Assignment {
             run: RunId { boot: 1, counter: 1 },
             stage: Stage::Identify(Identify {}),
-            inputs: vec![InputFile { name: PathBytes(b"/v/talk.mp4".to_vec()), bytes: 0 }],
+            inputs: vec![InputFile::new(PathBytes(b"/v/talk.mp4".to_vec()), 0)],
             scratch: PathBytes::default(),
             more_inputs: 0,
             checkpoint: None,

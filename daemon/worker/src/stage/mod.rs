@@ -1,10 +1,13 @@
 //! One exhaustive match: which code does which stage.
 
+pub mod analyze;
+pub mod assemble;
 pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod plan;
 pub mod preview;
 pub mod publish;
 pub mod pull;
@@ -29,5 +32,8 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Compress(stage) => compress::run(context, stage),
         Stage::Convert(stage) => convert::run(context, stage),
         Stage::Preview(stage) => preview::run(context, stage),
+        Stage::Analyze(stage) => analyze::run(context, stage),
+        Stage::Plan(stage) => plan::run(context, stage),
+        Stage::Assemble(stage) => assemble::run(context, stage),
     }
 }

@@ -102,9 +102,8 @@ mod tests {
                 file.into()
             })
             .collect();
-        let inputs = files
-            .iter()
-            .map(|(name, content)| InputFile { name: PathBytes((*name).into()), bytes: content.len() as u64 });
+        let inputs =
+            files.iter().map(|(name, content)| InputFile::new(PathBytes((*name).into()), content.len() as u64));
         let assignment = Assignment {
             run: RunId { boot: 1, counter: 1 },
             stage: Stage::Publish(stage.clone()),

@@ -87,7 +87,7 @@ mod tests {
         let assignment = Assignment {
             run: RunId { boot: 1, counter: 1 },
             stage: Stage::Subtitle(stage.clone()),
-            inputs: vec![InputFile { name: PathBytes(TRANSCRIPT_FILE.into()), bytes: json.len() as u64 }],
+            inputs: vec![InputFile::new(PathBytes(TRANSCRIPT_FILE.into()), json.len() as u64)],
             scratch: scratch.into(),
             more_inputs: 0,
             checkpoint: None,

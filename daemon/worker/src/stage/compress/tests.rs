@@ -50,7 +50,7 @@ impl Workshop {
         let assignment = Assignment {
             run: RunId { boot: 1, counter: 1 },
             stage: Stage::Compress(stage.clone()),
-            inputs: vec![InputFile { name: PathBytes::from(file), bytes }],
+            inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
             more_inputs: 0,
             scratch: PathBytes::from(scratch.as_path()),
             checkpoint: Some(self.checkpoint().as_path().into()),

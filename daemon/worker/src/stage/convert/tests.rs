@@ -58,7 +58,7 @@ fn converted(file: &Path, stage: &Convert) -> Result<(Done, PathBuf), Halt> {
     let assignment = Assignment {
         run: RunId { boot: 1, counter: 1 },
         stage: Stage::Convert(stage.clone()),
-        inputs: vec![InputFile { name: PathBytes::from(file), bytes }],
+        inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
         more_inputs: 0,
         scratch: PathBytes::from(scratch.as_path()),
         checkpoint: None,

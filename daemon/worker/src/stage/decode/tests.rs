@@ -58,7 +58,7 @@ fn context(
     let assignment = Assignment {
         run: RunId { boot: 1, counter: 1 },
         stage,
-        inputs: vec![InputFile { name: PathBytes::from(file), bytes }],
+        inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
         scratch: PathBytes::from(scratch),
         more_inputs: 0,
         checkpoint: None,

@@ -49,7 +49,7 @@ fn a_sheet_shows_the_video_from_its_beginning_to_its_end() {
     let assignment = Assignment {
         run: RunId { boot: 1, counter: 1 },
         stage: Stage::Preview(stage.clone()),
-        inputs: vec![InputFile { name: PathBytes::from(file.as_path()), bytes: 1 }],
+        inputs: vec![InputFile::new(PathBytes::from(file.as_path()), 1)],
         more_inputs: 0,
         scratch: PathBytes::from(scratch.as_path()),
         checkpoint: None,

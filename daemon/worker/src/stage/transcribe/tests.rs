@@ -63,7 +63,7 @@ impl Bench {
         let assignment = Assignment {
             run: RunId { boot: 1, counter: 1 },
             stage: Stage::Transcribe(self.stage.clone()),
-            inputs: vec![InputFile { name: Path::new(AUDIO_FILE).into(), bytes: audio.metadata().unwrap().len() }],
+            inputs: vec![InputFile::new(Path::new(AUDIO_FILE), audio.metadata().unwrap().len())],
             scratch: scratch.clone().into(),
             more_inputs: 0,
             checkpoint: Some(self.dir.path().join("checkpoint").into()),

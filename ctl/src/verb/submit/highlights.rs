@@ -1,0 +1,95 @@
+//! The recipe `highlights` on the command line: how videos are analysed, what of them is chosen, and how that is joined.
+
+use std::path::PathBuf;
+
+use spindle_shared::recipe::{self, Recipe};
+use spindle_shared::rules;
+use spindle_shared::stage::analyze::Analyze;
+use spindle_shared::stage::assemble::Assemble;
+use spindle_shared::stage::plan::Plan;
+use spindle_shared::stage::publish::Publish;
+
+use super::{RecipeOptions, VIDEO_EXTENSIONS};
+use crate::output::human;
+
+#[derive(Debug, clap::Args)]
+pub struct Highlights {
+    #[command(flatten)]
+    plan: Plan,
+    /// Rules for clips (TOML), for --strategy custom, which they imply; `spindlectl recipes show highlights` tells the language
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    #[command(flatten)]
+    assemble: Assemble,
+    #[command(flatten)]
+    analyze: Analyze,
+}
+
+impl RecipeOptions for Highlights {
+    const NAME: &'static str = recipe::HIGHLIGHTS;
+    const PARALLEL: u32 = 5;
+    const EXTENSIONS: &'static [&'static str] = &VIDEO_EXTENSIONS;
+    const OF_THE_BATCH: &'static [&'static str] = &["target-duration", "strategy", "rules", "quality", "fade"];
+
+    fn recipe(self, force: bool) -> Result<Recipe, String> {
+        let Highlights { mut plan, rules, assemble, analyze } = self;
+        if let Some(path) = rules {
+            let shown = human::escaped(&path.to_string_lossy());
+            let text = std::fs::read_to_string(&path).map_err(|error| format!("--rules {shown}: {error}"))?;
+            plan.rules = Some(rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))?);
+            plan.strategy = spindle_shared::stage::plan::Strategy::Custom;
+        }
+        let recipe = Recipe::highlights(analyze, plan, assemble, Publish { force, ..Publish::default() });
+        recipe.validate()?;
+        Ok(recipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+    use spindle_shared::stage::Stage;
+    use spindle_shared::stage::assemble::Quality;
+
+    use super::*;
+
+    fn recipe(options: &[&str]) -> Result<Recipe, String> {
+        let command = Highlights::augment_args(clap::Command::new("test").no_binary_name(true));
+        let matches = command.try_get_matches_from(options).map_err(|error| error.to_string())?;
+        Highlights::from_arg_matches(&matches).map_err(|error| error.to_string())?.recipe(false)
+    }
+
+    #[test]
+    fn options_become_stages() {
+        let told = recipe(&[]).unwrap();
+        assert_eq!(
+            told,
+            Recipe::highlights(Analyze::default(), Plan::default(), Assemble::default(), Publish::default())
+        );
+        let told = recipe(&["--target-duration", "60", "--quality=source", "--fade", "--max-duration=30"]).unwrap();
+        assert!(matches!(&told.map[1], Stage::Analyze(stage) if stage.longest_seconds == 30));
+        assert!(matches!(&told.gather[0], Stage::Plan(stage) if stage.target_duration == Some(60.0)));
+        let Stage::Assemble(assemble) = &told.gather[1] else { panic!("{told:?}") };
+        assert_eq!(*assemble, Assemble { quality: Quality::Source, fade: Some(0.5) });
+        assert!(matches!(&recipe(&["--fade=2"]).unwrap().gather[1], Stage::Assemble(stage) if stage.fade == Some(2.0)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        for (options, told) in [
+            (&["--target-duration=0"][..], "--target-duration 0 is outside 1–86400"),
+            (&["--target-duration=NaN"], "--target-duration NaN is outside 1–86400"),
+            (&["--strategy=custom"], "--strategy custom needs --rules FILE"),
+            (&["--fade=9"], "--fade 9 is outside 0.1–5"),
+            (&["--max-duration=0"], "--max-duration 0 is outside 1–86400"),
+            (&["--rules=/nonexistent.toml"], "--rules /nonexistent.toml: No such file or directory (os error 2)"),
+        ] {
+            assert_eq!(recipe(options).unwrap_err(), told, "{options:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.toml");
+        std::fs::write(&path, "[[clip]]\nweight = 0").unwrap();
+        let told = recipe(&[&format!("--rules={}", path.display())]).unwrap_err();
+        assert_eq!(told, format!("{}:2: weight: 0 is outside 1–10", path.display()));
+    }
+}
