@@ -21,11 +21,17 @@ pub enum Resource {
     Device(u64),
     /// Who wants a key or a login, by the stage that asks it.
     Service(&'static str),
-    /// Room on the disk of the state directory, as the shell measures it.
+    /// Room on the disk of the state directory, as the shell measures it: for what may fill it, and for any result at all.
     Room,
+    LastRoom,
 }
 
 impl Resource {
+    /// It is looked at all the time, and nobody has to try it.
+    pub fn is_measured(&self) -> bool {
+        matches!(self, Resource::Room | Resource::LastRoom)
+    }
+
     /// What a failed run of this stage found out of order, where that is anything of the kind.
     pub fn behind(failure: &Failure, stage: &Stage) -> Option<Self> {
         match failure.kind {
@@ -44,6 +50,7 @@ impl fmt::Display for Resource {
             Resource::Device(device) => write!(f, "a file system (device {}:{})", device >> 8 & 0xfff, device & 0xff),
             Resource::Service(stage) => write!(f, "what `{stage}` asks"),
             Resource::Room => write!(f, "room for new work"),
+            Resource::LastRoom => write!(f, "room for results"),
         }
     }
 }
@@ -76,7 +83,7 @@ pub struct Closed {
 impl Closed {
     /// As people see it.
     pub fn view(&self, now: MonoMs) -> ClosedView {
-        let measured = self.until.0 == u64::MAX;
+        let measured = self.resource.is_measured();
         ClosedView {
             what: self.resource.to_string(),
             why: self.failure.message.clone(),

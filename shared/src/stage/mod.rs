@@ -151,12 +151,19 @@ impl Stage {
         const LISTEN: u64 = 256 << 20;
         match self {
             Stage::Decode(_) => DECODE,
-            Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => ENCODE,
+            Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Analyze(_) | Stage::Assemble(_) => {
+                ENCODE
+            }
             Stage::Transcribe(transcribe) => {
                 let known = crate::catalogue::find(&transcribe.model.name).map(crate::catalogue::Model::memory_bytes);
                 (known.unwrap_or(LISTEN) >> 20) as u32
             }
-            Stage::Identify(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Collect(_) => 0,
+            Stage::Identify(_)
+            | Stage::Subtitle(_)
+            | Stage::Publish(_)
+            | Stage::Pull(_)
+            | Stage::Collect(_)
+            | Stage::Plan(_) => 0,
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Boot {
     pub today: u64,
     /// Nothing that fills the disk may begin.
     no_room: bool,
+    /// Nothing that leaves a result may begin.
+    no_last_room: bool,
     /// By what a failure was about.
     streaks: BTreeMap<String, Streak>,
     pub watcher: Option<Snapshot>,
@@ -233,7 +235,10 @@ impl Laws {
                 Command::Resume(_) => self.boot.streaks.values_mut().for_each(|streak| *streak = None),
                 _ => {}
             },
-            Input::Room(free) => self.boot.no_room = *free < self.reserve_bytes,
+            Input::Room(free) => {
+                self.boot.no_room = *free < self.reserve_bytes;
+                self.boot.no_last_room = *free < self.reserve_bytes / 4 * 3;
+            }
             _ => {}
         }
     }
@@ -344,7 +349,7 @@ impl Laws {
             let (memory, limit) = (start.memory_mib, self.memory_mib);
             return Err(format!("run {run} takes {memory} MiB where {others} are taken of {limit}"));
         }
-        if facts.fills && self.boot.no_room {
+        if (facts.fills && self.boot.no_room) || (facts.artifact && self.boot.no_last_room) {
             return Err(format!("run {run} starts {} where there is no room", facts.name));
         }
         if start.slots > 1 && !facts.spreads {

@@ -477,12 +477,13 @@ impl Scheduler {
             Place::Parked { at, .. } => self.breaker.get(at).map(|closed| closed.view(mono)),
             _ => None,
         };
+        let room = [Resource::Room, Resource::LastRoom].map(|resource| resource.to_string());
         let waits_for = |closed: ClosedView| {
             let when = match closed.tries_in_ms {
                 Some(ms) => format!("it is tried again in {:.0} s", ms as f64 / 1e3),
                 None => "it is being tried".to_owned(),
             };
-            let when = if closed.what == Resource::Room.to_string() { "it goes on by itself".to_owned() } else { when };
+            let when = if room.contains(&closed.what) { "it goes on by itself".to_owned() } else { when };
             (format!("it waits for {}: {}; {when}", closed.what, closed.why), Some(closed.advice))
         };
         let halted = if batch.cancelling {

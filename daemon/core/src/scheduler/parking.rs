@@ -23,7 +23,8 @@ impl Scheduler {
         }
         let model = stage.model().map(|model| Resource::Model(model.to_owned()));
         let room = stage.facts().fills.then_some(Resource::Room);
-        let needs = model.into_iter().chain([Resource::Service(stage.name())]).chain(room);
+        let last = stage.facts().artifact.then_some(Resource::LastRoom);
+        let needs = model.into_iter().chain([Resource::Service(stage.name())]).chain(room).chain(last);
         needs
             .filter_map(|resource| self.breaker.find(&resource))
             .find(|number| self.breaker.get(*number).is_some_and(|closed| closed.probe != Some(id)))
@@ -125,7 +126,7 @@ impl Scheduler {
     pub(super) fn try_again_now(&mut self, of: Option<BatchId>) -> bool {
         let waits = |closed: &Closed| of.is_none_or(|id| closed.parked.iter().any(|job| job.batch == id));
         // Room is measured, not tried.
-        let closed = self.breaker.all().filter(|(_, closed)| closed.resource != Resource::Room && waits(closed));
+        let closed = self.breaker.all().filter(|(_, closed)| !closed.resource.is_measured() && waits(closed));
         let numbers: Vec<u32> = closed.map(|(number, _)| number).collect();
         for number in &numbers {
             self.open_again(*number);
@@ -180,20 +181,24 @@ impl Scheduler {
         self.breaker.next_try().filter(|_| !(self.paused || self.draining || self.stopping))
     }
 
-    /// So much is free on the disk that all work is done on. Below the reserve nothing begins that writes much; it goes on when a stage's
-    /// result has room beside the reserve.
+    /// So much is free on the disk that all work is done on. Below the reserve nothing begins that writes much, and below three quarters of
+    /// it nothing that leaves a result: the rest is for the queue's own records. It goes on when a stage's result has room beside that.
     pub(super) fn room(&mut self, free: u64) {
         let reserve = self.config.disk_reserve_bytes;
-        match self.breaker.find(&Resource::Room) {
-            None if free < reserve => {
-                let message =
-                    format!("{} MiB are free on the disk of the state directory, less than the reserve", free >> 20);
-                let failure = Failure::new(FailureKind::DiskFull, message);
-                self.alert(format!("{}: what would fill it waits", failure.message));
-                self.breaker.close_until_told(Resource::Room, failure);
+        for (resource, least) in [(Resource::Room, reserve), (Resource::LastRoom, reserve / 4 * 3)] {
+            match self.breaker.find(&resource) {
+                None if free < least => {
+                    let message = format!("{} MiB are free on the disk of the state directory", free >> 20);
+                    let failure = Failure::new(FailureKind::DiskFull, message);
+                    self.alert(format!(
+                        "there is no {resource}, and it waits: {}; {}",
+                        failure.message, failure.advice
+                    ));
+                    self.breaker.close_until_told(resource, failure);
+                }
+                Some(number) if free >= least.saturating_add(self.largest_result) => self.open_again(number),
+                _ => {}
             }
-            Some(number) if free >= reserve.saturating_add(self.largest_result) => self.open_again(number),
-            _ => {}
         }
     }
 
