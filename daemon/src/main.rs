@@ -196,7 +196,7 @@ fn core_config(
             jobs: config.limits.user_jobs,
             media_hours: config.limits.user_media_hours,
         },
-        memory_mib: u32::try_from(config.lanes.memory_mib.unwrap_or_else(|| machine::memory_bytes() / 4 * 3 >> 20))
+        memory_mib: u32::try_from(config.lanes.memory_mib.unwrap_or_else(|| (machine::memory_bytes() / 4 * 3) >> 20))
             .unwrap_or(u32::MAX),
         disk_reserve_bytes,
         version: env!("CARGO_PKG_VERSION").to_owned(),

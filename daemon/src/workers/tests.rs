@@ -469,7 +469,7 @@ fn a_worker_without_hello_or_of_another_protocol_is_not_used() {
         ("mute", "a files worker said no hello in time before it was ready"),
         (
             "stranger",
-            "a files worker spoke garbage: it speaks protocol 3, the daemon 2: finish the upgrade and restart the daemon before it was ready",
+            "a files worker spoke garbage: it speaks protocol 4, the daemon 3: finish the upgrade and restart the daemon before it was ready",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -236,13 +236,18 @@ impl Write for ArtifactWriter {
 /// An I/O error on Spindle's own files or on an output, by what a person can do about it.
 pub fn disk_failure(error: &io::Error, path: &Path) -> Failure {
     let shown = spindle_shared::text::escaped(&path.to_string_lossy());
-    let kind = match error.kind() {
+    let kind = disk_failure_kind(error);
+    Failure::new(kind, format!("failed to write {shown}: {error}")).on_device(device_of(path))
+}
+
+/// What kind of failure an error in writing is; a full disk is waited for.
+pub fn disk_failure_kind(error: &io::Error) -> FailureKind {
+    match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FailureKind::Permission,
         io::ErrorKind::AlreadyExists => FailureKind::Exists,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::DiskFull,
         _ => FailureKind::Internal,
-    };
-    Failure::new(kind, format!("failed to write {shown}: {error}")).on_device(device_of(path))
+    }
 }
 
 /// Of what is there, or of the folder that it would be in.

@@ -8,7 +8,7 @@ use spindle_shared::job::Detail;
 use spindle_shared::stage::compress::{Compress, Profile, VIDEO_EXTENSION, VIDEO_STEM, VideoEncoder};
 use spindle_shared::worker::Done;
 
-use crate::context::{Context, Halt};
+use crate::context::{Context, Halt, disk_failure_kind};
 use crate::media::encoder::{self, AudioSettings, VideoSettings};
 use crate::media::pace::per_second;
 use crate::media::pictures::{Pictures, is_large};
@@ -276,14 +276,7 @@ pub fn halt_for(error: MediaError, name: &str, track: Option<&str>) -> Halt {
         }
         MediaError::NoPicture { .. } => failure(FailureKind::Input)
             .advise("check that the file plays; where it was cut off or damaged, get it again"),
-        MediaError::Write(error) => {
-            let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-            match full {
-                true => failure(FailureKind::Internal)
-                    .advise("make room on the disk of the state folder, then `spindlectl retry` the job"),
-                false => failure(FailureKind::Internal),
-            }
-        }
+        MediaError::Write(error) => failure(disk_failure_kind(&error)),
         MediaError::NoEncoder { .. } => failure(FailureKind::Internal)
             .advise("install a libav with this encoder (Debian's has it), or take another format"),
         MediaError::Encode { .. } | MediaError::Mux { .. } => failure(FailureKind::Internal),

@@ -17,7 +17,7 @@ use spindle_shared::stage::transcribe::{TRANSCRIPT_FILE, Transcribe};
 use spindle_shared::worker::Done;
 
 use crate::checkpoint::Checkpoint;
-use crate::context::{Context, Halt};
+use crate::context::{Context, Halt, disk_failure_kind};
 use crate::language::transcript::{Segment, Transcript};
 use crate::speech::header::HeaderError;
 use crate::speech::model::{Lease, ListenError, Listener, Manner, Model, ModelError, VoiceModel};
@@ -353,12 +353,11 @@ impl Ledger {
 
     fn append(&mut self, piece: &Piece) -> Result<(), Failure> {
         let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
-        let failed = |e: &dyn std::fmt::Display| {
-            Failure::new(FailureKind::Internal, format!("failed to write the transcription's checkpoint: {e}"))
-                .advise("make room on the disk of Spindle's state, then `spindlectl retry` the job")
+        let failed = |kind, e: &dyn std::fmt::Display| {
+            Failure::new(kind, format!("failed to write the transcription's checkpoint: {e}"))
         };
-        let bytes = serde_json::to_vec(piece).map_err(|e| failed(&e))?;
-        checkpoint.append(&bytes).map_err(|e| failed(&e))
+        let bytes = serde_json::to_vec(piece).map_err(|e| failed(FailureKind::Internal, &e))?;
+        checkpoint.append(&bytes).map_err(|e| failed(disk_failure_kind(&e), &e))
     }
 }
 
