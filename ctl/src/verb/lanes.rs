@@ -31,7 +31,7 @@ impl Lanes {
                     let when =
                         tries_in_ms.map(|ms| format!(", tried again in {}", human::seconds(ms as f64 / 1_000.0)));
                     text.push_str(&format!(
-                        "\n{parked} jobs wait for {}{}: {}; {}",
+                        "{parked} jobs wait for {}{}: {}; {}\n",
                         human::escaped(what),
                         when.unwrap_or_default(),
                         human::escaped(why),

@@ -384,6 +384,10 @@ impl Laws {
     /// come to work in this boot: of those alone the ledger knows for sure what they wait for.
     fn in_turn(&self, start: &Start, lane: Lane, disk: &Disk) -> Result<(), String> {
         let Some(own) = self.boot.known.get(&start.job.batch) else { return Ok(()) };
+        // Whoever tries what is out of order does so before its turn, so that all others learn of it.
+        if self.boot.streaks.values().any(|streak| streak.is_none_or(|(_, _, closed)| closed)) {
+            return Ok(());
+        }
         for (id, other) in &self.boot.known {
             // Whose owner has had enough today the ledger doesn't know.
             let halted = other.is_halted() || self.media_hours.is_some();
@@ -404,7 +408,12 @@ impl Laws {
             let heaviest = if lane == Lane::Net { Lane::Net } else { Lane::Cpu };
             let ahead_max = 2 * self.slots_of(heaviest) + self.slots_of(Lane::Io);
             let untouched = self.boot.looked.iter().all(|job| job.batch != *id);
-            let ahead = self.boot.looked.iter().filter(at_work).count() as u32;
+            // A gather is at work once its inputs have ended, and nobody looked for an input of it.
+            let gathers = disk.batches.iter().filter(|(id, batch)| {
+                let known = self.boot.known.get(id).map(|known| known.status.priority);
+                batch.open.keys().eq([&GATHER_INDEX]) && known.is_some_and(|priority| priority <= other.status.priority)
+            });
+            let ahead = (self.boot.looked.iter().filter(at_work).count() + gathers.count()) as u32;
             if unknown && untouched && ahead < ahead_max {
                 return Err(format!("{} starts before the more urgent batch {id}", start.job));
             }
