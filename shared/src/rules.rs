@@ -21,8 +21,8 @@ speech = { max = 0.2 }     # share of the time that somebody speaks, 0–1
 motion = { min = 0.5 }     # movement, 0–1, 1 = the liveliest of this video
 length = { min = 2, max = 60 }   # of the scene, in seconds
 position = { min = 0.5 }   # where in the video it begins, 0–1
-text = ["bravo", "encore"] # one of these is said (needs --model)
-without-text = ["advert"]  # none of these is said
+text = ["bravo", "encore"] # one of these is said; needs a transcript, which `submit highlights` has not yet: refused there
+without-text = ["advert"]  # none of these is said; likewise
 longest = 12               # the clip, in seconds: the liveliest part of a longer scene; 15 if left out
 "#;
 

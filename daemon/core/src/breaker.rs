@@ -157,13 +157,13 @@ impl Breaker {
     }
 
     /// A run has used it, and well. Gives what was closed until now.
-    pub fn works(&mut self, resource: &Resource) -> Option<Closed> {
+    pub fn works(&mut self, resource: &Resource) -> Option<(u32, Closed)> {
         if self.streaks.is_empty() && self.closed.is_empty() {
             return None;
         }
         self.streaks.remove(resource);
         let number = self.find(resource)?;
-        self.closed.remove(&number)
+        Some((number, self.closed.remove(&number)?))
     }
 
     /// Whether nothing is counted and nothing closed: there is nothing to look for.

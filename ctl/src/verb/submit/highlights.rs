@@ -36,7 +36,15 @@ impl RecipeOptions for Highlights {
         if let Some(path) = rules {
             let shown = human::escaped(&path.to_string_lossy());
             let text = std::fs::read_to_string(&path).map_err(|error| format!("--rules {shown}: {error}"))?;
-            plan.rules = Some(rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))?);
+            let rules = rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))?;
+            if let Some(clip) = rules.clips.iter().find(|clip| !clip.text.is_empty() || !clip.without_text.is_empty()) {
+                // It could never hold: better told now than found out from an empty film.
+                let name = &clip.name;
+                return Err(format!(
+                    "{shown}: the clip `{name}` asks what is said, and highlights has no transcript yet"
+                ));
+            }
+            plan.rules = Some(rules);
             plan.strategy = spindle_shared::stage::plan::Strategy::Custom;
         }
         let recipe = Recipe::highlights(analyze, plan, assemble, Publish { force, ..Publish::default() });
@@ -91,5 +99,8 @@ mod tests {
         std::fs::write(&path, "[[clip]]\nweight = 0").unwrap();
         let told = recipe(&[&format!("--rules={}", path.display())]).unwrap_err();
         assert_eq!(told, format!("{}:2: weight: 0 is outside 1–10", path.display()));
+        std::fs::write(&path, "[[clip]]\nname = \"joy\"\ntext = [\"bravo\"]").unwrap();
+        let told = recipe(&[&format!("--rules={}", path.display())]).unwrap_err();
+        assert!(told.contains("`joy` asks what is said"), "{told}");
     }
 }

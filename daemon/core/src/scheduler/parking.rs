@@ -97,8 +97,8 @@ impl Scheduler {
         let devices = done.outputs.iter().filter_map(|output| Some(Resource::Device(output.identity?.dev)));
         let used: Vec<_> = devices.chain(model).chain([Resource::Service(stage.name())]).collect();
         for resource in used {
-            if let Some(closed) = self.breaker.works(&resource) {
-                self.unpark(closed);
+            if let Some((number, closed)) = self.breaker.works(&resource) {
+                self.unpark(number, closed);
             }
         }
     }
@@ -106,15 +106,15 @@ impl Scheduler {
     /// Takes something closed for open again.
     pub(super) fn open_again(&mut self, number: u32) {
         if let Some(closed) = self.breaker.open(number) {
-            self.unpark(closed);
+            self.unpark(number, closed);
         }
     }
 
-    fn unpark(&mut self, closed: Closed) {
+    fn unpark(&mut self, number: u32, closed: Closed) {
         self.alert(format!("{} is in order again", closed.resource));
         for id in closed.parked {
             let Some(batch) = self.batches.get_mut(&id.batch) else { continue };
-            if batch.job(id.index).is_some_and(|job| matches!(job.place, Place::Parked { .. })) {
+            if batch.job(id.index).is_some_and(|job| matches!(job.place, Place::Parked { at, .. } if at == number)) {
                 batch.change(id.index, |job| job.place = Place::Waiting);
                 self.touch(id.batch);
             }
