@@ -131,9 +131,9 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
         input.absent = absent;
     }
     match assign(channel, &assignment, &files) {
-        Ok(()) => drop(place(shared, id, run, Place::Sending, Place::Sent)),
+        Ok(()) => settle(shared, id, run, Place::Sent),
         // Its end is seen by the receiver, which starts the run elsewhere.
-        Err(SendError::Gone) => {}
+        Err(SendError::Gone) => settle(shared, id, run, Place::Queued),
         Err(e) => {
             // Should it wait for the rest of its inputs, it waits no more.
             let _ = channel.send(&Order::Cancel(run), &[]);
@@ -171,6 +171,12 @@ fn place(shared: &Shared, id: WorkerId, run: RunId, from: Place, to: Place) -> b
     let due = held.deadline;
     shared.went_on(state, due);
     true
+}
+
+/// Says whether a run on its way has got there, for which the receiver waits where the process has ended.
+fn settle(shared: &Shared, id: WorkerId, run: RunId, to: Place) {
+    place(shared, id, run, Place::Sending, to);
+    shared.changed.notify_all();
 }
 
 /// Ends a run that did not reach the worker, unless that has been told already.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::channel::{Channel, ReceiveError};
 use super::feeder::not_started;
 use super::note::{Death, Note};
 use super::spawner::{self, Process};
-use super::state::{MEASURE_EVERY, Phase, Place, Run, STOP_GRACE, Worker};
+use super::state::{MEASURE_EVERY, Phase, Place, Run, STOP_GRACE, State, Worker};
 use super::supervisor::{Shared, pid_number};
 use super::tail::Tail;
 
@@ -194,6 +194,12 @@ impl Ear {
         // What it has started itself goes with it.
         let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         let status = self.child.wait();
+        // Whether a run on its way has got there is known in a moment: a channel without a reader keeps no sender.
+        let id = self.id;
+        let on_its_way = |state: &mut State| {
+            state.workers.get(&id).is_some_and(|worker| worker.runs.values().any(|run| run.place == Place::Sending))
+        };
+        state = self.shared.changed.wait_while(state, on_its_way).unwrap_or_else(PoisonError::into_inner);
         let Some(worker) = state.workers.remove(&self.id) else { return };
         state.telling += 1;
         let closing = state.closing;
@@ -287,13 +293,9 @@ impl Obituary {
     }
 }
 
-/// A run on its way when the process ended counts as there only if it was told to stop: it must not start elsewhere.
+/// A run told to stop on its way counts as there, even if it isn't: it must not start elsewhere.
 fn reached(held: &Run) -> bool {
-    match held.place {
-        Place::Queued => false,
-        Place::Sending => held.stop.is_some(),
-        Place::Sent => true,
-    }
+    held.place == Place::Sent || held.stop.is_some()
 }
 
 fn natural_death(worker: &Worker, status: io::Result<ExitStatus>, memory_limit: u64) -> Option<Death> {
