@@ -27,7 +27,7 @@ mod retry;
 mod shutdown;
 mod stats;
 mod status;
-mod submit;
+pub mod submit;
 mod wait;
 mod watch;
 mod workers;

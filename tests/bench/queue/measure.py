@@ -79,14 +79,6 @@ def status(programs):
         told("status as a whole process, idle: median / p99, ms", f"{median:.2f} / {late:.2f}", "≤ 5 median", median <= 5)
 
 
-def rate_of(house, batch, seconds):
-    """Completions per second of a batch that is well under way."""
-    begin, first = time.monotonic(), house.ask("status", batch)["completed"]
-    time.sleep(seconds)
-    last, end = house.ask("status", batch)["completed"], time.monotonic()
-    return (last - first) / (end - begin)
-
-
 def million(programs):
     with House(programs) as house:
         house.ask("pause")
@@ -105,19 +97,21 @@ def million(programs):
             told(f"…{' '.join(map(str, words))}: median / most, ms", f"{median:.1f} / {late:.1f}", "< 50", late < 50)
         size = os.stat(house.state / "queue.redb").st_size / 2**20
         print(f"the queue's file: {size:.0f} MiB")
-    with House(programs, **WIDE) as house:
-        rates = []
-        for _ in range(15):
-            done = house.load("jobs", 1_000, 64, "ok")
-            rates.append(done["jobs"] / (done["seconds"] - done["submitted_seconds"]))
-        few = statistics.median(rates[5:])
-        house.ask("pause")
-        house.load("more", 1_000_000, 64, "ok")
-        batch = house.ask("list")[0]["batch_id"]
-        house.ask("resume")
-        time.sleep(1)
-        many = rate_of(house, batch, 10)
-        told("dispatch with 1,000,000 waiting against batches of 1,000, /s", f"{many:,.0f} : {few:,.0f}", "≥ 0.9", many >= 0.9 * few)
+    # By turns, so that what else the machine does hits both alike.
+    with House(programs, **WIDE) as empty, House(programs, **WIDE) as full:
+        for house in (empty, full):
+            house.load("jobs", 1_000, 64, "ok")
+            house.ask("pause")
+        full.load("more", 1_000_000, 64, "ok")
+        few, many = [], []
+        for _ in range(40):
+            for house, rates in ((empty, few), (full, many)):
+                done = house.load("urgent", 1_000, 64, "ok")
+                rates.append(done["jobs"] / done["seconds"])
+        waiting = full.ask("status", 2)["pending"]
+        ratio = statistics.median(many) / statistics.median(few)
+        shown = f"{statistics.median(many):,.0f} : {statistics.median(few):,.0f} = {ratio:.2f}"
+        told(f"dispatch of 1,000 with {waiting:,} more waiting : without, /s", shown, "≥ 0.9", ratio >= 0.9)
 
 
 def main():

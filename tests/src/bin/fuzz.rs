@@ -2,7 +2,7 @@
 //! seed mutates the same way; the input that did it is left in a file.
 //!
 //! Targets: `frames` (the stream decoder), `requests` and `messages` (the codec with all that goes over the socket and to the worker),
-//! `lists` (text, CSV, JSON lines), `configuration`.
+//! `lists` (text, CSV, JSON lines), `configuration`, `recipes` (files of own recipes).
 
 #[path = "../../../daemon/src/config.rs"]
 #[allow(dead_code, reason = "only its reading is of interest here")]
@@ -37,8 +37,8 @@ use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use spindle_shared::worker::{Assignment, Done, InputFile, Order, Outcome, Report, WORKER_PROTOCOL};
 use tempfile::TempDir;
 
-const USAGE: &str = "usage: fuzz [--seconds N] [--seed S] [frames|requests|messages|lists|configuration …]";
-const NAMES: [&str; 5] = ["frames", "requests", "messages", "lists", "configuration"];
+const USAGE: &str = "usage: fuzz [--seconds N] [--seed S] [frames|requests|messages|lists|configuration|recipes …]";
+const NAMES: [&str; 6] = ["frames", "requests", "messages", "lists", "configuration", "recipes"];
 /// A mutant grows no longer than this.
 const BYTES_MAX: usize = 64 << 10;
 
@@ -120,6 +120,7 @@ impl Target {
             "requests" => Target { corpus: encoded(&requests()), words: &[], take: Box::new(understands::<Request>) },
             "messages" => Target { corpus: messages(), words: &[], take: Box::new(any_message) },
             "lists" => Target { corpus: lists(folder.path()), words: LIST_WORDS, take: list_reader(folder.path()) },
+            "recipes" => Target { corpus: recipes(), words: RECIPE_WORDS, take: Box::new(recipe_file) },
             _ => Target { corpus: configurations(), words: CONFIG_WORDS, take: config_reader(folder.path()) },
         }
     }
@@ -261,6 +262,21 @@ fn config_reader(folder: &Path) -> Taker {
             }
         }
     })
+}
+
+/// What is understood can be submitted: the daemon's own check finds nothing in it.
+fn recipe_file(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    match spindle_ctl::recipe_of_text(text) {
+        Ok(recipe) => {
+            assert_eq!(recipe.validate(), Ok(()), "a recipe that no daemon takes");
+            true
+        }
+        Err(wrong) => {
+            assert!(!wrong.is_empty(), "refused without a reason");
+            false
+        }
+    }
 }
 
 fn encoded<T: Serialize>(values: &[T]) -> Vec<Vec<u8>> {
@@ -433,6 +449,46 @@ fn configurations() -> Vec<Vec<u8>> {
         "[workers]\nidle_seconds = 60\nrecycle_after = 50\nmemory_growth_mib = 64\nmemory_limit_mib = 512\n",
         "[limits]\nmax_inputs = 1000\n[models]\nmirror = \"https://example.org/\"\n",
         "lanes = { cpu = 1 }\nlimits.max_inputs = 5\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+const RECIPE_WORDS: &[&str] = &[
+    "[[map]]\n",
+    "[[gather]]\n",
+    "stage = ",
+    "\"decode\"",
+    "\"transcribe\"",
+    "\"subtitle\"",
+    "\"publish\"",
+    "\"collect\"",
+    "\"compress\"",
+    "\"convert\"",
+    "\"preview\"",
+    "format",
+    "model",
+    "true",
+    "-1",
+    "1e999",
+    "nan",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\"",
+    "\"\"\"",
+    "\n",
+    "\\u0000",
+    "=",
+];
+
+fn recipes() -> Vec<Vec<u8>> {
+    [
+        spindle_ctl::RECIPE_FILE,
+        "name = \"small\"\n[[map]]\nstage = \"compress\"\nprofile = \"high\"\n[[map]]\nstage = \"publish\"\n",
+        "[[map]]\nstage = \"preview\"\n[[map]]\nstage = \"publish\"\n",
+        "[[map]]\nstage = \"convert\"\nto = \"mp3\"\n[[map]]\nstage = \"publish\"\n",
     ]
     .map(|text| text.as_bytes().to_vec())
     .to_vec()

@@ -3,6 +3,8 @@
 //! - `load jobs COUNT PARALLEL SCRIPT [BATCHES]`: jobs of one stage whose work the scripted worker makes up (`ok` is nothing at all), in
 //!   as many batches; waits for their ends.
 //! - `load more COUNT PARALLEL SCRIPT`: the same, and waits for nothing.
+//! - `load urgent COUNT PARALLEL SCRIPT`: a batch of the same, more urgent than all others, in a house that is paused: tells how long it
+//!   took from the house's going on to its end, and pauses the house again.
 //! - `load waiting COUNT`: jobs for subtitles of files that are not there, for a house that is paused.
 //! - `load clients CLIENTS WATCHERS STOPPED SECONDS PAUSE_MS`: so many callers and watchers at once, some of the watchers stopped by a
 //!   signal; PAUSE_MS between two calls of one caller, on average.
@@ -20,12 +22,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
-use spindle_shared::client::{Client, ClientError, Heard};
+use spindle_shared::client::{Client, ClientError, Heard, Watch};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{FileIdentity, Input, OutputPlan, PathBytes};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::pull::Pull;
-use spindle_shared::wire::request::{BatchFilter, Request, Scope, Submission};
+use spindle_shared::wire::request::{BatchFilter, Request, Scope, Selection, Submission};
 use spindle_shared::wire::response::Response;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -36,13 +38,14 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["jobs", count, parallel, script] => jobs(count, parallel, script, "1"),
         ["jobs", count, parallel, script, batches] => jobs(count, parallel, script, batches),
+        ["urgent", count, parallel, script] => urgent(count, parallel, script),
         ["more", count, parallel, script] => more(count, made_up(parallel.parse().unwrap_or(1)), |_| nothing(script)),
         ["waiting", count] => more(count, subtitles(), recording),
         ["clients", clients, watchers, stopped, seconds, pause_ms] => {
             clients_at_once([clients, watchers, stopped, seconds, pause_ms])
         }
         ["watch"] => watch(&AtomicU64::new(0), None),
-        _ => Err("usage: load jobs COUNT PARALLEL SCRIPT [BATCHES] | more COUNT PARALLEL SCRIPT | waiting COUNT | clients CLIENTS WATCHERS STOPPED SECONDS PAUSE_MS".into()),
+        _ => Err("usage: load jobs COUNT PARALLEL SCRIPT [BATCHES] | more COUNT PARALLEL SCRIPT | urgent COUNT PARALLEL SCRIPT | waiting COUNT | clients CLIENTS WATCHERS STOPPED SECONDS PAUSE_MS".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,6 +76,38 @@ fn jobs(count: &str, parallel: &str, script: &str, batches: &str) -> Result<(), 
     }
     let submitted = began.elapsed();
     let mut all = open.clone();
+    await_ends(&mut watch, &mut open)?;
+    let seconds = began.elapsed().as_secs_f64();
+    all.sort_unstable();
+    println!(
+        "{}",
+        json!({
+            "batches": all.iter().map(|id| id.0).collect::<Vec<_>>(),
+            "jobs": u64::from(count) * u64::from(batches),
+            "submitted_seconds": submitted.as_secs_f64(),
+            "seconds": seconds,
+        })
+    );
+    Ok(())
+}
+
+fn urgent(count: &str, parallel: &str, script: &str) -> Result<(), Failed> {
+    let (count, parallel): (u32, u32) = (count.parse()?, parallel.parse()?);
+    let socket = socket()?;
+    let spec = BatchSpec { priority: Priority(0), ..made_up(parallel) };
+    let id = submit(&socket, spec, count, |_| nothing(script))?;
+    let mut watch = Client::connect(&socket)?.watch(Scope::Overview, 0)?;
+    let began = Instant::now();
+    Client::connect(&socket)?.call(&Request::Resume(Selection::House))?;
+    await_ends(&mut watch, &mut vec![id])?;
+    let seconds = began.elapsed().as_secs_f64();
+    Client::connect(&socket)?.call(&Request::Pause { what: Selection::House, now: false })?;
+    println!("{}", json!({ "batches": [id.0], "jobs": count, "seconds": seconds }));
+    Ok(())
+}
+
+/// Until none of these batches is open.
+fn await_ends(watch: &mut Watch, open: &mut Vec<BatchId>) -> Result<(), Failed> {
     while !open.is_empty() {
         let ended = |batch: &spindle_shared::batch::BatchView| batch.finished_at.is_some().then_some(batch.id);
         let ended: Vec<BatchId> = match watch.hear(None)? {
@@ -85,17 +120,6 @@ fn jobs(count: &str, parallel: &str, script: &str, batches: &str) -> Result<(), 
         };
         open.retain(|id| !ended.contains(id));
     }
-    let seconds = began.elapsed().as_secs_f64();
-    all.sort_unstable();
-    println!(
-        "{}",
-        json!({
-            "batches": all.iter().map(|id| id.0).collect::<Vec<_>>(),
-            "jobs": u64::from(count) * u64::from(batches),
-            "submitted_seconds": submitted.as_secs_f64(),
-            "seconds": seconds,
-        })
-    );
     Ok(())
 }
 

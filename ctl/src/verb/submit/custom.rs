@@ -75,8 +75,16 @@ title = "Lectures"
 stage = "publish"
 "#;
 
+/// The recipe in a file's text, or what is wrong with it and in which line. Its paths are relative to this process's folder.
+pub fn recipe_of_text(text: &str) -> Result<Recipe, String> {
+    read(text, CUSTOM, Path::new(""), false).map_err(|wrong| match wrong.line {
+        Some(line) => format!("{line}: {}", wrong.message),
+        None => wrong.message,
+    })
+}
+
 pub fn example() -> Option<Recipe> {
-    read(EXAMPLE, CUSTOM, Path::new(""), false).ok()
+    recipe_of_text(EXAMPLE).ok()
 }
 
 /// What is wrong with a recipe file, and in which line, where it is one.
