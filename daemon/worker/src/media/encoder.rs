@@ -5,6 +5,7 @@
 //! for itself. Both give packets by [`emit`](VideoEncoder::push) as they come, and know the [`Codec`] that a muxer needs.
 
 use std::ffi::{CString, c_int};
+use std::ops::RangeInclusive;
 use std::ptr::{self, NonNull};
 
 use ffmpeg_next::ffi;
@@ -14,6 +15,7 @@ use super::demuxer::{Demuxer, Packet};
 use super::error::MediaError;
 use super::logs;
 use super::resampler::{Form, Sample};
+use super::texts::TextForm;
 
 /// Takes each packet that an encoder gives.
 pub type Emit<'e> = &'e mut dyn FnMut(&mut Packet) -> Result<(), MediaError>;
@@ -80,26 +82,31 @@ impl Codec {
         Ok(codec)
     }
 
-    /// Timed text as MP4 has it (3GPP, `tx3g`): one white line or two at the lower edge.
-    pub fn mp4_text() -> Result<Self, MediaError> {
+    /// Text as a container has it; in MP4 one white line or two at the lower edge.
+    pub fn text(form: TextForm) -> Result<Self, MediaError> {
         // Display flags, justification (centre, bottom), no background, an empty box; style: from 0 to 0, font 1, plain, 18,
         // white; a table with one font.
         const SAMPLE_DESCRIPTION: &[u8] =
             b"\0\0\0\0\x01\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x12\xff\xff\xff\xff\
             \0\0\0\x12ftab\0\x01\0\x01\x05Serif";
         let codec = Codec::new()?;
+        let (id, about): (_, &[u8]) = match form {
+            TextForm::Mp4 => (ffi::AVCodecID::AV_CODEC_ID_MOV_TEXT, SAMPLE_DESCRIPTION),
+            TextForm::SubRip => (ffi::AVCodecID::AV_CODEC_ID_SUBRIP, b""),
+            TextForm::WebVtt => (ffi::AVCodecID::AV_CODEC_ID_WEBVTT, b""),
+        };
         // SAFETY: the parameters are valid; the extra data gets its padding and is freed with them.
         unsafe {
             let fields = &mut *codec.0.as_ptr();
             fields.codec_type = ffi::AVMediaType::AVMEDIA_TYPE_SUBTITLE;
-            fields.codec_id = ffi::AVCodecID::AV_CODEC_ID_MOV_TEXT;
-            let room = SAMPLE_DESCRIPTION.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
+            fields.codec_id = id;
+            let room = about.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
             fields.extradata = ffi::av_mallocz(room).cast();
             if fields.extradata.is_null() {
                 return Err(MediaError::OutOfMemory { doing: "encoding" });
             }
-            ptr::copy_nonoverlapping(SAMPLE_DESCRIPTION.as_ptr(), fields.extradata, SAMPLE_DESCRIPTION.len());
-            fields.extradata_size = SAMPLE_DESCRIPTION.len() as c_int;
+            ptr::copy_nonoverlapping(about.as_ptr(), fields.extradata, about.len());
+            fields.extradata_size = about.len() as c_int;
         }
         Ok(codec)
     }
@@ -305,6 +312,66 @@ impl AudioEncoder {
         wished.iter().copied().find(|sample| format_for(codec, *sample).is_some())
     }
 
+    /// Bits per second that an encoder takes of sound in this form; it refuses others, or makes something else of them.
+    pub fn bit_rates(encoder: &str, form: Form) -> RangeInclusive<u64> {
+        let mono = form.channels < 2;
+        let kilobits = match (encoder, form.rate) {
+            // As libvorbis' tables of modes have it, tried with 1.3.7.
+            ("libvorbis", ..10_000) => {
+                if mono {
+                    16..=40
+                } else {
+                    16..=80
+                }
+            }
+            ("libvorbis", ..16_000) => {
+                if mono {
+                    16..=48
+                } else {
+                    16..=96
+                }
+            }
+            ("libvorbis", ..22_050) => {
+                if mono {
+                    16..=96
+                } else {
+                    24..=192
+                }
+            }
+            ("libvorbis", ..32_000) => {
+                if mono {
+                    16..=80
+                } else {
+                    32..=160
+                }
+            }
+            ("libvorbis", ..44_100) => {
+                if mono {
+                    32..=160
+                } else {
+                    40..=320
+                }
+            }
+            ("libvorbis", _) => {
+                if mono {
+                    32..=240
+                } else {
+                    48..=320
+                }
+            }
+            ("libopus", _) => {
+                if mono {
+                    6..=240
+                } else {
+                    6..=510
+                }
+            }
+            _ => 1..=1_000,
+        };
+        kilobits.start() * 1_000..=kilobits.end() * 1_000
+    }
+
+    /// Where the encoder does not take the bit rate asked for, it gets the nearest.
     pub fn open(settings: &AudioSettings, form: Form) -> Result<Self, MediaError> {
         let (mut encoder, codec) = Encoder::allocate(&settings.encoder)?;
         // SAFETY: as in `sample`.
@@ -324,6 +391,8 @@ impl AudioEncoder {
             context.flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as c_int;
             context.thread_count = 1;
             if let Some(rate) = settings.bit_rate {
+                let known = Self::bit_rates(&settings.encoder, form);
+                let rate = rate.clamp(*known.start(), *known.end());
                 context.bit_rate = i64::try_from(rate).unwrap_or(i64::MAX);
             }
             if form.sample == Sample::S32 {

@@ -9,18 +9,30 @@ use super::error::MediaError;
 use super::facts::Facts;
 use super::logs;
 use super::muxer::{Muxer, StreamAbout, rescale};
+use super::texts::{self, TextForm};
 use super::transcode::Source;
 
-/// Copies these streams with their times, tags and chapters. What is told: packets that had to be left out.
+/// What a file in another container is made of without encoding sound or pictures anew.
+pub struct Copies {
+    /// Streams that go as they are.
+    pub streams: Vec<usize>,
+    /// Subtitles that the container has in another form.
+    pub texts: Vec<usize>,
+}
+
+/// Makes it, with all times, tags and chapters. What is told: what had to be left out.
 pub fn remux(
     source: &Source<'_>,
     facts: &Facts,
-    streams: &[usize],
+    copies: &Copies,
     container: &str,
     options: &[(&str, &str)],
     output: &File,
     progress: &(dyn Fn(f32) + Sync),
 ) -> Result<Vec<String>, MediaError> {
+    let Copies { streams, texts } = copies;
+    let zero = facts.zero_us.unwrap_or(0);
+    let (texts, mut notes) = texts::read(source, facts, texts, zero)?;
     let mut demuxer = Demuxer::open(source.file, source.name, Arc::clone(&source.cancel))?;
     demuxer.only(streams);
     logs::begin();
@@ -34,16 +46,31 @@ pub fn remux(
         muxer.turn_like(place, &demuxer, *index)?;
         places[*index] = Some(place);
     }
+    let mut written = Vec::new();
+    if let Some(form) = TextForm::of_container(container) {
+        for mut track in texts {
+            form.fit(&mut track.cues);
+            let place = muxer.add(&Codec::text(form)?, (1, 1_000), &track.about)?;
+            written.extend(track.cues.into_iter().map(|cue| (place, form, cue)));
+        }
+    }
     for (key, value) in &facts.tags {
         muxer.tag(key, value);
     }
-    let zero = facts.zero_us.unwrap_or(0);
     for chapter in &facts.chapters {
         muxer.chapter((chapter.start_us - zero) / 1_000, (chapter.end_us - zero) / 1_000, chapter.title.as_deref())?;
     }
     let mut writing = muxer.begin(options)?;
     let mut packet = Packet::new()?;
     let (mut errors, mut without_time) = (0u64, 0u64);
+    // All at once, as they are small: libav brings them among the other packets.
+    for (place, form, cue) in written {
+        packet.fill(&form.sample(&cue.text))?;
+        packet.set_key(true);
+        let at = |ms: i64| rescale(ms, (1, 1_000), writing.time_base(place));
+        packet.set_times(at(cue.start_ms), at(cue.start_ms), at(cue.end_ms) - at(cue.start_ms));
+        writing.write_between(place, &mut packet)?;
+    }
     loop {
         match demuxer.read(&mut packet)? {
             Step::End => break,
@@ -76,7 +103,6 @@ pub fn remux(
         }
     }
     writing.finish()?;
-    let mut notes = Vec::new();
     if errors > 0 {
         notes.push(format!("damage in {errors} places of the file"));
     }

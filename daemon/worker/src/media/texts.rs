@@ -1,4 +1,4 @@
-//! Subtitle tracks that are text, as cues; and how MP4 has them. Knows no other stream.
+//! Subtitle tracks that are text, as cues; and how each container has them. Knows no other stream.
 
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
@@ -30,11 +30,62 @@ pub struct Cue {
     pub text: String,
 }
 
-/// All tracks of text, and what is told of the others. `zero_us` is the output's 0:00 on the file's clock.
-pub fn read(source: &Source<'_>, facts: &Facts, zero_us: i64) -> Result<(Vec<Texts>, Vec<String>), MediaError> {
+/// How a container has text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextForm {
+    /// 3GPP timed text (`tx3g`) in MP4 and MOV: one sample after the other, each with its length before it.
+    Mp4,
+    /// SubRip's text in Matroska; the packets have the times.
+    SubRip,
+    /// WebVTT's text in WebM likewise.
+    WebVtt,
+}
+
+impl TextForm {
+    /// What a container's text tracks are made as; `None` where it has none.
+    pub fn of_container(container: &str) -> Option<Self> {
+        match container {
+            "mp4" | "mov" => Some(TextForm::Mp4),
+            "matroska" => Some(TextForm::SubRip),
+            "webm" => Some(TextForm::WebVtt),
+            _ => None,
+        }
+    }
+
+    /// A cue's packet.
+    pub fn sample(self, text: &str) -> Vec<u8> {
+        match self {
+            TextForm::Mp4 => mp4_sample(text),
+            TextForm::SubRip => text.as_bytes().to_vec(),
+            // What is text here would be a mark there.
+            TextForm::WebVtt => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into_bytes(),
+        }
+    }
+
+    /// The cues as the container can show them.
+    pub fn fit(self, cues: &mut Vec<Cue>) {
+        if self != TextForm::Mp4 {
+            return;
+        }
+        for at in 1..cues.len() {
+            let next = cues[at].start_ms;
+            let before = &mut cues[at - 1];
+            before.end_ms = before.end_ms.min(next);
+        }
+        cues.retain(|cue| cue.end_ms > cue.start_ms);
+    }
+}
+
+/// Tracks of text among these streams, and what is told of the others. `zero_us` is the output's 0:00 on the file's clock.
+pub fn read(
+    source: &Source<'_>,
+    facts: &Facts,
+    streams: &[usize],
+    zero_us: i64,
+) -> Result<(Vec<Texts>, Vec<String>), MediaError> {
     let mut notes = Vec::new();
     let mut texts = Vec::new();
-    let tracks: Vec<_> = facts.of(StreamKind::Subtitle).collect();
+    let tracks: Vec<_> = facts.of(StreamKind::Subtitle).filter(|track| streams.contains(&track.index)).collect();
     if tracks.is_empty() {
         return Ok((texts, notes));
     }
@@ -83,20 +134,14 @@ pub fn read(source: &Source<'_>, facts: &Facts, zero_us: i64) -> Result<(Vec<Tex
     }
     for track in &mut texts {
         track.cues.sort_by_key(|cue| cue.start_ms);
-        // MP4 shows one sample at a time.
-        for at in 1..track.cues.len() {
-            let next = track.cues[at].start_ms;
-            let before = &mut track.cues[at - 1];
-            before.end_ms = before.end_ms.min(next);
-        }
         track.cues.retain(|cue| cue.end_ms > cue.start_ms);
     }
     texts.retain(|track| !track.cues.is_empty());
     Ok((texts, notes))
 }
 
-/// A sample of `tx3g`: its length and its text.
-pub fn mp4_sample(text: &str) -> Vec<u8> {
+/// Its length and its text.
+fn mp4_sample(text: &str) -> Vec<u8> {
     let mut cut = text.len().min(usize::from(u16::MAX));
     while !text.is_char_boundary(cut) {
         cut -= 1;

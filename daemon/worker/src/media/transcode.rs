@@ -18,13 +18,14 @@ use super::encoder::{AudioEncoder, AudioSettings, Codec, VideoEncoder, VideoSett
 use super::error::MediaError;
 use super::facts::{Facts, StreamFacts, StreamKind, Turn, clock};
 use super::graph::{Feed, Graph, PictureShape};
+use super::logs;
 use super::muxer::{Muxer, StreamAbout, Writing, rescale};
 use super::pace::{self, Grid, Rate, per_second};
 use super::packets::{self, Packets, Times};
 use super::pictures::{Pictures, Tally};
 use super::recording::{Piece, Recording};
 use super::resampler::{Form, Sample};
-use super::{logs, texts};
+use super::texts::{self, TextForm};
 
 /// Length of a piece.
 const PIECE_SECONDS: f64 = 60.0;
@@ -70,8 +71,8 @@ pub struct Plan<'p> {
     /// libav's name of the container, and its options.
     pub container: &'p str,
     pub options: &'p [(&'p str, &'p str)],
-    /// Subtitles and chapters go along, where the container allows.
-    pub texts: bool,
+    /// Subtitles go along in this form, and chapters with them.
+    pub texts: Option<TextForm>,
     pub sound: bool,
     pub threads: u32,
     /// Encoded in pieces that outlive the run.
@@ -988,10 +989,9 @@ fn join(
     let early = picture_us.min(0);
     let (picture_us, sound_us) = (picture_us - early, sound_us - early);
 
-    let (texts, mut notes) = match plan.texts {
-        true => texts::read(source, facts, zero + early)?,
-        false => (Vec::new(), Vec::new()),
-    };
+    let all_texts: Vec<usize> = facts.of(StreamKind::Subtitle).map(|track| track.index).collect();
+    let wanted_texts = plan.texts.map_or(&[][..], |_| &all_texts);
+    let (texts, mut notes) = texts::read(source, facts, wanted_texts, zero + early)?;
     logs::begin();
     let mut muxer = Muxer::new(output, plan.container, Arc::clone(&source.cancel))?;
     let encoder = VideoEncoder::open(&settled.settings)?;
@@ -1045,8 +1045,10 @@ fn join(
         });
     }
     let mut subtitles = 0;
-    for track in texts {
-        let stream = muxer.add(&Codec::mp4_text()?, (1, 1_000), &track.about)?;
+    for mut track in texts {
+        let Some(form) = plan.texts else { break };
+        form.fit(&mut track.cues);
+        let stream = muxer.add(&Codec::text(form)?, (1, 1_000), &track.about)?;
         subtitles += 1;
         let mut cues = track.cues.into_iter();
         strands.push(Strand {
@@ -1054,7 +1056,7 @@ fn join(
             from: Box::new(move |packet| match cues.next() {
                 None => Ok(None),
                 Some(cue) => {
-                    packet.fill(&texts::mp4_sample(&cue.text))?;
+                    packet.fill(&form.sample(&cue.text))?;
                     packet.set_key(true);
                     let duration = (cue.end_ms - cue.start_ms).max(1);
                     Ok(Some(Times { stamp: cue.start_ms, decode_stamp: cue.start_ms, duration, key: true }))
@@ -1067,7 +1069,7 @@ fn join(
         });
     }
     let mut chapters = 0;
-    if plan.texts {
+    if plan.texts.is_some() {
         for chapter in &facts.chapters {
             let ms = |us: i64| (us - zero - early) / 1_000;
             let (start, end) = (ms(chapter.start_us).max(0), ms(chapter.end_us));

@@ -12,6 +12,7 @@ use crate::context::{Context, Halt, disk_failure_kind};
 use crate::media::encoder::{self, AudioSettings, VideoSettings};
 use crate::media::pace::per_second;
 use crate::media::pictures::{Pictures, is_large};
+use crate::media::texts::TextForm;
 use crate::media::transcode::{self, Coder, Made, Pieces, Plan, Row, Source};
 use crate::media::{Facts, MediaError, StreamKind};
 
@@ -57,7 +58,7 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
         track: stage.track.as_deref(),
         container: VIDEO_EXTENSION,
         options: &[("movflags", "+faststart")],
-        texts: true,
+        texts: Some(TextForm::Mp4),
         sound: true,
         threads,
         in_pieces: seconds.is_none_or(|seconds| seconds > PIECES_FROM_SECONDS),

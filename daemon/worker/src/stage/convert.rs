@@ -16,8 +16,10 @@ use crate::language::formats;
 use crate::language::reading::{self, TextFormat};
 use crate::media::encoder::{AudioEncoder, AudioSettings};
 use crate::media::pictures::Pictures;
+use crate::media::remux::{self, Copies};
+use crate::media::texts::{self, TextForm};
 use crate::media::transcode::{self, Coder, Plan, Source};
-use crate::media::{Facts, Form, MediaError, Sample, StreamKind, remux, sound, texts};
+use crate::media::{Facts, Form, MediaError, Sample, StreamKind, sound};
 
 /// A file of subtitles; a week of them has some ten.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
@@ -107,7 +109,8 @@ fn track(
     let halt = |error: MediaError| halt_for(error, name, None);
     let facts = crate::media::probe(file, name, context.cancel_flag()).map_err(halt)?;
     let source = Source { file, name, cancel: context.cancel_flag() };
-    let (tracks, notes) = texts::read(&source, &facts, facts.zero_us.unwrap_or(0)).map_err(halt)?;
+    let all: Vec<usize> = facts.of(StreamKind::Subtitle).map(|track| track.index).collect();
+    let (tracks, notes) = texts::read(&source, &facts, &all, facts.zero_us.unwrap_or(0)).map_err(halt)?;
     let wanted = stage.track.as_deref().map(str::trim).filter(|wanted| !wanted.is_empty());
     let found = match wanted.map(|wanted| (wanted, wanted.parse::<usize>())) {
         None => tracks.iter().position(|track| track.about.default).or(if tracks.is_empty() { None } else { Some(0) }),
@@ -155,9 +158,9 @@ fn media(
     let progress = |share: f32| context.progress(share);
     let mut detail = Detail { media_seconds: length(&facts, None), ..Detail::default() };
     let copied = copies(&facts, stage, to);
-    if let Some(streams) = &copied {
+    if let Some(copies) = &copied {
         let output = open()?;
-        match remux::remux(&source, &facts, streams, container, options(to), &output, &progress) {
+        match remux::remux(&source, &facts, copies, container, options(to), &output, &progress) {
             Ok(left_out) => {
                 drop(output);
                 detail.notes.push("copied without encoding anew".to_owned());
@@ -174,10 +177,10 @@ fn media(
     let output = open()?;
     match to.kind() {
         TargetKind::Audio => {
-            let made =
-                sound::convert(&source, &facts, track, &audio_plan(&facts, stage, to), container, &output, &progress)
-                    .map_err(halt)?;
+            let plan = audio_plan(&facts, stage, to);
+            let made = sound::convert(&source, &facts, track, &plan, container, &output, &progress).map_err(halt)?;
             detail.media_seconds = Some(made.seconds);
+            detail.notes.extend(unlike_asked(stage, &plan));
             detail.notes.extend(made.notes);
         }
         _ => {
@@ -195,7 +198,7 @@ fn media(
                 track,
                 container,
                 options: options(to),
-                texts: matches!(to, Target::Mp4 | Target::Mov),
+                texts: TextForm::of_container(container),
                 sound: true,
                 threads: context.assignment.threads.max(1),
                 in_pieces: false,
@@ -206,10 +209,6 @@ fn media(
             pieces.go();
             detail.media_seconds = Some(made.seconds);
             detail.notes.extend(made.notes);
-            let texts = facts.of(StreamKind::Subtitle).count();
-            if texts > 0 && !plan.texts {
-                detail.notes.push(format!("{texts} subtitle tracks were left out: {container} files are made without"));
-            }
         }
     }
     drop(output);
@@ -239,8 +238,8 @@ fn options(to: Target) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// The streams to copy, where everything that is wanted fits the container as it is.
-fn copies(facts: &Facts, stage: &Convert, to: Target) -> Option<Vec<usize>> {
+/// Where all sound and pictures that are wanted fit the container as they are.
+fn copies(facts: &Facts, stage: &Convert, to: Target) -> Option<Copies> {
     if stage.audio_kbps.is_some() || facts.streams.iter().any(|stream| stream.encrypted.is_some()) {
         return None;
     }
@@ -286,14 +285,19 @@ fn copies(facts: &Facts, stage: &Convert, to: Target) -> Option<Vec<usize>> {
         None if to.kind() == TargetKind::Audio => vec![crate::media::chosen(facts, None).ok()?],
         None => facts.audio().map(|stream| stream.index).collect(),
     };
-    let mut wanted = audio;
+    let as_it_is =
+        |index: &usize| facts.streams.get(*index).is_some_and(|stream| fits.contains(&stream.codec.as_str()));
+    let (mut streams, mut texts) = (audio, Vec::new());
     if to.kind() == TargetKind::Video {
-        wanted.extend(facts.of(StreamKind::Video).chain(facts.of(StreamKind::Subtitle)).map(|stream| stream.index));
         facts.of(StreamKind::Video).next()?;
+        streams.extend(facts.of(StreamKind::Video).map(|stream| stream.index));
+        let subtitles = facts.of(StreamKind::Subtitle).map(|stream| stream.index);
+        let (copied, written): (Vec<usize>, Vec<usize>) = subtitles.partition(as_it_is);
+        streams.extend(copied);
+        texts = written;
     }
-    wanted.sort_unstable();
-    let all = wanted.iter().all(|index| facts.streams.get(*index).is_some_and(|s| fits.contains(&s.codec.as_str())));
-    (all && !wanted.is_empty()).then_some(wanted)
+    streams.sort_unstable();
+    (!streams.is_empty() && streams.iter().all(as_it_is)).then_some(Copies { streams, texts })
 }
 
 /// Encoder, bits and samples of a format of sound.
@@ -304,11 +308,12 @@ fn audio_plan(facts: &Facts, stage: &Convert, to: Target) -> sound::Plan {
     let deep = track.is_some_and(|track| track.bits > 16);
     let nearest =
         |rates: &[u32]| rates.iter().copied().find(|known| *known >= rate).or(rates.last().copied()).unwrap_or(rate);
+    const VORBIS: [u32; 8] = [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
     const MP3: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
     let (encoder, kbps, rate, sample) = match to {
         Target::Mp3 => ("libmp3lame", Some(192), nearest(&MP3), Sample::F32),
         Target::Opus => ("libopus", Some(96), 48_000, Sample::F32),
-        Target::Ogg => ("libvorbis", Some(160), rate.clamp(8_000, 192_000), Sample::F32),
+        Target::Ogg => ("libvorbis", Some(160), nearest(&VORBIS), Sample::F32),
         Target::Flac if deep => ("flac", None, rate.min(384_000), Sample::S32),
         Target::Flac => ("flac", None, rate.min(384_000), Sample::S16),
         Target::Wav if deep => ("pcm_s24le", None, rate, Sample::S32),
@@ -321,6 +326,19 @@ fn audio_plan(facts: &Facts, stage: &Convert, to: Target) -> sound::Plan {
         settings: AudioSettings { encoder: encoder.to_owned(), bit_rate },
         form: Form { rate, channels, sample },
     }
+}
+
+/// Where the format can't have the bit rate that was asked for.
+fn unlike_asked(stage: &Convert, plan: &sound::Plan) -> Option<String> {
+    let asked = u64::from(stage.audio_kbps?) * 1_000;
+    plan.settings.bit_rate?;
+    let known = AudioEncoder::bit_rates(&plan.settings.encoder, plan.form);
+    let given = asked.clamp(*known.start(), *known.end());
+    let Form { rate, channels, .. } = plan.form;
+    (given != asked).then(|| {
+        let sound = format!("{} of {rate} Hz and {channels} channels", stage.to.name());
+        format!("{} kbit/s instead of {}: {sound} takes no others", given / 1_000, asked / 1_000)
+    })
 }
 
 fn video_plan(stage: &Convert, to: Target) -> (Coder, AudioSettings) {

@@ -47,7 +47,7 @@ pub fn run(context: &Context, stage: &Preview) -> Result<Done, Halt> {
         track: None,
         container: "mp4",
         options: &[("movflags", "+faststart")],
-        texts: false,
+        texts: None,
         sound: true,
         threads,
         in_pieces: false,

@@ -110,6 +110,63 @@ fn sound_comes_out_in_every_format_as_long_as_it_was() {
 }
 
 #[test]
+fn every_rate_and_every_bit_rate_comes_out_as_something() {
+    let Some(folder) = workshop() else { return };
+    for rate in [8_000, 11_025, 22_050, 96_000] {
+        for channels in [1, 2] {
+            let sound = format!("{SINE} -t 1 -ar {rate} -ac {channels} {rate}-{channels}.flac");
+            let file = make(folder.path(), &sound);
+            for format in ["mp3", "m4a", "opus", "ogg"] {
+                for audio_kbps in [None, Some(16), Some(512)] {
+                    let stage = Convert { audio_kbps, ..to(format) };
+                    let (done, path) = converted(&file, &stage).unwrap();
+                    let told = done.detail.notes.iter().any(|note| note.contains("kbit/s instead of"));
+                    let facts = facts(&path);
+                    assert!(facts.audio().next().is_some(), "{format} of {rate} Hz, {audio_kbps:?} kbit/s");
+                    assert!(!told || audio_kbps.is_some(), "{:?}", done.detail.notes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn text_takes_the_containers_form_and_pictures_are_copied() {
+    let Some(folder) = workshop() else { return };
+    std::fs::write(
+        folder.path().join("in.srt"),
+        "1\n00:00:00,500 --> 00:00:01,500\nA < B & C\n\n2\n00:00:01,000 --> 00:00:02,000\nzwei\n",
+    )
+    .unwrap();
+    let words = "-i in.srt -map 0 -map 1 -map 2 -t 3 -c:v libx264 -preset ultrafast -c:a aac -c:s srt talk.mkv";
+    let matroska = make(folder.path(), &format!("{VIDEO} {SINE} {words}"));
+    let (done, mp4) = converted(&matroska, &to("mp4")).unwrap();
+    assert!(done.detail.notes.contains(&"copied without encoding anew".to_owned()), "{:?}", done.detail.notes);
+    let codecs = |path: &Path| facts(path).streams.iter().map(|stream| stream.codec.clone()).collect::<Vec<_>>();
+    assert_eq!(codecs(&mp4), ["h264", "aac", "mov_text"]);
+    // And back again: what was shown at the same time is now one after the other.
+    let (done, back) = converted(&mp4, &to("mkv")).unwrap();
+    assert!(done.detail.notes.contains(&"copied without encoding anew".to_owned()), "{:?}", done.detail.notes);
+    assert_eq!(codecs(&back), ["h264", "aac", "subrip"]);
+    let (_, srt) = converted(&back, &to("srt")).unwrap();
+    let told = std::fs::read_to_string(srt).unwrap();
+    // Matroska has no times before 0, so that all begins by the sound's priming later.
+    let expected = |ms: u32| {
+        let (first, second, end) = (500 + ms, ms, ms);
+        format!(
+            "1\n00:00:00,{first} --> 00:00:01,{second:03}\nA < B & C\n\n2\n00:00:01,{second:03} --> 00:00:02,{end:03}\nzwei"
+        )
+    };
+    assert!((0..25).any(|ms| told.trim_end() == expected(ms)), "{told}");
+    // Made anew for WebM, the text goes along, too; none of it is taken for a mark.
+    let (_, webm) = converted(&matroska, &to("webm")).unwrap();
+    assert_eq!(codecs(&webm), ["vp9", "opus", "webvtt"]);
+    let (_, srt) = converted(&webm, &to("srt")).unwrap();
+    let told = std::fs::read_to_string(srt).unwrap();
+    assert!((0..25).any(|ms| told.trim_end() == expected(ms)), "{told}");
+}
+
+#[test]
 fn what_fits_is_copied_and_what_doesn_t_is_made_anew() {
     let Some(folder) = workshop() else { return };
     let fits = make(folder.path(), &format!("{VIDEO} {SINE} -t 2 -c:v libx264 -preset ultrafast -c:a aac fits.mkv"));
