@@ -205,12 +205,12 @@ impl Conductor {
         &self,
         peer: Peer,
         spec: &BatchSpec,
-        repeats: &mut Option<BatchView>,
+        repeats: &mut Option<Box<BatchView>>,
         after: &mut Vec<(BatchId, BatchState)>,
     ) -> Result<(), StoreError> {
         if let Some(key) = &spec.key {
             let known = self.reader.batch_of_key(peer.owner, key)?;
-            *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten();
+            *repeats = known.map(|id| self.reader.batch(id)).transpose()?.flatten().map(Box::new);
         }
         for awaited in &spec.terms.after {
             after.extend(self.reader.batch(awaited.batch)?.map(|view| (view.id, view.state)));

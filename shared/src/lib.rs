@@ -18,6 +18,7 @@ pub mod language;
 pub mod limits;
 pub mod metrics;
 pub mod output;
+pub mod packed;
 pub mod paths;
 pub mod recipe;
 pub mod rules;

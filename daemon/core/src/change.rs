@@ -4,6 +4,7 @@ use spindle_shared::batch::{BatchSpec, BatchState, Counts, Priority};
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, Output, PathBytes};
+use spindle_shared::packed::Packed;
 use spindle_shared::time::WallMs;
 use spindle_shared::worker::ArtifactFile;
 
@@ -41,7 +42,7 @@ pub struct NewBatch {
     pub created_at: WallMs,
     pub status: BatchStatus,
     /// In input order; job 1 first. Those with a skip reason are ended already.
-    pub jobs: Vec<JobSpec>,
+    pub jobs: Packed<JobSpec>,
     /// KiB of each job's input, for estimates; 0 = unknown.
     pub sizes: Vec<u32>,
     /// The gather's own job, where the recipe has one.

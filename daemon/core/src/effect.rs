@@ -5,6 +5,7 @@ use spindle_shared::event::Event;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
+use spindle_shared::packed::Packed;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::wire::request::{Scope, Selection};
@@ -117,8 +118,8 @@ pub enum Command {
     /// `repeats`: the batch that this owner's key stands for already; `after`: how the batches ended that it waits for, of those that have.
     Submit {
         spec: Box<BatchSpec>,
-        jobs: Vec<JobSpec>,
-        repeats: Option<BatchView>,
+        jobs: Packed<JobSpec>,
+        repeats: Option<Box<BatchView>>,
         after: Vec<(BatchId, BatchState)>,
     },
     Cancel(Selection),

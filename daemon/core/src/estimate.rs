@@ -2,6 +2,7 @@
 
 use spindle_shared::batch::BatchSpec;
 use spindle_shared::job::{Input, JobSpec};
+use spindle_shared::packed::Packed;
 use spindle_shared::stage::decode::SAMPLE_RATE;
 use spindle_shared::stage::{Stage, Unit};
 
@@ -48,12 +49,12 @@ impl<'e> Estimate<'e> {
 }
 
 /// Seconds of a whole batch: ⌈n ÷ parallel⌉ × expected time of a job; `None` where one of its jobs has none.
-pub fn batch(spec: &BatchSpec, jobs: &[JobSpec], slots: u32, rates: &Rates) -> Option<f64> {
-    let work = || jobs.iter().filter(|job| job.skip.is_none());
-    let count = work().count() as u32;
+/// `count`: those of them that are not skipped.
+pub fn batch(spec: &BatchSpec, jobs: &Packed<JobSpec>, count: u32, slots: u32, rates: &Rates) -> Option<f64> {
+    let work = jobs.iter().filter(|job| job.skip.is_none());
     let estimate = Estimate::new(spec, count, slots, rates);
     // An empty sum of floats is -0.
-    let seconds: Option<f64> = work().map(|job| estimate.job(job).seconds).sum::<Option<f64>>().map(|sum| sum + 0.0);
+    let seconds: Option<f64> = work.map(|job| estimate.job(&job).seconds).sum::<Option<f64>>().map(|sum| sum + 0.0);
     Some(batch_seconds(count, spec.parallel, seconds? / f64::from(count.max(1))))
 }
 
@@ -194,6 +195,11 @@ mod tests {
         }
     }
 
+    fn seconds_of(spec: &BatchSpec, jobs: &[JobSpec], slots: u32, rates: &Rates) -> Option<f64> {
+        let work = jobs.iter().filter(|job| job.skip.is_none()).count() as u32;
+        batch(spec, &jobs.to_vec().into(), work, slots, rates)
+    }
+
     fn file(bytes: u64) -> JobSpec {
         let identity = FileIdentity { dev: 1, inode: 1, bytes, mtime_ns: 0, ctime_ns: 0 };
         JobSpec {
@@ -215,8 +221,8 @@ mod tests {
     #[test]
     fn without_a_history_the_table_tells() {
         let jobs = [file(1_000_000), file(2_000_000), JobSpec { skip: Some("up to date".to_owned()), ..file(1) }];
-        assert_eq!(batch(&spec(1), &jobs, 2, &Rates::default()), Some(120.0));
-        assert_eq!(batch(&spec(3), &jobs, 2, &Rates::default()), Some(60.0));
+        assert_eq!(seconds_of(&spec(1), &jobs, 2, &Rates::default()), Some(120.0));
+        assert_eq!(seconds_of(&spec(3), &jobs, 2, &Rates::default()), Some(60.0));
         assert_eq!(Estimate::new(&spec(1), 2, 2, &Rates::default()).job(&jobs[0]).bytes, None);
     }
 
@@ -236,7 +242,7 @@ mod tests {
         assert!((long.bytes.unwrap() / 19_200_000.0 - 1.0).abs() < 0.05, "{long:?}");
         let jobs = vec![file(32_000 * 100); 4];
         for (parallel, slots, expected) in [(1, 2, 40.0), (2, 2, 20.0), (4, 2, 20.0), (4, 4, 10.0), (3, 2, 30.0)] {
-            let seconds = batch(&spec(parallel), &jobs, slots, &rates).unwrap();
+            let seconds = seconds_of(&spec(parallel), &jobs, slots, &rates).unwrap();
             assert!((seconds / expected - 1.0).abs() < 0.05, "{parallel} on {slots}: {seconds}");
         }
         // Another model has none yet.
@@ -244,6 +250,6 @@ mod tests {
         if let Stage::Transcribe(transcribe) = &mut other.recipe.map[2] {
             transcribe.model.name = "large-v3".to_owned();
         }
-        assert_eq!(batch(&other, &jobs, 2, &rates), Some(2_400.0));
+        assert_eq!(seconds_of(&other, &jobs, 2, &rates), Some(2_400.0));
     }
 }

@@ -14,6 +14,7 @@ use spindle_shared::id::ContentHash;
 use spindle_shared::job::{FileIdentity, Input, JobSpec, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::output;
+use spindle_shared::packed::Packed;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::compress::VIDEO_EXTENSION;
 use spindle_shared::wire::request::{Request, Submission, TakenName};
@@ -30,34 +31,33 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the names that are taken, as many are told.
 const TAKEN_TOLD_MAX: usize = 20;
 
-/// Inputs as they came, frame by frame: each frame's memory goes when its inputs have become jobs.
-type Frames = Vec<Vec<Submission>>;
+/// Inputs as they came: their memory goes while they become jobs.
+type Inputs = Packed<Submission>;
 
 /// All inputs, or why there can't be so many.
-pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<Frames, Refusal>, Broken> {
+pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<Inputs, Refusal>, Broken> {
     let total = total as usize;
     if total > limits::INPUTS_MAX {
         let message = format!("{total} inputs are more than {}", limits::INPUTS_MAX);
         return Ok(Err(Refusal::new(RefusalKind::Limit, message).hint("submit them as several batches")));
     }
-    let (mut frames, mut received) = (Frames::new(), 0);
-    while received < total {
+    let mut inputs = Inputs::new();
+    while inputs.len() < total {
         match connection.receive(Some(PATIENCE)).await? {
-            Request::Inputs(more) if !more.is_empty() && received + more.len() <= total => {
-                received += more.len();
-                frames.push(more);
+            Request::Inputs(more) if !more.is_empty() && inputs.len() + more.len() <= total => {
+                more.iter().for_each(|input| inputs.push(input));
             }
             _ => return Err(Broken::Garbage("inputs that don't fit the submission".to_owned())),
         }
     }
-    Ok(Ok(frames))
+    Ok(Ok(inputs))
 }
 
 pub async fn submit(
     house: &Arc<House>,
     peer: Peer,
     mut spec: BatchSpec,
-    frames: Frames,
+    inputs: Inputs,
     dry_run: bool,
 ) -> Result<Vec<Response>, Broken> {
     let key = spec.key.clone();
@@ -67,9 +67,9 @@ pub async fn submit(
             && let Some(id) = house.reader.batch_of_key(peer.owner, key)?
             && let Some(view) = house.reader.batch(id)?
         {
-            return Ok(Ok((spec, Vec::new(), Some(view))));
+            return Ok(Ok((spec, Packed::new(), Some(Box::new(view)))));
         }
-        let total = frames.iter().map(Vec::len).sum();
+        let total = inputs.len();
         if let Some(refusal) = no_room(house, total).filter(|_| !dry_run) {
             return Ok(Err(refusal));
         }
@@ -86,7 +86,7 @@ pub async fn submit(
         if let Err(message) = spec.recipe.validate() {
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
         }
-        match jobs(house, &spec, frames, total)? {
+        match jobs(house, &spec, inputs)? {
             Ok(jobs) => Ok(Ok((spec, jobs, None))),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -124,15 +124,10 @@ fn no_room(house: &House, jobs: usize) -> Option<Refusal> {
 }
 
 /// Each input as a job, with what is decided about names that are taken; or the refusal of the whole.
-fn jobs(
-    house: &House,
-    spec: &BatchSpec,
-    frames: Frames,
-    total: usize,
-) -> Result<Result<Vec<JobSpec>, Refusal>, StoreError> {
-    let mut jobs = Vec::with_capacity(total);
+fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
+    let mut jobs = Packed::new();
     let mut taken_names: Vec<PathBytes> = Vec::new();
-    for submission in frames.into_iter().flatten() {
+    for submission in inputs.drain() {
         let Submission { input, output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
             if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
@@ -151,7 +146,7 @@ fn jobs(
             OnExisting::Refuse => taken_names.extend(taken.into_iter().map(|name| name.path)),
             OnExisting::Skip => skip_existing(house, spec, &mut job, &taken)?,
         }
-        jobs.push(job);
+        jobs.push(&job);
     }
     if taken_names.is_empty() {
         return Ok(Ok(jobs));
@@ -254,7 +249,7 @@ fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> 
 }
 
 /// What a dry run tells of each job.
-fn plan(house: &House, spec: &BatchSpec, jobs: &[JobSpec], rates: &Rates) -> Vec<Response> {
+fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) -> Vec<Response> {
     let work = jobs.iter().filter(|job| job.skip.is_none()).count();
     let slots = house.config.slots().get(&spec.recipe.lane()).copied().unwrap_or(1);
     let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates);
@@ -265,11 +260,11 @@ fn plan(house: &House, spec: &BatchSpec, jobs: &[JobSpec], rates: &Rates) -> Vec
             let stages = job.stages.as_deref().unwrap_or(&spec.recipe.map);
             let skipped = job.skip.is_some();
             let nothing = Expected { seconds: Some(0.0), bytes: Some(0.0) };
-            let expected = if skipped { nothing } else { estimate.job(job) };
+            let expected = if skipped { nothing } else { estimate.job(&job) };
             PlannedJob {
                 index,
                 input: job.input.clone(),
-                outputs: if skipped { Vec::new() } else { outputs_of(job, stages) },
+                outputs: if skipped { Vec::new() } else { outputs_of(&job, stages) },
                 skipped_reason: job.skip.clone(),
                 estimated_seconds: expected.seconds,
                 estimated_bytes: expected.bytes,

@@ -148,15 +148,18 @@ impl<'t> Writer<'t> {
             self.open.insert((id, GATHER_INDEX), [].as_slice())?;
         }
         // One table after the other: keys rise, so each insertion finds its page still at hand.
-        for (index, spec) in (1..).zip(&batch.jobs) {
-            self.jobs.insert((id, index), rows::write_job(spec).as_slice())?;
+        let mut reasons = Vec::new();
+        for (index, spec) in (1..).zip(batch.jobs.iter()) {
+            self.jobs.insert((id, index), rows::write_job(&spec).as_slice())?;
+            reasons.extend(spec.skip.map(|reason| (index, reason)));
         }
-        for (index, spec) in (1..).zip(&batch.jobs) {
-            match &spec.skip {
+        let mut skips = reasons.iter().peekable();
+        for index in 1..=total {
+            match skips.next_if(|(at, _)| *at == index) {
                 None => {
                     self.open.insert((id, index), [].as_slice())?;
                 }
-                Some(reason) => {
+                Some((_, reason)) => {
                     let row = rows::write_ended(&skipped(batch, reason)).expect("skipped is an end");
                     self.ended.insert((id, index), row.as_slice())?;
                 }

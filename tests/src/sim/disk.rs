@@ -31,6 +31,8 @@ pub struct Disk {
 #[derive(Debug, Clone)]
 pub struct DiskBatch {
     pub new: NewBatch,
+    /// Its inputs, unpacked.
+    pub jobs: Vec<JobSpec>,
     pub status: BatchStatus,
     pub open: BTreeMap<u32, Option<Box<OpenJob>>>,
     pub ended: BTreeMap<u32, EndedJob>,
@@ -39,7 +41,7 @@ pub struct DiskBatch {
 impl DiskBatch {
     pub fn spec_of(&self, index: u32) -> &JobSpec {
         let gather = self.new.gather.as_ref().filter(|_| index == GATHER_INDEX);
-        gather.unwrap_or_else(|| &self.new.jobs[index as usize - 1])
+        gather.unwrap_or_else(|| &self.jobs[index as usize - 1])
     }
 
     /// Inputs that are open.
@@ -133,6 +135,7 @@ impl Disk {
                 }
                 let mut batch = DiskBatch {
                     new: (**new).clone(),
+                    jobs: new.jobs.iter().collect(),
                     status: new.status,
                     open: BTreeMap::new(),
                     ended: BTreeMap::new(),
@@ -140,10 +143,9 @@ impl Disk {
                 if new.gather.is_some() {
                     batch.open.insert(GATHER_INDEX, None);
                 }
-                for (at, job) in new.jobs.iter().enumerate() {
-                    let index = at as u32 + 1;
+                for (index, job) in (1..).zip(new.jobs.iter()) {
                     if job.skip.is_some() {
-                        batch.ended.insert(index, skipped(job, new));
+                        batch.ended.insert(index, skipped(&job, new));
                     } else {
                         batch.open.insert(index, None);
                     }

@@ -742,11 +742,12 @@ impl World {
         let command = match request {
             Request::Submit(spec, jobs) => {
                 let key = spec.key.clone().map(|key| (peer.owner, key));
-                let repeats = key.and_then(|key| self.disk.keys.get(&key)).and_then(|id| self.disk.view(*id));
+                let repeats =
+                    key.and_then(|key| self.disk.keys.get(&key)).and_then(|id| self.disk.view(*id)).map(Box::new);
                 let after =
                     spec.terms.after.iter().filter_map(|after| Some((after.batch, self.disk.view(after.batch)?.state)));
                 let after = after.collect();
-                Command::Submit { spec, jobs, repeats, after }
+                Command::Submit { spec, jobs: jobs.into(), repeats, after }
             }
             Request::Cancel(what) => {
                 let what_runs = targets(&what).into_iter().filter(|target| self.may(peer, *target));

@@ -6,6 +6,7 @@ use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, RunId, Targe
 use spindle_shared::job::{Input, JobSpec, JobState, OutputPlan, PathBytes};
 use spindle_shared::lane::Lane;
 use spindle_shared::limits;
+use spindle_shared::packed::Packed;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
 use spindle_shared::wire::response::{
@@ -61,34 +62,31 @@ impl Scheduler {
         &mut self,
         peer: Peer,
         mut spec: BatchSpec,
-        jobs: Vec<JobSpec>,
-        repeats: Option<BatchView>,
+        jobs: Packed<JobSpec>,
+        repeats: Option<Box<BatchView>>,
         after: &[(BatchId, BatchState)],
     ) -> Result<Response, Refusal> {
         if let Some(view) = repeats {
-            let batch = self.batches.get_mut(&view.id).map_or(view, Batch::view);
+            let batch = self.batches.get_mut(&view.id).map_or(*view, Batch::view);
             return Ok(Response::Submitted(Submitted { batch, estimated_seconds: None, repeated: true }));
         }
         if self.stopping || self.draining {
             return Err(Refusal::new(RefusalKind::Stopping, "the daemon is stopping and takes nothing new"));
         }
-        check_spec(&spec, &jobs)?;
+        check_spec(&spec, jobs.len())?;
+        let Survey { bytes, skipped, sizes } = Survey::of(&spec, &jobs)?;
         self.within_quota(peer, jobs.len())?;
         let awaited = self.still_awaited(&spec.terms.after, after)?;
         if spec.terms.auto_priority {
-            let bytes: u64 = jobs.iter().map(|job| job.input.bytes()).sum();
             spec.priority = Priority::of_size(bytes / jobs.len().max(1) as u64);
         }
         let at = spec.terms.at;
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         let wall = self.now.wall;
-        let skipped: Vec<bool> = jobs.iter().map(|job| job.skip.is_some()).collect();
         let work = skipped.iter().filter(|skip| !**skip).count() as u32;
-        let sizes: Vec<u32> =
-            jobs.iter().map(|job| estimate::size_of(job, job.stages.as_ref().unwrap_or(&spec.recipe.map))).collect();
         let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped, sizes.clone());
-        let estimated_seconds = estimate::batch(&spec, &jobs, self.slots_of(batch.lane), &self.rates);
+        let estimated_seconds = estimate::batch(&spec, &jobs, work, self.slots_of(batch.lane), &self.rates);
         if work == 0 {
             batch.started_at = Some(wall);
             batch.finished_at = Some(wall);
@@ -730,18 +728,37 @@ fn gather_job(id: BatchId, to: &OutputPlan, recipe: &Recipe) -> JobSpec {
     }
 }
 
-fn check_spec(spec: &BatchSpec, jobs: &[JobSpec]) -> Result<(), Refusal> {
+/// What is told of a submission's inputs by looking at each.
+struct Survey {
+    /// Of all inputs together.
+    bytes: u64,
+    skipped: Vec<bool>,
+    /// KiB of each, for estimates.
+    sizes: Vec<u32>,
+}
+
+impl Survey {
+    fn of(spec: &BatchSpec, jobs: &Packed<JobSpec>) -> Result<Self, Refusal> {
+        let (skipped, sizes) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
+        let mut survey = Survey { bytes: 0, skipped, sizes };
+        for job in jobs.iter() {
+            if let Some(own) = &job.stages {
+                let recipe = Recipe { name: spec.recipe.name.clone(), map: own.clone(), gather: Vec::new() };
+                recipe.validate().map_err(|message| Refusal::new(RefusalKind::Usage, message))?;
+            }
+            survey.bytes = survey.bytes.saturating_add(job.input.bytes());
+            survey.skipped.push(job.skip.is_some());
+            survey.sizes.push(estimate::size_of(&job, job.stages.as_ref().unwrap_or(&spec.recipe.map)));
+        }
+        Ok(survey)
+    }
+}
+
+fn check_spec(spec: &BatchSpec, jobs: usize) -> Result<(), Refusal> {
     let usage = |message: String| Err(Refusal::new(RefusalKind::Usage, message));
     if let Err(message) = spec.recipe.validate() {
         return usage(message);
     }
-    for stages in jobs.iter().filter_map(|job| job.stages.as_ref()) {
-        let recipe = Recipe { name: spec.recipe.name.clone(), map: stages.clone(), gather: Vec::new() };
-        if let Err(message) = recipe.validate() {
-            return usage(message);
-        }
-    }
-    let jobs = jobs.len();
     if jobs == 0 {
         return usage("there are no inputs".to_owned());
     }

@@ -919,7 +919,7 @@ fn a_run_of_an_earlier_boot_is_ignored() {
 #[test]
 fn an_input_with_its_own_stages_is_checked_like_the_batch() {
     let mut house = House::new(1);
-    let jobs = vec![JobSpec { stages: Some(Vec::new()), ..job_spec(false) }];
+    let jobs = vec![JobSpec { stages: Some(Vec::new()), ..job_spec(false) }].into();
     let asked = house
         .ask(ADMIN, Command::Submit { spec: Box::new(spec(pull(), 50, 1)), jobs, repeats: None, after: Vec::new() });
     assert_eq!(house.refused(asked), Some(RefusalKind::Usage));

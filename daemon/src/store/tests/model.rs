@@ -29,6 +29,8 @@ pub(super) struct Model {
 #[derive(Debug, Clone)]
 pub(super) struct ModelBatch {
     pub added: NewBatch,
+    /// Its inputs, unpacked.
+    inputs: Vec<JobSpec>,
     pub status: BatchStatus,
     pub standings: BTreeMap<u32, Standing>,
 }
@@ -64,9 +66,10 @@ impl Model {
                 if let Some(key) = &batch.spec.key {
                     self.keys.insert((batch.owner, key.clone()), batch.id);
                 }
-                let jobs = batch.gather.iter().map(|job| (GATHER_INDEX, job)).chain((1..).zip(&batch.jobs));
+                let inputs: Vec<JobSpec> = batch.jobs.iter().collect();
+                let jobs = batch.gather.iter().map(|job| (GATHER_INDEX, job)).chain((1..).zip(&inputs));
                 let standings = jobs.map(|(index, job)| (index, first_standing(batch, job))).collect();
-                let batch = ModelBatch { added: (**batch).clone(), status: batch.status, standings };
+                let batch = ModelBatch { added: (**batch).clone(), inputs, status: batch.status, standings };
                 self.batches.insert(batch.added.id, batch);
             }
             Change::BatchChanged(id, status) => self.batches.get_mut(id).ok_or(())?.status = *status,
@@ -264,7 +267,7 @@ impl ModelBatch {
 
     fn spec(&self, index: u32) -> Option<&JobSpec> {
         match (index as usize).checked_sub(1) {
-            Some(at) => self.added.jobs.get(at),
+            Some(at) => self.inputs.get(at),
             None => self.added.gather.as_ref(),
         }
     }
@@ -276,7 +279,7 @@ impl ModelBatch {
         });
         ended
             .filter_map(|(index, artifact)| {
-                Some((index, self.added.jobs.get((index as usize).checked_sub(1)?)?.input.clone(), artifact))
+                Some((index, self.inputs.get((index as usize).checked_sub(1)?)?.input.clone(), artifact))
             })
             .collect()
     }

@@ -84,7 +84,7 @@ pub(super) fn batch(id: u64, key: Option<&str>, jobs: Vec<JobSpec>) -> NewBatch 
         created_at: WallMs(1_000 * id),
         status: fresh_status(&jobs),
         sizes: jobs.iter().map(|job| (job.input.bytes() / 1_024) as u32).collect(),
-        jobs,
+        jobs: jobs.into(),
     }
 }
 
