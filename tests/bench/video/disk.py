@@ -3,8 +3,8 @@
 
     disk.py --bin target/release [--seconds 60]
 
-The house first compresses four videos one by one, so that it knows how large copies become; then each dry run is followed by the batch itself, while the
-state folder is measured twenty times a second. What lay there before, and the queue's own file, don't count; `compress` runs with one job at a time.
+The house first compresses four videos one by one, so that it knows how large copies of their kind become; then each dry run is followed by the batch itself, while the
+state folder is measured a hundred times a second. What lay there before, and the queue's own file, don't count; `compress` runs with one job at a time.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-CONTENT = ["testsrc2=s=1280x720:r=25,hue=h=40*t", "testsrc=s=1280x720:r=25,scroll=h=0.002", "smptehdbars=s=1280x720:r=25,scroll=h=0.004,noise=alls=8:allf=t"]
+CONTENT = ["testsrc2=s=1280x720:r=25,hue=h=40*t", "testsrc2=s=1280x720:r=25,hflip", "testsrc2=s=1280x720:r=25,negate"]
 
 
 def size_of(state):
@@ -91,7 +91,7 @@ def main():
             begun = kept()
             while running.poll() is None:
                 peak = max(peak, size_of(work / "state") - (kept() - begun if name == "compress" else 0))
-                time.sleep(0.05)
+                time.sleep(0.01)
             took = peak - before
             off = f"{100 * (told / took - 1):+.0f} %" if told and took else "–"
             print(f"| {name} | {'unknown' if told is None else f'{told / 1e6:.2f}'} | {took / 1e6:.2f} | {off} |", flush=True)

@@ -281,7 +281,10 @@ fn unlike(sources: &[Source<'_>], pieces: &[Taken], like: usize) -> Option<Strin
     let (first, others) = names.split_first()?;
     let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
     let count = pieces.iter().filter(|piece| is_unlike(piece.source)).count();
-    Some(format!("{count} of {} pieces were encoded anew: {first}{more} is not encoded like the others", pieces.len()))
+    Some(format!(
+        "{count} of {} pieces were encoded anew, as their videos are not like the others: {first}{more}",
+        pieces.len()
+    ))
 }
 
 /// The source whose packets most of the time can be copied beside.
