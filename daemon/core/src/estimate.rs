@@ -3,7 +3,9 @@
 use spindle_shared::batch::BatchSpec;
 use spindle_shared::job::{Input, JobSpec};
 use spindle_shared::packed::Packed;
+use spindle_shared::stage::assemble::{Quality, SOUND_BYTES_PER_SECOND as TAPE_BYTES_PER_SECOND};
 use spindle_shared::stage::decode::SAMPLE_RATE;
+use spindle_shared::stage::plan::TARGET_SECONDS;
 use spindle_shared::stage::{Stage, Unit};
 
 use crate::rates::{RateKey, Rates, Scale};
@@ -63,6 +65,30 @@ pub fn batch_seconds(jobs: u32, parallel: u32, job_seconds: f64) -> f64 {
     f64::from(jobs.div_ceil(parallel.max(1))) * job_seconds
 }
 
+/// Bytes on the disk while a batch's gather is at work: of a video that is assembled, its packets, beside them the sound before it is encoded
+/// and then the file that they are joined in. `None` where nothing much is written, or it isn't known how much.
+pub fn gather_bytes(spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) -> Option<f64> {
+    let assemble =
+        spec.recipe.gather.iter().find_map(|stage| if let Stage::Assemble(own) = stage { Some(own) } else { None })?;
+    let wanted = spec.recipe.gather.iter().find_map(|stage| match stage {
+        Stage::Plan(plan) => plan.target_duration,
+        _ => None,
+    });
+    let kib: f64 = jobs.iter().map(|job| f64::from(size_of(&job, &spec.recipe.map))).sum();
+    let all = rates.length().map(|length| {
+        let (base, slope) = length.line(Scale::Kib);
+        base * jobs.len() as f64 + slope * kib
+    });
+    let all = all.filter(|seconds| *seconds > 0.0);
+    let target = wanted.unwrap_or(TARGET_SECONDS);
+    let seconds = all.map_or(target, |all| all.min(target));
+    let encoded = match assemble.quality {
+        Quality::Source => kib * 1_024.0 / all?,
+        quality => f64::from(quality.bit_rate().unwrap_or(0) + quality.sound_bit_rate()) / 8.0,
+    };
+    Some(seconds * (encoded + encoded.max(TAPE_BYTES_PER_SECOND)))
+}
+
 /// Bytes as KiB, at least one; 0 stands for unknown.
 pub fn kib(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
@@ -100,6 +126,10 @@ impl Work {
         let copies = stages.iter().find_map(RateKey::copies).and_then(|key| rates.known(&key, Scale::Kib));
         let copy = copies.map(|copies| copies.line(Scale::Kib));
         let copy = copy.map(|(base, slope)| (base * COPY_BYTES_PER_KIB, slope * COPY_BYTES_PER_KIB));
+        // What only measures leaves a text.
+        let measures = stages.iter().any(|stage| matches!(stage, Stage::Analyze(_)));
+        let copying = stages.iter().any(|stage| RateKey::copies(stage).is_some());
+        let nothing = (measures && !decodes && !copying).then_some((0.0, 0.0));
         let known = Work::known(stages, length, rates);
         Work {
             measured: known.map(|(line, _)| line),
@@ -107,7 +137,8 @@ impl Work {
             table: table_seconds(stages),
             temporary: sound
                 .map(|(base, slope)| (base * SOUND_BYTES_PER_SECOND, slope * SOUND_BYTES_PER_SECOND))
-                .or(copy),
+                .or(copy)
+                .or(nothing),
         }
     }
 
@@ -177,6 +208,8 @@ mod tests {
     use spindle_shared::batch::{OnExisting, Priority};
     use spindle_shared::job::{FileIdentity, OutputPlan, PathBytes};
     use spindle_shared::recipe::Recipe;
+    use spindle_shared::stage::assemble::Assemble;
+    use spindle_shared::stage::plan::Plan;
     use spindle_shared::time::WallMs;
 
     fn spec(parallel: u32) -> BatchSpec {
@@ -224,6 +257,37 @@ mod tests {
         assert_eq!(seconds_of(&spec(1), &jobs, 2, &Rates::default()), Some(120.0));
         assert_eq!(seconds_of(&spec(3), &jobs, 2, &Rates::default()), Some(60.0));
         assert_eq!(Estimate::new(&spec(1), 2, 2, &Rates::default()).job(&jobs[0]).bytes, None);
+    }
+
+    #[test]
+    fn an_assembled_video_needs_room_by_its_quality_and_length() {
+        let assembled = |quality, target_duration| BatchSpec {
+            recipe: Recipe::highlights(
+                Default::default(),
+                Plan { target_duration, ..Plan::default() },
+                Assemble { quality, fade: None },
+                Default::default(),
+            ),
+            ..spec(1)
+        };
+        let mut rates = Rates::default();
+        let jobs = Packed::from(vec![file(10 << 20), file(20 << 20)]);
+        let mebibytes = |quality, target, rates: &Rates| {
+            gather_bytes(&assembled(quality, target), &jobs, rates).map(|bytes| (bytes / 1e6).round())
+        };
+        // 3192 kbit/s twice; 596 kbit/s, and the sound as it is.
+        assert_eq!(mebibytes(Quality::High, Some(100.0), &rates), Some(80.0));
+        assert_eq!(mebibytes(Quality::Low, Some(100.0), &rates), Some(27.0));
+        assert_eq!(mebibytes(Quality::Source, Some(100.0), &rates), None, "nobody knows how long they are");
+        for seconds in [50.0, 100.0, 200.0] {
+            rates.learn(RateKey::length(), Scale::Kib, seconds * 512.0, seconds, WallMs(0));
+        }
+        let source = mebibytes(Quality::Source, Some(30.0), &rates).unwrap();
+        assert!((30.0..33.0).contains(&source), "{source}: half a MiB a second, twice");
+        let whole = mebibytes(Quality::Source, None, &rates).unwrap();
+        assert!((60.0..66.0).contains(&whole), "{whole}: never more than there is");
+        assert_eq!(Estimate::new(&assembled(Quality::Low, None), 2, 2, &rates).job(&file(10 << 20)).bytes, Some(0.0));
+        assert_eq!(gather_bytes(&spec(1), &jobs, &rates), None);
     }
 
     #[test]

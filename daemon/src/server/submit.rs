@@ -271,6 +271,17 @@ fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) 
             }
         })
         .collect();
+    // Its number is the gather's own, which no input has.
+    let assembles = spec.recipe.gather.iter().any(|stage| matches!(stage, Stage::Assemble(_)));
+    let gather = assembles.then(|| PlannedJob {
+        index: 0,
+        input: Input::Name(String::new()),
+        outputs: Vec::new(),
+        skipped_reason: None,
+        estimated_seconds: None,
+        estimated_bytes: spindle_core::estimate::gather_bytes(spec, jobs, rates),
+    });
+    let planned: Vec<PlannedJob> = planned.into_iter().chain(gather).collect();
     let mut frames: Vec<Response> =
         planned.chunks(limits::ROWS_PER_FRAME_MAX / 4).map(|chunk| Response::Planned(chunk.to_vec())).collect();
     frames.push(Response::End);

@@ -79,10 +79,30 @@ fn settle(role: Role) {
     told("allow more open files", allow_open_files());
     told("lower the priority", rustix::process::nice(5).map(drop));
     told("tell the end of memory from a crash", memory::tell_its_end());
+    if role == Role::Media {
+        told("give large blocks back at once", give_back_large_blocks());
+    }
     told("volunteer for want of memory", fs::write("/proc/self/oom_score_adj", "500"));
     if let Ok(name) = CString::new(format!("spindle-{}", role.name())) {
         told("set the name", rustix::thread::set_name(&name));
     }
+}
+
+/// Blocks of a MiB and more come from the kernel one by one, and go back when they are let go. Without it the C library raises this limit to the
+/// largest block it was ever given back, and a worker that has seen large pictures keeps what it needed for them in pieces that fit nothing else.
+fn give_back_large_blocks() -> io::Result<()> {
+    const M_MMAP_THRESHOLD: i32 = -3;
+    const LARGE_BYTES: i32 = 1 << 20;
+    // SAFETY: sets a number of the C library's.
+    match unsafe { mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) } {
+        0 => Err(io::ErrorKind::Unsupported.into()),
+        _ => Ok(()),
+    }
+}
+
+unsafe extern "C" {
+    /// The GNU C library's: how it gives out memory; 0 = it doesn't.
+    fn mallopt(parameter: i32, value: i32) -> i32;
 }
 
 fn allow_open_files() -> io::Result<()> {

@@ -28,7 +28,31 @@ impl Quality {
             Quality::Source => "source",
         }
     }
+
+    /// Of the pictures; `None` = as good as the sources.
+    pub fn bit_rate(self) -> Option<u32> {
+        match self {
+            Quality::Low => Some(500_000),
+            Quality::Medium => Some(1_500_000),
+            Quality::High => Some(3_000_000),
+            Quality::Source => None,
+        }
+    }
+
+    pub fn sound_bit_rate(self) -> u32 {
+        match self {
+            Quality::Low => 96_000,
+            Quality::Medium => 128_000,
+            Quality::High | Quality::Source => 192_000,
+        }
+    }
 }
+
+/// Samples per second and channels of the result's sound.
+pub const SOUND_RATE: u32 = 48_000;
+pub const SOUND_CHANNELS: u32 = 2;
+/// Of the sound before it is encoded, as it waits on the disk: two bytes a sample.
+pub const SOUND_BYTES_PER_SECOND: f64 = (SOUND_RATE * SOUND_CHANNELS * 2) as f64;
 
 /// How the pieces are joined.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -125,7 +125,7 @@ pub struct Submitted {
     pub repeated: bool,
 }
 
-/// What one input would become.
+/// What one input would become; with the number 0, what the gather needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedJob {
     pub index: u32,

@@ -247,6 +247,37 @@ fn alike_clips_are_copied_but_for_the_edges_and_not_a_picture_is_lost() {
 }
 
 #[test]
+fn what_can_t_be_copied_is_encoded_anew_and_told_and_the_dry_run_tells_the_disk() {
+    let daemon = Daemon::real().start();
+    let encoder: &[&str] = &["-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-g", "10"];
+    let clip = |name, number, size| Clip { name, number, size, rate: "25", frames: 75, sound: false, encoder };
+    let clips = [clip("one.mp4", 1, (320, 180)), clip("two.mp4", 2, (160, 90)), clip("three.mp4", 3, (320, 180))];
+    let paces = clips.map(|clip| pace(&clip.make(&daemon.media())));
+    let line = "submit highlights --target-duration 6 --quality source -o out one.mp4 two.mp4 three.mp4";
+    let before = daemon.json(&format!("{line} --dry-run"));
+    assert_eq!(before["estimated_bytes"], Value::Null, "nobody knows yet how long they are");
+    daemon.say(&format!("{line} --wait")).expect(0);
+    let result = daemon.json("result 1");
+    let copied = number(&result["gather"]["final"]["frames_copied"]);
+    assert!(copied > 0.0 && copied < number(&result["gather"]["final"]["frames"]), "{result}");
+    let notes = result["gather"]["detail"]["notes"].to_string();
+    assert!(
+        notes.contains("encoded anew, as their videos are not like the others") && notes.contains("two.mp4"),
+        "{notes}"
+    );
+    check_cuts(
+        &result,
+        &shown(&daemon.media().join("out/highlights-1.mp4"), (320, 180), |_| (0, 0, 320, 180)),
+        &paces,
+        25.0,
+    );
+    let after = daemon.json("submit highlights --quality low -o out one.mp4 two.mp4 --dry-run");
+    // Six seconds of 596 kbit/s, and the sound as it is.
+    let bytes = number(&after["estimated_bytes"]);
+    assert!((1.3e6..1.9e6).contains(&bytes), "{after}");
+}
+
+#[test]
 fn what_is_too_long_or_no_video_fails_alone_and_with_advice() {
     let daemon = Daemon::real().start();
     let clip =

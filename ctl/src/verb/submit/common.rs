@@ -343,6 +343,7 @@ fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<
         })
         .flatten()
         .collect();
+    let (gather, planned): (Vec<PlannedJob>, Vec<PlannedJob>) = planned.into_iter().partition(|job| job.index == 0);
     let skipped = planned.iter().filter(|job| job.skipped_reason.is_some()).count();
     // As at submission: ⌈n ÷ parallel⌉ × the expected time of a job; unknown where one of them is.
     let work = || planned.iter().filter(|job| job.skipped_reason.is_none());
@@ -352,9 +353,10 @@ fn dry_run(context: &Context, spec: BatchSpec, inputs: &[Submission]) -> Result<
         seconds.map(|seconds| f64::from(jobs.div_ceil(parallel)) * seconds / f64::from(jobs.max(1)));
     // Most that is on the disk at one time.
     let bytes: Option<Vec<f64>> = work().map(|job| job.estimated_bytes).collect();
-    let estimated_bytes = bytes.map(|mut bytes| {
+    let gathers = gather.first().map_or(Some(0.0), |gather| gather.estimated_bytes);
+    let estimated_bytes = bytes.zip(gathers).map(|(mut bytes, gathers)| {
         bytes.sort_by(|one, other| other.total_cmp(one));
-        bytes.iter().take(parallel as usize).sum::<f64>()
+        bytes.iter().take(parallel as usize).sum::<f64>().max(gathers)
     });
     context.console.either(
         || PlanJson {

@@ -499,8 +499,21 @@ unsafe fn picture_facts(stream: &ffi::AVStream) -> PictureFacts {
             sample_aspect: if aspect.num > 0 && aspect.den > 0 { (aspect.num, aspect.den) } else { (1, 1) },
             turn,
             interlaced: fields.contains(&parameters.field_order),
+            deep: is_deep(parameters.format),
         }
     }
+}
+
+/// Whether a pixel format has more than 8 bits, as libav numbers it.
+fn is_deep(format: c_int) -> bool {
+    let none = ffi::AVPixelFormat::AV_PIX_FMT_NONE as c_int;
+    let last = ffi::AVPixelFormat::AV_PIX_FMT_NB as c_int;
+    if format <= none || format >= last {
+        return false;
+    }
+    // SAFETY: the number is within libav's own list, whose values the type has; what comes back is null or a constant.
+    let about = unsafe { ffi::av_pix_fmt_desc_get(std::mem::transmute::<c_int, ffi::AVPixelFormat>(format)).as_ref() };
+    about.is_some_and(|about| about.comp[0].depth > 8)
 }
 
 /// # Safety

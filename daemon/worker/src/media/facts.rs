@@ -38,6 +38,8 @@ pub struct PictureFacts {
     pub turn: Turn,
     /// Each picture is two fields of different times.
     pub interlaced: bool,
+    /// More than 8 bits: each takes two bytes.
+    pub deep: bool,
 }
 
 /// How a player turns the pictures before it shows them, as the display matrix says.

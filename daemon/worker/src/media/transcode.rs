@@ -22,13 +22,17 @@ use super::logs;
 use super::muxer::{Muxer, StreamAbout, Writing, rescale};
 use super::pace::{self, Grid, Rate, per_second};
 use super::packets::{self, Packets, Times};
-use super::pictures::{Pictures, Tally};
+use super::pictures::{Pictures, Tally, is_large};
 use super::recording::{Piece, Recording};
 use super::resampler::{Form, Sample};
 use super::texts::{self, TextForm};
 
 /// Length of a piece.
 const PIECE_SECONDS: f64 = 60.0;
+/// Threads that encode pictures of a source larger than 1080p: each holds some.
+const LARGE_THREADS: u32 = 2;
+/// Pictures of such a source that are scaled for one that is shown, at most, rather than held as they are.
+const SCALED_FOR_ONE: f64 = 3.0;
 const MICROSECONDS: (i32, i32) = (1, 1_000_000);
 /// Of a file's own tags, those that are the same thing in a copy.
 const TAGS: [&str; 9] =
@@ -559,13 +563,15 @@ impl<'s> Course<'_, 's> {
             return Ok(());
         }
         let can_seek = pictures.can_seek() && self.settled.piece_places != i64::MAX;
+        // Of large pictures, few can be held: they are decoded in one place only, and few are encoded at once.
+        let large = is_large(pictures.stream());
         // Each thread's own, one after the other.
         let stretches = match can_seek {
-            true => self.stretches(&done, last, plan.threads),
+            true => self.stretches(&done, last, if large { 1 } else { plan.threads }),
             false => vec![vec![Stretch { from: 0, to: None }]],
         };
         let threads = u32::try_from(stretches.len()).unwrap_or(1).max(1);
-        let each = (plan.threads / threads).max(1);
+        let each = (plan.threads / threads).clamp(1, if large { LARGE_THREADS } else { u32::MAX });
         let pieces: Shelf<'_> = Mutex::new(pieces);
         let mut reel = Reel::new(pictures, self.settled.filters.deinterlace)?;
         reel.raw = first;
@@ -676,6 +682,11 @@ impl<'s> Course<'_, 's> {
         };
         let (mut frame, mut held_frame) = (Frame::new()?, Frame::new()?);
         let mut held: Option<(i64, i64)> = None;
+        // A large picture is held as what is made of it, unless most are left out.
+        let source_rate =
+            reel.pictures.stream().picture.map_or((25, 1), |picture| pace::rate(picture.rate, picture.base_rate, None));
+        let early =
+            is_large(reel.pictures.stream()) && per_second(source_rate) <= SCALED_FOR_ONE * per_second(grid.rate);
         let ended = loop {
             if self.stop.load(Ordering::Relaxed) || self.source.cancel.load(Ordering::Relaxed) {
                 return Err(MediaError::Stopped);
@@ -688,7 +699,7 @@ impl<'s> Course<'_, 's> {
                     continue;
                 }
                 if place > before {
-                    writer.put(&mut held_frame, before, reel.pictures.tally())?;
+                    writer.put(&mut held_frame, before, early, reel.pictures.tally())?;
                     held = None;
                 }
             }
@@ -696,7 +707,10 @@ impl<'s> Course<'_, 's> {
                 break false;
             }
             if place >= begin.max(0) {
-                held_frame.take(&mut frame);
+                match early {
+                    true => writer.scale(&mut frame, place, &mut held_frame)?,
+                    false => held_frame.take(&mut frame),
+                }
                 held = Some((place, grid.place(time.saturating_add(length.max(0)))));
             }
         };
@@ -705,7 +719,7 @@ impl<'s> Course<'_, 's> {
             // A last one that would begin where the source ends takes the place before, where that is free.
             let place = if end > place { place } else { (end - 1).max(begin) };
             if writer.last_place.is_none_or(|last| last < place) {
-                writer.put(&mut held_frame, place, reel.pictures.tally())?;
+                writer.put(&mut held_frame, place, early, reel.pictures.tally())?;
             }
             // A picture that says it is shown for a minute is believed; one for a day is a broken header.
             let shown = end - writer.last_place.unwrap_or(place);
@@ -740,7 +754,15 @@ struct OpenPiece {
 }
 
 impl PieceWriter<'_, '_, '_, '_> {
-    fn put(&mut self, frame: &mut Frame, place: i64, tally: Tally) -> Result<(), MediaError> {
+    /// What is to be encoded of a picture, before it is sure that it will be.
+    fn scale(&mut self, frame: &mut Frame, place: i64, scaled: &mut Frame) -> Result<(), MediaError> {
+        match self.done.contains(&(place / self.course.settled.piece_places)) {
+            true => Ok(()),
+            false => self.scaler.scale(frame, place, scaled),
+        }
+    }
+
+    fn put(&mut self, frame: &mut Frame, place: i64, is_scaled: bool, tally: Tally) -> Result<(), MediaError> {
         let number = place / self.course.settled.piece_places;
         self.last_place = Some(place);
         if self.open.as_ref().is_some_and(|open| open.number != number) {
@@ -749,7 +771,16 @@ impl PieceWriter<'_, '_, '_, '_> {
         if self.done.contains(&number) {
             return Ok(());
         }
-        self.scaler.scale(frame, place, &mut self.out)?;
+        let picture = match is_scaled {
+            true => {
+                frame.set_timestamp(Some(place));
+                frame
+            }
+            false => {
+                self.scaler.scale(frame, place, &mut self.out)?;
+                &mut self.out
+            }
+        };
         let open = match &mut self.open {
             Some(open) => open,
             none => {
@@ -766,7 +797,7 @@ impl PieceWriter<'_, '_, '_, '_> {
             }
         };
         let OpenPiece { encoder, file, packets, .. } = open;
-        encoder.push(&mut self.out, &mut |packet| {
+        encoder.push(picture, &mut |packet| {
             *packets += 1;
             packets::put(packet, file).map(drop)
         })?;

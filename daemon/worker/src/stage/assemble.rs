@@ -253,8 +253,14 @@ fn film(
                 let sample_aspect = (u32::try_from(num).unwrap_or(1).max(1), u32::try_from(den).unwrap_or(1).max(1));
                 let look = Look { width, height, sample_aspect, ..sources[like].look() };
                 match film::copied(context, sources, pieces, like, &look, fade) {
-                    Ok(film) => return Ok((film, look)),
-                    Err(Trouble::NotAlike) => {}
+                    Ok(film) => {
+                        notes.extend(unlike(sources, pieces, like));
+                        return Ok((film, look));
+                    }
+                    Err(Trouble::NotAlike) => notes.push(
+                        "nothing could be copied: the H.264 of the videos leaves no room for edges; all was encoded anew"
+                            .to_owned(),
+                    ),
                     Err(trouble) => return Err(told(trouble)),
                 }
             }
@@ -265,6 +271,20 @@ fn film(
     }
     let look = sources[main].look();
     film::encoded(context, sources, pieces, &look, quality, fade).map_err(told).map(|film| (film, look))
+}
+
+/// Which videos could not be copied beside the others, for people; `None` where all are alike.
+fn unlike(sources: &[Source<'_>], pieces: &[Taken], like: usize) -> Option<String> {
+    let is_unlike = |source: usize| sources[source].likeness != sources[like].likeness;
+    let names: Vec<&str> =
+        (0..sources.len()).filter(|source| is_unlike(*source)).map(|source| sources[source].name.as_str()).collect();
+    let (first, others) = names.split_first()?;
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let count = pieces.iter().filter(|piece| is_unlike(piece.source)).count();
+    Some(format!(
+        "{count} of {} pieces were encoded anew, as their videos are not like the others: {first}{more}",
+        pieces.len()
+    ))
 }
 
 /// The source whose packets most of the time can be copied beside.

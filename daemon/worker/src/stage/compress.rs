@@ -14,14 +14,15 @@ use crate::media::pace::per_second;
 use crate::media::pictures::{Pictures, is_large};
 use crate::media::texts::TextForm;
 use crate::media::transcode::{self, Coder, Made, Pieces, Plan, Row, Source};
-use crate::media::{Facts, MediaError, StreamKind};
+use crate::media::{Facts, MediaError, StreamFacts, StreamKind};
 
 /// Longer ones are encoded in pieces, each of which outlives its run.
 const PIECES_FROM_SECONDS: f64 = 300.0;
 
 const X264: &str = "libx264";
-/// Pictures that x264 looks ahead where the source is larger than 1080p.
-const LARGE_LOOKAHEAD: u32 = 12;
+/// Pictures that x264 looks ahead where the source is larger than 1080p, and where it has more than 8 bits, too.
+const LARGE_LOOKAHEAD: u32 = 8;
+const DEEP_LOOKAHEAD: u32 = 2;
 
 /// As x264's presets have it.
 fn lookahead(preset: &str) -> u32 {
@@ -35,6 +36,21 @@ fn lookahead(preset: &str) -> u32 {
     }
 }
 
+/// Options that let x264 hold fewer pictures, since those of the source that have to be held are large already: a shorter look ahead, and no
+/// queue before it. With more than 8 bits they are twice as large: then no second picture is encoded at once, and one is referred to.
+fn sparing(source: &StreamFacts, preset: &str) -> Vec<(String, String)> {
+    let deep = source.picture.is_some_and(|picture| picture.deep);
+    let (most, parameters) = match deep {
+        true => (DEEP_LOOKAHEAD, "sync-lookahead=0:sliced-threads=1:ref=1"),
+        false => (LARGE_LOOKAHEAD, "sync-lookahead=0"),
+    };
+    let parameters = if preset == "ultrafast" { "sync-lookahead=0" } else { parameters };
+    vec![
+        ("rc-lookahead".to_owned(), most.min(lookahead(preset)).to_string()),
+        ("x264-params".to_owned(), parameters.to_owned()),
+    ]
+}
+
 pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
     let halt = |error: MediaError| halt_for(error, &name, stage.track.as_deref());
@@ -46,8 +62,7 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let profile = stage.settings.clone().unwrap_or_else(|| Profile::for_length(seconds.unwrap_or(0.0)));
     let (mut coder, told) = coder(stage.encoder, &profile);
     if coder.encoder == X264 && is_large(pictures.stream()) {
-        // Half of the usual: what looks ahead holds pictures, and those of the source are large already.
-        coder.options.push(("rc-lookahead".to_owned(), LARGE_LOOKAHEAD.min(lookahead(&profile.preset)).to_string()));
+        coder.options.extend(sparing(pictures.stream(), &profile.preset));
     }
     let plan = Plan {
         fit: Some((profile.width, profile.height)),

@@ -500,11 +500,11 @@ fn matrix(look: &Look) -> String {
 }
 
 fn settings(context: &Context, look: &Look, quality: Quality) -> VideoSettings {
-    let (bit_rate, preset) = match quality {
-        Quality::Low => (Some(500_000), "ultrafast"),
-        Quality::Medium => (Some(1_500_000), "fast"),
-        Quality::High => (Some(3_000_000), "medium"),
-        Quality::Source => (None, "medium"),
+    let bit_rate = quality.bit_rate().map(u64::from);
+    let preset = match quality {
+        Quality::Low => "ultrafast",
+        Quality::Medium => "fast",
+        Quality::High | Quality::Source => "medium",
     };
     let mut options = vec![("preset".to_owned(), preset.to_owned())];
     if bit_rate.is_none() {

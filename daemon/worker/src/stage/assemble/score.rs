@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 
+use spindle_shared::stage::assemble::{SOUND_CHANNELS, SOUND_RATE};
+
 use super::film::{Fade, Shown};
 use super::{Quality, Source, Taken, unnamed};
 use crate::context::{Context, Halt, disk_failure};
 use crate::media::encoder::{AudioEncoder, AudioSettings, Codec};
 use crate::media::{Form, MediaError, Piece, Recording, Sample, packets};
 
-const RATE: u32 = 48_000;
-const CHANNELS: usize = 2;
+const RATE: u32 = SOUND_RATE;
+const CHANNELS: usize = SOUND_CHANNELS as usize;
 /// Of one sample of both channels, as it is kept.
 const BLOCK: usize = 2 * CHANNELS;
 
@@ -120,13 +122,8 @@ fn encode(
     fade: Option<Fade>,
 ) -> Result<Score, Halt> {
     let failed = |error: MediaError| super::halt(error, "the sound");
-    let rate = match quality {
-        Quality::Low => 96_000,
-        Quality::Medium => 128_000,
-        Quality::High | Quality::Source => 192_000,
-    };
     let form = Form { rate: RATE, channels: CHANNELS as u32, sample: Sample::F32 };
-    let settings = AudioSettings { encoder: "aac".to_owned(), bit_rate: Some(rate) };
+    let settings = AudioSettings { encoder: "aac".to_owned(), bit_rate: Some(quality.sound_bit_rate().into()) };
     let mut encoder = AudioEncoder::open(&settings, form).map_err(failed)?;
     let codec = encoder.codec().map_err(failed)?;
     let file = unnamed(context)?;

@@ -127,6 +127,25 @@ fn pictures_fit_their_profile_upright_and_no_faster_than_before() {
 }
 
 #[test]
+fn large_pictures_have_their_places_as_others_do_whether_scaled_before_or_after() {
+    let Some(workshop) = workshop() else { return };
+    // Two bytes a sample, and one; each shown, two of five left out, and most of them.
+    for (format, rate, kept) in [("yuv420p10le", 24, 24), ("yuv420p", 40, 24), ("yuv420p", 80, 24)] {
+        let file = workshop.make(&format!(
+            "-f lavfi -i testsrc2=size=2048x1152:rate={rate} -t 1 {X264} -bf 2 -pix_fmt {format} large-{rate}.mp4"
+        ));
+        let source = facts(&file).of(StreamKind::Video).next().unwrap().picture.unwrap();
+        assert_eq!(source.deep, format != "yuv420p");
+        let (done, path) = workshop.compress(&file, &by("conservative"), 2).unwrap();
+        assert_eq!(number(&done, "frames"), f64::from(kept), "{rate}");
+        let video = facts(&path).of(StreamKind::Video).next().unwrap().clone();
+        assert_eq!((video.width, video.height), (1_920, 1_080));
+        assert!(!video.picture.unwrap().deep);
+        assert!((video.duration_seconds.unwrap() - 1.0).abs() <= 1.0 / 24.0 + 0.001, "{rate}: {video:?}");
+    }
+}
+
+#[test]
 fn sound_that_begins_late_does_so_in_the_copy() {
     let Some(workshop) = workshop() else { return };
     let file = workshop.make(&format!(

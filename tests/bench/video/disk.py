@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Measures how near the disk that a dry run tells comes to what a batch then takes at its peak: for `compress`, and for `highlights` in two qualities.
+
+    disk.py --bin target/release [--seconds 60]
+
+The house first compresses four videos one by one, so that it knows how large copies of their kind become; then each dry run is followed by the batch itself, while the
+state folder is measured a hundred times a second. What lay there before, and the queue's own file, don't count; `compress` runs with one job at a time.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+CONTENT = ["testsrc2=s=1280x720:r=25,hue=h=40*t", "testsrc2=s=1280x720:r=25,hflip", "testsrc2=s=1280x720:r=25,negate"]
+
+
+def size_of(state):
+    """Bytes on the disk below the folder, files without a name there included, as long as somebody holds them open."""
+    total, seen = 0, set()
+    for path in state.rglob("*"):
+        try:
+            about = path.stat()
+        except OSError:
+            continue
+        if path.is_file() and path.suffix != ".redb":
+            seen.add(about.st_ino)
+            total += 512 * about.st_blocks
+    for link in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = os.readlink(link)
+            if target.startswith(str(state)) and target.endswith(" (deleted)"):
+                about = link.stat()
+                if about.st_ino not in seen:
+                    seen.add(about.st_ino)
+                    total += 512 * about.st_blocks
+        except OSError:
+            pass
+    return total
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    binaries = options.bin.resolve()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="spindle-disk-"))
+    (work / "none.toml").write_text("")
+    env = os.environ | {
+        "SPINDLE_SOCKET": str(work / "socket"),
+        "SPINDLE_STATE_DIR": str(work / "state"),
+        "SPINDLE_MODEL_DIR": str(work / "models"),
+        "SPINDLE_CONFIG": str(work / "none.toml"),
+    }
+    clips = []
+    for at in range(8):
+        clip = work / f"clip-{at}.mp4"
+        seconds = options.seconds * (1 + at % 3) // 2
+        subprocess.run(
+            ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", CONTENT[at % len(CONTENT)], "-f", "lavfi", "-i", "sine", "-ss", str(at)]
+            + ["-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-crf", "23", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac", clip],
+            check=True,
+        )
+        clips.append(clip)
+    process = subprocess.Popen([binaries / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
+    ctl = lambda *words: subprocess.run([binaries / "spindlectl", *words], env=env, capture_output=True, text=True)
+    try:
+        while ctl("health").returncode != 0:
+            time.sleep(0.05)
+        compress = ["compress", "--profile", "aggressive", "--parallel", "1"]
+        ctl("-q", "submit", *compress, "--wait", "-o", work / "first", *clips[:4])
+        print("| batch | told, MB | peak, MB | off |\n|---|---|---|---|")
+        for name, words, of in [
+            ("compress", compress, clips[5:8]),
+            ("highlights low", ["highlights", "--quality", "low", "--target-duration", str(options.seconds)], clips),
+            ("highlights medium", ["highlights", "--quality", "medium", "--target-duration", str(options.seconds)], clips),
+            ("highlights source", ["highlights", "--quality", "source", "--target-duration", str(options.seconds)], clips),
+        ]:
+            told = json.loads(ctl("--json", "submit", *words, "--dry-run", "-o", work / "out", *of).stdout)["estimated_bytes"]
+            before = peak = size_of(work / "state")
+            running = subprocess.Popen(
+                [binaries / "spindlectl", "-q", "submit", *words, "--force", "--wait", "-o", work / "out", *of], env=env, stdout=subprocess.DEVNULL
+            )
+            # Copies that are finished stay as artifacts: they are what is kept, not what is needed to make the next one.
+            kept = lambda: sum(512 * path.stat().st_blocks for path in (work / "state").glob("artifacts/**/video.*") if path.exists())
+            begun = kept()
+            while running.poll() is None:
+                peak = max(peak, size_of(work / "state") - (kept() - begun if name == "compress" else 0))
+                time.sleep(0.01)
+            took = peak - before
+            off = f"{100 * (told / took - 1):+.0f} %" if told and took else "–"
+            print(f"| {name} | {'unknown' if told is None else f'{told / 1e6:.2f}'} | {took / 1e6:.2f} | {off} |", flush=True)
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
