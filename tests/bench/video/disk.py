@@ -22,14 +22,16 @@ CONTENT = ["testsrc2=s=1280x720:r=25,hue=h=40*t", "testsrc2=s=1280x720:r=25,hfli
 def size_of(state):
     """Bytes on the disk below the folder, files without a name there included, as long as somebody holds them open."""
     total, seen = 0, set()
-    for path in state.rglob("*"):
-        try:
-            about = path.stat()
-        except OSError:
-            continue
-        if path.is_file() and path.suffix != ".redb":
-            seen.add(about.st_ino)
-            total += 512 * about.st_blocks
+    # A folder that goes meanwhile is passed over.
+    for folder, _, names in os.walk(state):
+        for name in names:
+            try:
+                about = os.lstat(os.path.join(folder, name))
+            except OSError:
+                continue
+            if not name.endswith(".redb"):
+                seen.add(about.st_ino)
+                total += 512 * about.st_blocks
     for link in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
         try:
             target = os.readlink(link)
@@ -87,10 +89,10 @@ def main():
                 [binaries / "spindlectl", "-q", "submit", *words, "--force", "--wait", "-o", work / "out", *of], env=env, stdout=subprocess.DEVNULL
             )
             # Copies that are finished stay as artifacts: they are what is kept, not what is needed to make the next one.
-            kept = lambda: sum(512 * path.stat().st_blocks for path in (work / "state").glob("artifacts/**/video.*") if path.exists())
+            kept = lambda: size_of(work / "state" / "artifacts")
             begun = kept()
             while running.poll() is None:
-                peak = max(peak, size_of(work / "state") - (kept() - begun if name == "compress" else 0))
+                peak = max(peak, size_of(work / "state") - (max(kept() - begun, 0) if name == "compress" else 0))
                 time.sleep(0.01)
             took = peak - before
             off = f"{100 * (told / took - 1):+.0f} %" if told and took else "–"
