@@ -11,6 +11,8 @@ mod memory;
 mod remote;
 mod speech;
 mod stage;
+#[allow(dead_code)]
+mod vision;
 
 use std::any::Any;
 use std::collections::HashMap;
