@@ -14,7 +14,7 @@ die() {
 # Debian and Ubuntu packages; both scripts read it.
 # shellcheck disable=SC2034
 BUILD_PACKAGES=(
-    g++ make cmake pkg-config libclang-dev
+    g++ make cmake nasm pkg-config libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libavdevice-dev libswscale-dev libswresample-dev
     curl ca-certificates
 )

@@ -80,7 +80,7 @@ scripts() {
 }
 
 tools() {
-    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck
+    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip
     install_rust
     install_cargo_tool cargo-nextest
 }

@@ -32,9 +32,17 @@ pub fn check(path: &Path, taken: Taken) -> Result<(), Fault> {
 
 /// Gives the file its name when it is whole and on the disk.
 pub fn write(path: &Path, bytes: &[u8], taken: Taken) -> Result<(), Fault> {
+    write_with(path, taken, |mut file| {
+        file.write_all(bytes)?;
+        Ok(file)
+    })
+}
+
+/// The same for what is written piece by piece.
+pub fn write_with(path: &Path, taken: Taken, fill: impl FnOnce(File) -> io::Result<File>) -> Result<(), Fault> {
     check(path, taken)?;
     let part = beside(path).ok_or_else(|| Fault::usage(format!("`{}` names no file", shown(path))))?;
-    let named = written(&part, bytes).and_then(|()| match taken {
+    let named = written(&part, fill).and_then(|()| match taken {
         Taken::Replace => fs::rename(&part, path),
         Taken::Refuse => rename_unless_taken(&part, path),
     });
@@ -52,12 +60,10 @@ pub fn write(path: &Path, bytes: &[u8], taken: Taken) -> Result<(), Fault> {
     }
 }
 
-fn written(part: &Path, bytes: &[u8]) -> io::Result<()> {
+fn written(part: &Path, fill: impl FnOnce(File) -> io::Result<File>) -> io::Result<()> {
     // Of a process long dead that had our number.
     drop(fs::remove_file(part));
-    let mut file = File::create_new(part)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    fill(File::create_new(part)?)?.sync_all()
 }
 
 fn rename_unless_taken(from: &Path, to: &Path) -> io::Result<()> {
@@ -116,7 +122,7 @@ mod tests {
     fn a_name_that_was_taken_meanwhile_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let (part, path) = (folder.path().join("part"), folder.path().join("r.md"));
-        written(&part, b"ours").unwrap();
+        fs::write(&part, b"ours").unwrap();
         fs::write(&path, b"theirs").unwrap();
         assert_eq!(rename_unless_taken(&part, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"theirs");

@@ -485,7 +485,7 @@ impl Conductor {
                     let Some(gathered) = self.gathered.get(&job) else {
                         return internal("what is to be gathered was not looked up".to_owned());
                     };
-                    (inputs, open) = gather::inputs(&self.artifacts, gathered, reads);
+                    (inputs, open) = gather::inputs(&self.artifacts, gathered, reads, stage.tells_lost());
                 }
             }
         }

@@ -6,7 +6,7 @@ use spindle_core::cache;
 use spindle_core::scheduler::gather::result_is_gone;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash};
-use spindle_shared::job::{FileIdentity, Input, PathBytes};
+use spindle_shared::job::{Detail, FileIdentity, Input, PathBytes};
 use spindle_shared::stage::Stage;
 use spindle_shared::wire::codec;
 use spindle_shared::worker::{Gathered, InputFile, RESULTS_FILE};
@@ -22,6 +22,8 @@ pub struct Results {
     pub rows: Vec<Gathered>,
     /// The inputs of the rows, for stages that work on them again; empty where none does.
     originals: Vec<ToOpen>,
+    /// The inputs that have no result, for stages that are told of them; empty where none is.
+    lost: Vec<Gathered>,
 }
 
 /// The results of all inputs that completed, and a hash of what they are; or the first that is missing.
@@ -44,16 +46,29 @@ pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result
             let identity = still_the_same(reader, path, identity, stages, address).map_err(failed)?;
             originals.push(ToOpen::Original { path: path.clone(), identity });
         }
-        let input = match completed.input {
-            Input::File { path, .. } => path,
-            Input::Name(name) => PathBytes(name.into_bytes()),
-        };
+        let input = path_of(completed.input);
         // Names are part of the result; where the files lie is not.
         let name = input.as_path().file_name().unwrap_or_default().as_encoded_bytes().to_vec();
         hasher.part(&index.to_le_bytes()).part(&name).part(&address.0);
-        rows.push(Gathered { index, input, address, detail: completed.detail, files: artifact.files });
+        rows.push(Gathered { index, input, address, detail: completed.detail, files: artifact.files, lost: None });
     }
-    Ok((hasher.finish(), Arc::new(Results { rows, originals })))
+    let mut lost = Vec::new();
+    if recipe.gather.iter().any(Stage::tells_lost) {
+        for (index, input, failure) in reader.lost(batch).map_err(failed)? {
+            let input = path_of(input);
+            hasher.part(&index.to_le_bytes()).part(failure.kind.name().as_bytes()).part(failure.message.as_bytes());
+            let (address, detail) = (ContentHash([0; 32]), Detail::default());
+            lost.push(Gathered { index, input, address, detail, files: Vec::new(), lost: Some(failure) });
+        }
+    }
+    Ok((hasher.finish(), Arc::new(Results { rows, originals, lost })))
+}
+
+fn path_of(input: Input) -> PathBytes {
+    match input {
+        Input::File { path, .. } => path,
+        Input::Name(name) => PathBytes(name.into_bytes()),
+    }
 }
 
 /// The file that an input's result was made of, as it stands now; or why it is that no more. Touched and unchanged it still is.
@@ -85,9 +100,18 @@ pub fn originals(results: &Results) -> (Vec<InputFile>, Vec<ToOpen>) {
     (named.collect(), results.originals.clone())
 }
 
-/// What a run gets that reads such files of every result: the rows, then the files.
-pub fn inputs(artifacts: &Artifacts, results: &Results, reads: fn(&str) -> bool) -> (Vec<InputFile>, Vec<ToOpen>) {
+/// What a run gets that reads such files of every result: the rows, then the files. `lost`: with rows for the inputs that have no result, too.
+pub fn inputs(
+    artifacts: &Artifacts,
+    results: &Results,
+    reads: fn(&str) -> bool,
+    lost: bool,
+) -> (Vec<InputFile>, Vec<ToOpen>) {
     let mut rows = results.rows.clone();
+    if lost {
+        rows.extend(results.lost.iter().cloned());
+        rows.sort_by_key(|row| row.index);
+    }
     let (mut inputs, mut open) = (Vec::new(), Vec::new());
     for row in &mut rows {
         row.files.retain(|file| reads(&file.name));

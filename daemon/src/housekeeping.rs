@@ -22,7 +22,7 @@ const FIRST_WALL_MS: u64 = 1_704_067_200_000;
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// Artifacts that are quickly made again, and what nobody has a record of.
+    /// Artifacts that are quickly made again, exports, and what nobody has a record of.
     temporary_ms: u64,
     /// Transcripts and their like, and unfinished pieces of them.
     artifacts_ms: u64,
@@ -89,7 +89,8 @@ impl Housekeeping {
         let mut old = Old::default();
         reader.each_artifact(|address, artifact| {
             old.scanned += 1;
-            let transient = stage::TRANSIENT.contains(&artifact.stage.as_str());
+            let kind = artifact.stage.as_str();
+            let transient = stage::TRANSIENT.contains(&kind) || stage::EXPORTS.contains(&kind);
             let lifetime = if transient { temporary_ms } else { artifacts_ms };
             if is_old(artifact.created_at.0, lifetime) && old.addresses.len() < SWEEP_MAX {
                 old.addresses.entry(address).or_default().is_artifact = true;

@@ -2,6 +2,8 @@
 //!
 //! Knows no runtime, no database and no clock; only [`client`] (a feature) opens a socket, only [`intake`] (a feature) walks folders.
 
+#[cfg(feature = "archive")]
+pub mod archive;
 pub mod batch;
 pub mod catalogue;
 #[cfg(feature = "client")]

@@ -84,3 +84,19 @@ pub const STATS_ROWS_MAX: usize = 100;
 pub const SWEEP_MAX: usize = 1_000_000;
 /// Artifacts that one command removes: their files go within the conductor's turn.
 pub const PURGE_MAX: usize = 16;
+/// Operations on one picture.
+pub const OPERATIONS_MAX: usize = 64;
+/// Width or height that a picture can be asked to have.
+pub const PICTURE_SIDE_MAX: u32 = 4_096;
+/// Bytes of a file that is read as one picture: it is held in memory while it is decoded.
+pub const PICTURE_FILE_BYTES_MAX: u64 = 512 << 20;
+/// Pixels of a picture that is decoded; cameras' largest have some 200 million.
+pub const PICTURE_PIXELS_MAX: u64 = 256 << 20;
+/// Bytes that a decoded picture may take, and what its decoder takes beside them.
+pub const PICTURE_BYTES_MAX: u64 = 1 << 30;
+/// Width or height of a picture that is read, as JPEG has it.
+pub const PICTURE_READ_SIDE_MAX: u32 = 65_535;
+/// Passes over one progressive JPEG: more make a small file take minutes.
+pub const JPEG_SCANS_MAX: u32 = 500;
+/// EXIF, XMP or IPTC of one picture.
+pub const METADATA_BYTES_MAX: usize = 16 << 20;

@@ -10,6 +10,8 @@ use crate::stage::compress::Compress;
 use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
+use crate::stage::image::Image;
+use crate::stage::pack::Pack;
 use crate::stage::plan::Plan;
 use crate::stage::preview::Preview;
 use crate::stage::publish::Publish;
@@ -27,18 +29,21 @@ pub const CONVERT: &str = "convert";
 pub const PREVIEW: &str = "preview";
 /// The best pieces of many videos, joined to one.
 pub const HIGHLIGHTS: &str = "highlights";
+/// Pictures through a list of operations.
+pub const IMAGES: &str = "images";
 /// Fetches models; submitted by `models pull`.
 pub const PULL: &str = "pull";
 /// Stages of the user's own choice, from a file.
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
     (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
     (CONVERT, "recordings, videos and subtitles in another format"),
     (PREVIEW, "a small copy of a video, and a sheet of pictures from all over it"),
     (HIGHLIGHTS, "the best pieces of many videos, cut and joined to one"),
+    (IMAGES, "pictures resized, cropped, turned and converted, with a score of their quality"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
 ];
@@ -103,6 +108,16 @@ impl Recipe {
         }
     }
 
+    /// `pack`: what is made of all of them together, if anything.
+    pub fn images(image: Image, pack: Option<Pack>, publish: Publish) -> Self {
+        let together = |pack| vec![Stage::Pack(pack), Stage::Publish(publish.clone())];
+        Recipe {
+            name: IMAGES.to_owned(),
+            gather: pack.map(together).unwrap_or_default(),
+            map: vec![Stage::Identify(Identify {}), Stage::Image(image), Stage::Publish(publish)],
+        }
+    }
+
     pub fn pull(pull: Pull) -> Self {
         Recipe { name: PULL.to_owned(), map: vec![Stage::Pull(pull)], gather: Vec::new() }
     }
@@ -154,15 +169,15 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
             return Err(match gathers {
                 true => format!("`{name}` works on the results of all inputs: it comes first in the gather"),
                 false => format!(
-                    "`{name}` can't begin a gather: it works on one result; `collect` and `plan` make one of all"
+                    "`{name}` can't begin a gather: it works on one result; `collect`, `pack` and `plan` make one of all"
                 ),
             });
         }
         let fits = matches!(
             (stage, before),
-            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_), None)
+            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
                 | (
-                    Stage::Decode(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_),
+                    Stage::Decode(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Image(_),
                     None | Some(Stage::Identify(_))
                 )
                 | (Stage::Transcribe(_), Some(Stage::Decode(_)))
@@ -176,6 +191,8 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                             | Stage::Convert(_)
                             | Stage::Preview(_)
                             | Stage::Assemble(_)
+                            | Stage::Image(_)
+                            | Stage::Pack(_)
                     )
                 )
                 | (Stage::Analyze(_), None | Some(Stage::Identify(_)))

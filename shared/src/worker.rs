@@ -94,6 +94,8 @@ pub struct Gathered {
     pub address: ContentHash,
     pub detail: Detail,
     pub files: Vec<ArtifactFile>,
+    /// Why there is no result; then there are no files either.
+    pub lost: Option<Failure>,
 }
 
 /// Worker to daemon.

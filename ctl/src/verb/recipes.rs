@@ -3,10 +3,13 @@
 use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
-use spindle_shared::recipe::{BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, PREVIEW, PULL, Recipe, SUBTITLES};
+use spindle_shared::recipe::{
+    BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, IMAGES, PREVIEW, PULL, Recipe, SUBTITLES,
+};
 use spindle_shared::rules;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::convert::{Convert, Target};
+use spindle_shared::stage::image::{OPERATIONS, PRESETS};
 use spindle_shared::stage::pull::Pull;
 
 use crate::fault::Fault;
@@ -125,6 +128,12 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
                 text.push_str("\na file of rules (--rules), with every key there is:\n");
                 text.extend(rules::EXAMPLE.lines().map(|line| format!("  {line}\n")));
             }
+            if name == IMAGES {
+                text.push_str("\noperations (--op), each on the last one's output:\n");
+                text.extend(OPERATIONS.lines().map(|line| format!("  {line}\n")));
+                text.push_str("\npresets of `resize`:\n");
+                text.extend(PRESETS.map(|(name, width, height)| format!("  {name} = {width}x{height}\n")));
+            }
             if name != PULL {
                 text.push_str(&format!("\noptions: `spindlectl submit {name} --help`\n"));
             }
@@ -150,6 +159,7 @@ fn example(name: &str) -> Option<Recipe> {
         HIGHLIGHTS => {
             Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default()))
         }
+        IMAGES => Some(Recipe::images(Default::default(), None, Default::default())),
         CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {
             name: String::new(),

@@ -159,9 +159,13 @@ pub fn is_weighty(stage: &Stage, stages: &[Stage]) -> bool {
 fn table_seconds(stages: &[Stage]) -> Option<f64> {
     stages.iter().find_map(|stage| match stage {
         Stage::Transcribe(transcribe) => Some(whisper_seconds(&transcribe.model.name)),
+        Stage::Image(image) => Some(PICTURE_SECONDS * image.all().count().max(1) as f64),
         _ => None,
     })
 }
+
+/// Seconds per picture and operation.
+const PICTURE_SECONDS: f64 = 8.0;
 
 /// Seconds per audio file.
 fn whisper_seconds(model: &str) -> f64 {

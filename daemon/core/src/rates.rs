@@ -35,7 +35,7 @@ impl RateKey {
 
     /// Of how large copies become by the size of what they are made of; none where a stage makes no copy.
     pub fn copies(stage: &Stage) -> Option<Self> {
-        let copies = matches!(stage, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_));
+        let copies = matches!(stage, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Image(_));
         copies.then(|| RateKey {
             kind: format!("{}-size", stage.name()),
             model: stage.model().unwrap_or_default().to_owned(),

@@ -8,6 +8,7 @@ use spindle_core::cache;
 use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
+use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
 use spindle_shared::recipe::Recipe;
@@ -230,6 +231,27 @@ impl Reader {
             });
         }
         Ok(Some((stored.spec.recipe, completed)))
+    }
+
+    /// The inputs of a batch that came to no good end, in input order, and why.
+    pub fn lost(&self, id: BatchId) -> Result<Vec<(u32, Input, Failure)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let jobs = transaction.open_table(tables::JOBS)?;
+        let mut lost = Vec::new();
+        for entry in transaction.open_table(tables::ENDED)?.range((id.0, GATHER_INDEX + 1)..=(id.0, u32::MAX))? {
+            let (key, row) = entry?;
+            let ended = rows::read_ended(row.value())?;
+            if ended.state == JobState::Completed {
+                continue;
+            }
+            let spec = rows::read_job(jobs.get(key.value())?.ok_or_else(|| orphan("jobs", id))?.value())?;
+            let failure = ended.failure.unwrap_or_else(|| {
+                let why = ended.skipped_reason.unwrap_or_else(|| format!("it was {}", ended.state.name()));
+                Failure::new(FailureKind::Cancelled, why)
+            });
+            lost.push((key.value().1, spec.input, failure));
+        }
+        Ok(lost)
     }
 
     /// Failed jobs, newest batch first, in input order within a batch.

@@ -8,6 +8,7 @@ mod highlights;
 mod language;
 mod media;
 mod memory;
+mod picture;
 mod remote;
 mod speech;
 mod stage;

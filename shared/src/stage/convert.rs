@@ -79,8 +79,8 @@ impl Target {
         let name = name.trim().trim_start_matches('.').to_lowercase();
         let known = Target::MEDIA.into_iter().find(|target| target.name() == name);
         known.or(Format::from_name(&name).map(Target::Text)).ok_or_else(|| {
-            if ["jpg", "jpeg", "png", "webp", "avif", "tiff", "gif", "bmp"].contains(&name.as_str()) {
-                return format!("`{name}` is a format of pictures: this recipe converts audio, video and subtitles");
+            if ["jpg", "jpeg", "png", "webp", "avif", "tiff"].contains(&name.as_str()) {
+                return format!("`{name}` is a format of pictures: `submit images --op convert={name}` makes it");
             }
             let texts = Format::ALL.map(Format::name).join(", ");
             format!("`{name}` is no format; known are {}, {texts}", Target::MEDIA.map(Target::name).join(", "))

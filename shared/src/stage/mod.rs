@@ -7,6 +7,8 @@ pub mod compress;
 pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod image;
+pub mod pack;
 pub mod plan;
 pub mod preview;
 pub mod publish;
@@ -37,6 +39,8 @@ pub enum Stage {
     Analyze(analyze::Analyze),
     Plan(plan::Plan),
     Assemble(assemble::Assemble),
+    Image(image::Image),
+    Pack(pack::Pack),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -79,6 +83,9 @@ pub struct StageFacts {
 /// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them.
 pub const TRANSIENT: [&str; 1] = ["decode"];
 
+/// Kinds whose artifacts are made for somebody to take away: they live no longer than what is temporary.
+pub const EXPORTS: [&str; 1] = ["pack"];
+
 const HOUR_MS: u64 = 3_600_000;
 
 impl Stage {
@@ -97,6 +104,8 @@ impl Stage {
             Stage::Analyze(_) => ("analyze", Role::Media, Lane::Cpu, 50),
             Stage::Plan(_) => ("plan", Role::Files, Lane::Io, 1),
             Stage::Assemble(_) => ("assemble", Role::Media, Lane::Cpu, 50),
+            Stage::Image(_) => ("image", Role::Media, Lane::Cpu, 90),
+            Stage::Pack(_) => ("pack", Role::Media, Lane::Cpu, 10),
         };
         StageFacts {
             name,
@@ -117,16 +126,19 @@ impl Stage {
             },
             weight,
             unit: match self {
-                Stage::Identify(_) | Stage::Pull(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
-                    Unit::InputBytes
-                }
+                Stage::Identify(_)
+                | Stage::Pull(_)
+                | Stage::Compress(_)
+                | Stage::Convert(_)
+                | Stage::Preview(_)
+                | Stage::Image(_) => Unit::InputBytes,
                 Stage::Decode(_)
                 | Stage::Transcribe(_)
                 | Stage::Subtitle(_)
                 | Stage::Analyze(_)
                 | Stage::Plan(_)
                 | Stage::Assemble(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) => Unit::OutputBytes,
+                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) => Unit::OutputBytes,
             },
         }
     }
@@ -148,12 +160,15 @@ impl Stage {
         const DECODE: u32 = 64;
         /// Pictures on their way through decoder, filter and encoder.
         const ENCODE: u32 = 300;
+        /// A photo of 24 megapixels and what is made of it.
+        const PICTURE: u32 = 160;
         const LISTEN: u64 = 256 << 20;
         match self {
             Stage::Decode(_) => DECODE,
             Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Analyze(_) | Stage::Assemble(_) => {
                 ENCODE
             }
+            Stage::Image(_) | Stage::Pack(_) => PICTURE,
             Stage::Transcribe(transcribe) => {
                 let known = crate::catalogue::find(&transcribe.model.name).map(crate::catalogue::Model::memory_bytes);
                 (known.unwrap_or(LISTEN) >> 20) as u32
@@ -172,13 +187,19 @@ impl Stage {
         match self {
             Stage::Collect(_) => Some(collect::Collect::reads),
             Stage::Plan(_) => Some(plan::Plan::reads),
+            Stage::Pack(_) => Some(pack::Pack::reads),
             _ => None,
         }
     }
 
     /// Whether it works on the inputs themselves, too, beside what earlier stages left; in a gather, those of all jobs that succeeded.
     pub fn rereads_inputs(&self) -> bool {
-        matches!(self, Stage::Assemble(_))
+        matches!(self, Stage::Assemble(_) | Stage::Pack(pack::Pack { zip: true, .. }))
+    }
+
+    /// Whether, where it works on all results, it is told of the inputs that have none.
+    pub fn tells_lost(&self) -> bool {
+        matches!(self, Stage::Pack(_))
     }
 
     pub fn name(&self) -> &'static str {
@@ -198,6 +219,8 @@ impl Stage {
                 .filter_map(|name| name.split_once('.').map(|(_, ending)| ending.to_owned()))
                 .collect(),
             Stage::Assemble(_) => vec!["mp4".to_owned(), "json".to_owned()],
+            Stage::Image(image) => vec![image.ending(input)],
+            Stage::Pack(pack) => pack.endings(),
             Stage::Identify(_)
             | Stage::Decode(_)
             | Stage::Transcribe(_)
@@ -224,6 +247,8 @@ impl Stage {
             Stage::Analyze(stage) => stage.address_into(hasher),
             Stage::Plan(stage) => stage.address_into(hasher),
             Stage::Assemble(stage) => stage.address_into(hasher),
+            Stage::Image(stage) => stage.address_into(hasher),
+            Stage::Pack(stage) => stage.address_into(hasher),
         }
     }
 
@@ -241,6 +266,8 @@ impl Stage {
             Stage::Analyze(stage) => stage.validate(),
             Stage::Plan(stage) => stage.validate(),
             Stage::Assemble(stage) => stage.validate(),
+            Stage::Image(stage) => stage.validate(),
+            Stage::Pack(stage) => stage.validate(),
         }
     }
 }

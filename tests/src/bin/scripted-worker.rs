@@ -299,7 +299,7 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             let name = format!("{DOCUMENT_STEM}.{}", stage.format.name());
             done.files.push(artifact(assignment, &name, &texts)?);
         }
-        Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => {
+        Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Image(_) => {
             let input = assignment.inputs.first().map_or(Path::new(""), |input| input.name.as_path());
             for ending in assignment.stage.endings(input) {
                 done.files.push(artifact(assignment, &format!("{VIDEO_STEM}.{ending}"), first)?);
@@ -318,6 +318,12 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
             });
             let bytes = parts.collect::<Vec<_>>().concat();
             done.files.push(artifact(assignment, &format!("{HIGHLIGHTS_STEM}.mp4"), &bytes)?);
+        }
+        Stage::Pack(_) => {
+            let bytes: Vec<u8> = inputs.iter().skip(1).flat_map(|(bytes, _)| bytes.clone()).collect();
+            for ending in assignment.stage.endings(Path::new("")) {
+                done.files.push(artifact(assignment, &format!("images.{ending}"), &bytes)?);
+            }
         }
         Stage::Pull(_) => {}
     }

@@ -115,7 +115,9 @@ pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
         | Stage::Convert(_)
         | Stage::Preview(_)
         | Stage::Analyze(_)
-        | Stage::Assemble(_) => random.between(200, 8_000),
+        | Stage::Assemble(_)
+        | Stage::Image(_)
+        | Stage::Pack(_) => random.between(200, 8_000),
         Stage::Pull(_) => random.between(100, 5_000),
     }
 }
@@ -142,7 +144,9 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
         | Stage::Preview(_)
         | Stage::Analyze(_)
         | Stage::Plan(_)
-        | Stage::Assemble(_) => {
+        | Stage::Assemble(_)
+        | Stage::Image(_)
+        | Stage::Pack(_) => {
             let content = ContentHash::of(&start.address.map_or([0; 32], |address| address.0));
             done.files = vec![ArtifactFile { name: start.stage.name().to_owned(), bytes: 100, content }];
             done.detail.media_seconds = Some(if start.run.counter.is_multiple_of(7) { 1e9 } else { 60.0 });

@@ -13,6 +13,7 @@ mod failures;
 mod gathering;
 mod highlights;
 mod housekeeping;
+mod images;
 mod main_path;
 mod restarts;
 mod shapes;

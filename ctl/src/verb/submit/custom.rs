@@ -12,6 +12,8 @@ use spindle_shared::stage::compress::Compress;
 use spindle_shared::stage::convert::Convert;
 use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::identify::Identify;
+use spindle_shared::stage::image::Image;
+use spindle_shared::stage::pack::Pack;
 use spindle_shared::stage::preview::Preview;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::SubtitleOptions;
@@ -159,7 +161,7 @@ fn check_name(name: &str) -> Result<&str, String> {
     Ok(name)
 }
 
-const STAGES: &str = "decode, transcribe, subtitle, compress, convert, preview, publish, collect";
+const STAGES: &str = "decode, transcribe, subtitle, compress, convert, preview, image, publish, collect, pack";
 
 fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> {
     let name = match table.remove("stage") {
@@ -181,6 +183,8 @@ fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> 
         "compress" => Stage::Compress(options::<Compress>("compress", &table)?),
         "convert" => Stage::Convert(options::<Convert>("convert", &table)?),
         "preview" => Stage::Preview(options::<Preview>("preview", &table)?),
+        "image" => Stage::Image(options::<Image>("image", &table)?),
+        "pack" => Stage::Pack(options::<Pack>("pack", &table)?),
         "collect" => Stage::Collect(options::<Collect>("collect", &table)?),
         "identify" => return Err("`identify` comes first by itself: leave it out".to_owned()),
         other => return Err(format!("there is no stage `{}`: known are {STAGES}", human::escaped(other))),
@@ -274,11 +278,11 @@ mod tests {
             ),
             (
                 "[[map]]\nmodel = 'x'",
-                "1: which stage? write stage = \"…\", one of decode, transcribe, subtitle, compress, convert, preview, publish, collect",
+                "1: which stage? write stage = \"…\", one of decode, transcribe, subtitle, compress, convert, preview, image, publish, collect, pack",
             ),
             (
                 "[[map]]\nstage = 'cook'",
-                "1: there is no stage `cook`: known are decode, transcribe, subtitle, compress, convert, preview, publish, collect",
+                "1: there is no stage `cook`: known are decode, transcribe, subtitle, compress, convert, preview, image, publish, collect, pack",
             ),
             (
                 "[[map]]\nstage = 'publish'",

@@ -5,6 +5,7 @@ mod compress;
 mod convert;
 pub mod custom;
 pub mod highlights;
+pub mod images;
 mod overrides;
 mod preview;
 pub mod send;
@@ -36,6 +37,8 @@ enum RecipeArgs {
     Preview(Box<Of<preview::PreviewArgs>>),
     /// The best pieces of many videos, cut and joined to one
     Highlights(Box<Of<highlights::Highlights>>),
+    /// Pictures resized, cropped, turned and converted, with a score of their quality
+    Images(Box<Of<images::Images>>),
     /// Stages of your own choice, from a file
     Custom(Box<Of<custom::Custom>>),
 }
@@ -44,6 +47,12 @@ enum RecipeArgs {
 const VIDEO_EXTENSIONS: [&str; 27] = [
     "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "gif", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts",
     "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv",
+];
+
+/// What is taken from folders where pictures are wanted; what a file is, its content tells.
+const PICTURE_EXTENSIONS: [&str; 25] = [
+    "avif", "avifs", "bmp", "dib", "exr", "gif", "hdr", "heic", "heif", "hif", "ico", "jfif", "jpe", "jpeg", "jpg",
+    "mpo", "pbm", "pgm", "png", "pnm", "ppm", "rgbe", "tif", "tiff", "webp",
 ];
 
 /// What is taken from folders where anything that plays may be converted, and what it says on the screen.
@@ -88,6 +97,7 @@ impl Submit {
             RecipeArgs::Convert(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Preview(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Highlights(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Images(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }
     }

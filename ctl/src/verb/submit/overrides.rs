@@ -71,8 +71,9 @@ impl Overrides {
                 .command
                 .get_arguments()
                 .any(|argument| argument.get_long() == Some(column) && is_flag(argument.get_action()));
+            // An input's own value takes the batch's place, where an option may come several times, too.
+            words.retain(|(long, _)| long != column);
             if flag {
-                words.retain(|(long, _)| long != column);
                 if truth(value).ok_or_else(|| format!("the column `{column}` is yes or no, not `{value}`"))? {
                     words.push((column.clone(), format!("--{column}").into()));
                 }

@@ -64,6 +64,41 @@ impl Decoder {
         }
     }
 
+    /// For a picture that stands alone, without a container: `setup` is what its container said of the codec; larger pictures than so many
+    /// pixels are refused before they get memory.
+    pub fn of_still(id: ffi::AVCodecID, setup: &[u8], pixels_max: u64) -> Result<Self, MediaError> {
+        let refused = |code: c_int| MediaError::NoDecoder {
+            codec: format!("{id:?}").trim_start_matches("AV_CODEC_ID_").to_owned(),
+            reason: if code < 0 { logs::reason(code) } else { String::new() },
+        };
+        let out_of_memory = || MediaError::OutOfMemory { doing: "opening the codec" };
+        // SAFETY: the context is owned from its allocation on, and its fields are set before it is opened; the setup is copied into memory of
+        // libav's own, with the padding it wants, which goes with the context.
+        unsafe {
+            let codec = ffi::avcodec_find_decoder(id);
+            if codec.is_null() {
+                return Err(refused(0));
+            }
+            let mut context = NonNull::new(ffi::avcodec_alloc_context3(codec)).ok_or_else(out_of_memory)?;
+            let decoder = Decoder(context);
+            let size = c_int::try_from(setup.len()).map_err(|_| out_of_memory())?;
+            if size > 0 {
+                let room = ffi::av_mallocz(setup.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize);
+                let room = NonNull::new(room.cast::<u8>()).ok_or_else(out_of_memory)?;
+                ptr::copy_nonoverlapping(setup.as_ptr(), room.as_ptr(), setup.len());
+                context.as_mut().extradata = room.as_ptr();
+                context.as_mut().extradata_size = size;
+            }
+            context.as_mut().thread_count = 1;
+            context.as_mut().max_pixels = i64::try_from(pixels_max).unwrap_or(i64::MAX);
+            let code = ffi::avcodec_open2(context.as_ptr(), codec, ptr::null_mut());
+            if code < 0 {
+                return Err(refused(code));
+            }
+            Ok(decoder)
+        }
+    }
+
     /// `None` says that no more will come.
     pub fn send(&mut self, packet: Option<&Packet>) -> Result<Answer, MediaError> {
         // SAFETY: the context is open; a null packet begins the flush.
@@ -274,6 +309,21 @@ impl Frame {
             rows.extend_from_slice(bytes);
         }
         rows
+    }
+
+    /// Puts rows without padding into a picture of packed pixels of so many bytes.
+    pub fn fill_rows(&mut self, rows: &[u8], pixel_bytes: usize) {
+        let fields = self.fields();
+        let (Ok(width), Ok(height)) = (usize::try_from(fields.width), usize::try_from(fields.height)) else { return };
+        let row_bytes = (width * pixel_bytes).max(1);
+        for (at, row) in rows.chunks_exact(row_bytes).take(height).enumerate() {
+            // SAFETY: a packed picture has `height` rows of `linesize` bytes in its first plane, each at least `row_bytes` long; nobody else
+            // has a picture that was just made.
+            unsafe {
+                let start = fields.data[0].offset(at as isize * fields.linesize[0] as isize);
+                ptr::copy_nonoverlapping(row.as_ptr(), start, row_bytes);
+            }
+        }
     }
 
     /// Makes it a frame of sound with these packed samples, of `block` bytes for all channels; `planar`: as two planes.

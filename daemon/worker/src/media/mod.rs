@@ -25,6 +25,7 @@ pub mod remux;
 mod resampler;
 pub mod sheet;
 pub mod sound;
+pub mod still;
 pub mod texts;
 mod timeline;
 mod track;

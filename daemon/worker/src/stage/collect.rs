@@ -110,6 +110,7 @@ mod tests {
                     bytes: text.len() as u64,
                     content: ContentHash([0; 32]),
                 }],
+                lost: None,
             })
             .collect();
         let rows = codec::encode(&rows);

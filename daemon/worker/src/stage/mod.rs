@@ -7,6 +7,8 @@ pub mod compress;
 pub mod convert;
 pub mod decode;
 pub mod identify;
+pub mod image;
+pub mod pack;
 pub mod plan;
 pub mod preview;
 pub mod publish;
@@ -35,5 +37,7 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Analyze(stage) => analyze::run(context, stage),
         Stage::Plan(stage) => plan::run(context, stage),
         Stage::Assemble(stage) => assemble::run(context, stage),
+        Stage::Image(stage) => image::run(context, stage),
+        Stage::Pack(stage) => pack::run(context, stage),
     }
 }

@@ -16,6 +16,7 @@ use crate::media::encoder::AudioSettings;
 use crate::media::pictures::Pictures;
 use crate::media::sheet;
 use crate::media::transcode::{self, Coder, Plan, Source, fit};
+use crate::picture::digits;
 
 const JPEG_QUALITY: u8 = 85;
 /// Between the pictures of the sheet, and around them.
@@ -112,46 +113,14 @@ fn contact_sheet(
     Ok(canvas)
 }
 
-/// Digits and the colon, five rows of three dots each, from the top.
-const GLYPHS: [[u8; 5]; 11] = [
-    [7, 5, 5, 5, 7],
-    [2, 6, 2, 2, 7],
-    [7, 1, 7, 4, 7],
-    [7, 1, 7, 1, 7],
-    [5, 5, 7, 1, 1],
-    [7, 4, 7, 1, 7],
-    [7, 4, 7, 5, 7],
-    [7, 1, 1, 2, 2],
-    [7, 5, 7, 5, 7],
-    [7, 5, 7, 1, 7],
-    [0, 2, 0, 2, 0],
-];
-
-/// White on a dark ground, in the lower right corner of a picture.
+/// In the lower right corner of a picture.
 fn write_time(canvas: &mut RgbImage, corner: (u32, u32), size: (u32, u32), seconds: f64) {
     let whole = seconds.max(0.0) as u64;
     let text = match (whole / 3_600, whole / 60 % 60, whole % 60) {
         (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
         (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
     };
-    let dot = (size.1 / 90).clamp(1, 4);
-    let (wide, high) = ((text.len() as u32 * 4 + 1) * dot, 7 * dot);
-    if wide > size.0 || high > size.1 {
-        return;
-    }
-    let (left, top) = (corner.0 + size.0 - wide, corner.1 + size.1 - high);
-    for (x, y) in (0..wide).flat_map(|x| (0..high).map(move |y| (x, y))) {
-        let (column, row) = (x / dot, y / dot);
-        let lit = (1..6).contains(&row) && column % 4 != 0 && {
-            let digit = text
-                .as_bytes()
-                .get(column as usize / 4)
-                .map_or(10, |byte| usize::from(byte.wrapping_sub(b'0')).min(10));
-            GLYPHS[digit][row as usize - 1] >> (3 - column % 4) & 1 == 1
-        };
-        let pixel = canvas.get_pixel_mut(left + x, top + y);
-        *pixel = if lit { Rgb([255, 255, 255]) } else { Rgb(pixel.0.map(|value| value / 4)) };
-    }
+    digits::write(canvas, corner, size, &text);
 }
 
 #[cfg(test)]

@@ -1,0 +1,267 @@
+//! How good a picture is, as a number that is computed: sharpness, exposure, contrast, noise and resolution. Knows pixels and no file.
+//!
+//! Each part is 0–1 by a published measure of the picture's brightness Y (0–255):
+//!
+//! - sharpness: 1 − the blur effect (Crété-Roffet, Dolmiere, Ladret, Nicolas 2007): how much less neighbours differ after a mean over nine, in the
+//!   worse of the two directions;
+//! - exposure: what is neither black (below 4) nor white (from 252), × how near the mean is to 48 % (none at 55 % from it), × the histogram's
+//!   entropy over eight bits (Shannon 1948);
+//! - contrast: the root of the RMS contrast (Peli 1990), full from a quarter of the range on;
+//! - noise: 1 ÷ (1 + σ ÷ 6), σ by Immerkær 1996, with the tenth of the pixels that have the strongest edges left out (Tai and Yang 2008);
+//! - resolution: the logarithm of the pixels, none at 100 and full at 100 million.
+//!
+//! The score is 100 × their weighted geometric mean: what is bad in one way is not made good by another.
+
+use image::{DynamicImage, GrayImage};
+
+/// The parts, 0–1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quality {
+    pub sharpness: f64,
+    pub exposure: f64,
+    pub contrast: f64,
+    pub noise: f64,
+    pub resolution: f64,
+}
+
+const WEIGHTS: [f64; 5] = [1.0, 0.5, 0.1, 0.7, 0.8];
+
+/// Large pictures are measured on so many squares of this side, spread evenly.
+const SQUARE: usize = 512;
+const SQUARES_MAX: usize = 16;
+
+const BLACK: usize = 4;
+const WHITE: usize = 252;
+/// Over which the blur effect's mean is taken.
+const MEAN_OVER: usize = 9;
+/// Strengths of edges that are told apart; Sobel's are no stronger than 8 × 255.
+const EDGES: usize = 2_048;
+
+impl Quality {
+    pub fn score(&self) -> f64 {
+        let parts = [self.sharpness, self.exposure, self.contrast, self.noise, self.resolution];
+        let logarithm: f64 = parts.iter().zip(WEIGHTS).map(|(part, weight)| weight * part.max(0.01).ln()).sum();
+        100.0 * (logarithm / WEIGHTS.iter().sum::<f64>()).exp()
+    }
+
+    pub fn of(image: &DynamicImage) -> Quality {
+        let grey = image.to_luma8();
+        let (width, height) = (grey.width() as usize, grey.height() as usize);
+        let mut sums = Sums::default();
+        for (left, top, wide, high) in squares(width, height) {
+            sums.add(&Square::of(&grey, (left, top), (wide, high)));
+        }
+        sums.quality(width * height)
+    }
+}
+
+/// Corners and sizes of the parts that are measured.
+fn squares(width: usize, height: usize) -> Vec<(usize, usize, usize, usize)> {
+    let (columns, rows) = (width.div_ceil(SQUARE), height.div_ceil(SQUARE));
+    let all = columns * rows;
+    if all <= SQUARES_MAX {
+        return vec![(0, 0, width, height)];
+    }
+    let place = |nth: usize| {
+        let at = (2 * nth + 1) * all / (2 * SQUARES_MAX);
+        let (left, top) = (at % columns * SQUARE, at / columns * SQUARE);
+        let (wide, high) = (SQUARE.min(width), SQUARE.min(height));
+        (left.min(width - wide), top.min(height - high), wide, high)
+    };
+    (0..SQUARES_MAX).map(place).collect()
+}
+
+/// Brightness, row by row.
+struct Square {
+    values: Vec<f32>,
+    width: usize,
+    height: usize,
+}
+
+/// Differences between neighbours, and how much of them is gone after the mean.
+#[derive(Default, Clone, Copy)]
+struct Blur {
+    all: f64,
+    lost: f64,
+}
+
+struct Sums {
+    histogram: [u64; 256],
+    across: Blur,
+    down: Blur,
+    /// For each strength of an edge: pixels, and their sum of the noise mask.
+    noise: Vec<(u64, f64)>,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Sums { histogram: [0; 256], across: Blur::default(), down: Blur::default(), noise: vec![(0, 0.0); EDGES] }
+    }
+}
+
+impl Square {
+    fn of(grey: &GrayImage, (left, top): (usize, usize), (width, height): (usize, usize)) -> Self {
+        let row_length = grey.width() as usize;
+        let rows = grey.as_raw().chunks_exact(row_length).skip(top).take(height);
+        let values = rows.flat_map(|row| row[left..left + width].iter().map(|value| f32::from(*value))).collect();
+        Square { values, width, height }
+    }
+
+    fn turned(&self) -> Self {
+        let values =
+            (0..self.width).flat_map(|x| (0..self.height).map(move |y| self.values[y * self.width + x])).collect();
+        Square { values, width: self.height, height: self.width }
+    }
+
+    /// Along the rows.
+    fn blur(&self) -> Blur {
+        let mut blur = Blur::default();
+        let half = MEAN_OVER / 2;
+        let mut mean = vec![0.0_f32; self.width];
+        for row in self.values.chunks_exact(self.width) {
+            // At the edges the row goes on as its mirror image.
+            let at = |x: isize| {
+                let last = self.width as isize - 1;
+                let x = if x < 0 {
+                    -x - 1
+                } else if x > last {
+                    2 * last + 1 - x
+                } else {
+                    x
+                };
+                row[x.clamp(0, last) as usize]
+            };
+            let mut sum: f32 = (-(half as isize)..=half as isize).map(at).sum();
+            for (x, place) in mean.iter_mut().enumerate() {
+                *place = sum / MEAN_OVER as f32;
+                sum += at((x + half + 1) as isize) - at(x as isize - half as isize);
+            }
+            for x in 1..self.width {
+                let before = (row[x] - row[x - 1]).abs();
+                let after = (mean[x] - mean[x - 1]).abs();
+                blur.all += f64::from(before);
+                blur.lost += f64::from((before - after).max(0.0));
+            }
+        }
+        blur
+    }
+}
+
+impl Sums {
+    fn add(&mut self, square: &Square) {
+        for value in &square.values {
+            self.histogram[*value as usize & 255] += 1;
+        }
+        for (blur, of) in [(&mut self.across, square.blur()), (&mut self.down, square.turned().blur())] {
+            blur.all += of.all;
+            blur.lost += of.lost;
+        }
+        let width = square.width;
+        for rows in square.values.chunks_exact(width).collect::<Vec<_>>().windows(3) {
+            let [above, here, below] = rows else { continue };
+            for x in 1..width.saturating_sub(1) {
+                let (a, b, c) = (above[x - 1], above[x], above[x + 1]);
+                let (d, e, f) = (here[x - 1], here[x], here[x + 1]);
+                let (g, h, i) = (below[x - 1], below[x], below[x + 1]);
+                let edge = (c + 2.0 * f + i - a - 2.0 * d - g).abs() + (g + 2.0 * h + i - a - 2.0 * b - c).abs();
+                let mask = a - 2.0 * b + c - 2.0 * d + 4.0 * e - 2.0 * f + g - 2.0 * h + i;
+                let (pixels, sum) = &mut self.noise[(edge as usize).min(EDGES - 1)];
+                *pixels += 1;
+                *sum += f64::from(mask.abs());
+            }
+        }
+    }
+
+    fn quality(&self, pixels: usize) -> Quality {
+        let count = self.histogram.iter().sum::<u64>().max(1) as f64;
+        let share = |value: usize| self.histogram[value] as f64 / count;
+        let mean: f64 = (0..256).map(|value| value as f64 * share(value)).sum::<f64>() / 255.0;
+        let square: f64 = (0..256).map(|value| (value as f64 / 255.0 - mean).powi(2) * share(value)).sum();
+        let entropy: f64 = (0..256).map(share).filter(|share| *share > 0.0).map(|share| -share * share.log2()).sum();
+        let clipped: f64 = (0..BLACK).chain(WHITE..256).map(share).sum();
+        let kept = |blur: Blur| if blur.all > 0.0 { blur.lost / blur.all } else { 0.0 };
+        let part = |value: f64| value.clamp(0.0, 1.0);
+        Quality {
+            sharpness: part(kept(self.across).min(kept(self.down))),
+            exposure: part((1.0 - clipped) * part(1.0 - (mean - 0.48).abs() / 0.55) * entropy / 8.0),
+            contrast: part(square.sqrt() / 0.25).sqrt(),
+            noise: part(1.0 / (1.0 + self.sigma() / 6.0)),
+            resolution: part((pixels as f64 / 100.0).log10() / 6.0),
+        }
+    }
+
+    fn sigma(&self) -> f64 {
+        let all: u64 = self.noise.iter().map(|(pixels, _)| pixels).sum();
+        let (mut pixels, mut sum) = (0_u64, 0.0);
+        for (of, mask) in &self.noise {
+            if pixels as f64 >= 0.9 * all as f64 {
+                break;
+            }
+            pixels += of;
+            sum += mask;
+        }
+        if pixels == 0 { 0.0 } else { (std::f64::consts::PI / 2.0).sqrt() / 6.0 * sum / pixels as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayImage, Luma};
+
+    use super::*;
+
+    /// Waves of many lengths, as bright as a photo.
+    fn scene(width: u32, height: u32) -> GrayImage {
+        GrayImage::from_fn(width, height, |x, y| {
+            let (x, y) = (f64::from(x), f64::from(y));
+            let value = (x / 3.0).sin() + (y / 5.0).cos() + ((x + y) / 17.0).sin() + (x * y / 900.0).sin();
+            Luma([(118.0 + 22.0 * value) as u8])
+        })
+    }
+
+    fn score(image: &GrayImage) -> f64 {
+        Quality::of(&image.clone().into()).score()
+    }
+
+    #[test]
+    fn every_way_to_spoil_a_picture_costs_and_more_of_it_costs_more() {
+        let scene = scene(400, 300);
+        let map = |change: &dyn Fn(u8, u32) -> f64| {
+            let mut at = 0_u32;
+            let mut image = scene.clone();
+            image.pixels_mut().for_each(|pixel| {
+                at = at.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                pixel.0[0] = change(pixel.0[0], at).clamp(0.0, 255.0) as u8;
+            });
+            image
+        };
+        let ways: [(&str, Vec<GrayImage>); 5] = [
+            ("blur", [1.0, 2.0, 4.0].map(|sigma| image::imageops::blur(&scene, sigma)).to_vec()),
+            (
+                "noise",
+                [6.0, 15.0, 40.0]
+                    .map(|most| map(&|v, r| f64::from(v) + most * (f64::from(r >> 8) / 8_388_608.0 - 1.0)))
+                    .to_vec(),
+            ),
+            ("over", [1.5, 2.0, 3.0].map(|gain| map(&|v, _| f64::from(v) * gain)).to_vec()),
+            ("under", [1.5, 2.0, 4.0].map(|loss| map(&|v, _| f64::from(v) / loss)).to_vec()),
+            ("shrunken", [2, 3, 5].map(|by| image::imageops::thumbnail(&scene, 400 / by, 300 / by)).to_vec()),
+        ];
+        for (way, images) in ways {
+            let scores: Vec<f64> = std::iter::once(&scene).chain(&images).map(score).collect();
+            assert!(scores.windows(2).all(|pair| pair[1] < pair[0]), "{way}: {scores:?}");
+        }
+    }
+
+    #[test]
+    fn any_picture_has_a_score_between_0_and_100() {
+        for (width, height) in [(1, 1), (2, 2), (1, 4_000), (4_000, 1), (9_000, 600)] {
+            for value in [0, 90, 255] {
+                let score = score(&GrayImage::from_pixel(width, height, Luma([value])));
+                assert!((0.0..=100.0).contains(&score), "{width}×{height} {value}: {score}");
+            }
+        }
+        assert_eq!(squares(9_000, 600).len(), SQUARES_MAX);
+        assert!(squares(9_000, 600).iter().all(|(left, top, wide, high)| left + wide <= 9_000 && top + high <= 600));
+    }
+}
