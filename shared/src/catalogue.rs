@@ -33,6 +33,16 @@ pub enum Purpose {
     Segmentation,
 }
 
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Speech => "speech",
+            Purpose::VoiceActivity => "voice activity",
+            Purpose::Segmentation => "segmentation",
+        }
+    }
+}
+
 /// The architectures; what follows from the size of the network alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {

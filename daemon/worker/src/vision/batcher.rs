@@ -188,10 +188,6 @@ impl Announced {
         self.open = false;
         self.batcher.ask(inputs)
     }
-
-    pub fn batcher(&self) -> &Batcher {
-        &self.batcher
-    }
 }
 
 impl Drop for Announced {

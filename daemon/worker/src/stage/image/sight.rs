@@ -169,6 +169,8 @@ impl<'c> Sight<'c> {
                 if mask.pixels().all(|share| share.0[0] < 128) {
                     return Err(self.nothing(&format!("{} finds no object", needed.name)));
                 }
+                // The most at once since the model was loaded: what its process has been able to do for company.
+                self.figures.figure("model_together", model.batcher().counts().largest as f64);
                 (mask, format!("{} on {}", needed.name, model.batcher().device()))
             }
             None => {
@@ -177,7 +179,10 @@ impl<'c> Sight<'c> {
                     NoMask::NothingThere => self.nothing("nothing stands out from the background"),
                     NoMask::NotPlain => Failure::new(
                         FailureKind::Input,
-                        format!("the background of {} is not plain, and no model was named to tell the object from it", self.name),
+                        format!(
+                            "the background of {} is not plain, and no model was named to tell the object from it",
+                            self.name
+                        ),
                     )
                     .advise("`spindlectl models pull u2netp`, then name it: background=remove,model=u2netp")
                     .into(),
@@ -200,13 +205,15 @@ impl<'c> Sight<'c> {
     }
 
     fn styled(&self, picture: &DynamicImage, mask: &GrayImage, style: Style) -> Result<DynamicImage, Halt> {
-        let shown = style::show(picture, mask, style, style.size()).map_err(|style::NothingCut| self.nothing("nothing is left to show"))?;
+        let shown = style::show(picture, mask, style, style.size())
+            .map_err(|style::NothingCut| self.nothing("nothing is left to show"))?;
         // Nothing of a style shines through.
         Ok(DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(shown).to_rgb8()))
     }
 
     fn enlarged(&mut self, picture: DynamicImage, factor: u32, needed: &Needed) -> Result<DynamicImage, Halt> {
-        let target = chain::enlarged((picture.width(), picture.height()), factor).map_err(|e| halt_for(e, self.name))?;
+        let target =
+            chain::enlarged((picture.width(), picture.height()), factor).map_err(|e| halt_for(e, self.name))?;
         let (model, _announced) = self.model(needed)?;
         let larger = model
             .enlarge(&picture.to_rgb8(), &|| self.context.cancelled())
