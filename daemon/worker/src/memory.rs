@@ -65,22 +65,6 @@ fn after_a_refusal() {
     }
 }
 
-/// Bytes that one piece of work may take now: half of what this machine has free and this process may still have. `None` = nobody knows.
-pub fn room() -> Option<u64> {
-    let free = kib_of(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Data).current.and_then(|limit| {
-        let own = kib_of(&std::fs::read_to_string("/proc/self/status").ok()?, "VmData:")?;
-        Some(limit.saturating_sub(own))
-    });
-    Some(limit.map_or(free, |left| left.min(free)) / 2)
-}
-
-/// The figure behind a name, in bytes.
-fn kib_of(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
-}
-
 /// Ends the process as one without memory.
 pub extern "C" fn out_of_memory() {
     let _ = rustix::io::write(io::stderr(), b"an allocation was refused: the memory limit is reached\n");

@@ -780,11 +780,11 @@ impl Image {
 
     /// What its picture is called after: the last style, or that it was processed.
     pub fn kind(&self) -> &'static str {
-        let styles = self.all().filter_map(|operation| match operation {
+        let mut styles = self.all().filter_map(|operation| match operation {
             Operation::Style { style, .. } => Some(style.name()),
             _ => None,
         });
-        styles.last().unwrap_or(PROCESSED)
+        styles.next_back().unwrap_or(PROCESSED)
     }
 
     /// Of all options, in order.

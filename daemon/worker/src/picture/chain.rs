@@ -6,7 +6,6 @@ use super::canvas::Canvas;
 use super::{PictureError, Rect, Size, crop, orient, resize, smart, upscale};
 
 /// Does them in order, as far as none looks at the pixels.
-#[cfg(test)]
 pub fn run<'o>(canvas: &mut Canvas, operations: impl Iterator<Item = &'o Operation>) -> Result<(), PictureError> {
     for operation in operations {
         step(canvas, operation)?;

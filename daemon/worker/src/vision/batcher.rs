@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::network::{Network, NetworkError, Tensor};
+use super::network::{BYTES_PER_INPUT_BYTE, Network, NetworkError, Tensor};
 
 /// Most pictures at once; beyond that nothing is gained, and the first waits for the last.
 const SIZE_MAX: usize = 32;
@@ -51,9 +51,6 @@ pub struct Counts {
     /// Times that memory did not suffice.
     pub halved: usize,
 }
-
-/// Bytes that a network takes for one picture, per byte of its input: feature maps of some hundred channels, of which several live at once.
-const BYTES_PER_INPUT_BYTE: u64 = 150;
 
 /// A promise to bring a picture; batches reckon with it until it is kept or dropped.
 pub struct Announced {

@@ -6,6 +6,7 @@ pub mod inpaint;
 pub mod model;
 pub mod network;
 pub mod plain;
+mod room;
 pub mod style;
 pub mod tesseract;
 pub mod text;

@@ -63,7 +63,7 @@ impl Model {
     }
 
     pub fn over(description: Description, network: Box<dyn Network>) -> Self {
-        Model { description, batcher: Batcher::new(network, crate::memory::room) }
+        Model { description, batcher: Batcher::new(network, super::room::room) }
     }
 
     pub fn announce(&self) -> Announced {

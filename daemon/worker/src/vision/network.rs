@@ -24,6 +24,9 @@ impl Tensor {
     }
 }
 
+/// Bytes that a network takes for one picture, per byte of its input: feature maps of some hundred channels, of which several live at once.
+pub const BYTES_PER_INPUT_BYTE: u64 = 150;
+
 /// Why a network gives no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NetworkError {
@@ -88,6 +91,12 @@ impl OnProcessor {
 impl Network for OnProcessor {
     fn run(&self, input: &Tensor) -> Result<Tensor, NetworkError> {
         let failed = |e: String| NetworkError::Failed(e);
+        let pictures = input.pictures();
+        // The runtime can't say that memory is refused, it ends the process: so it is asked for beforehand, where fewer are an answer.
+        let bytes = input.values.len().saturating_mul(4 * BYTES_PER_INPUT_BYTE as usize);
+        if pictures > 1 && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+            return Err(NetworkError::OutOfMemory(pictures));
+        }
         let view = rten_tensor::TensorView::from_data(input.shape.as_slice(), input.values.as_slice());
         let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&self.threads)));
         let input = (self.input, ValueOrView::from(view));
