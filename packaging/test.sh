@@ -80,7 +80,7 @@ scripts() {
 }
 
 tools() {
-    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip
+    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim
     install_rust
     install_cargo_tool cargo-nextest
 }

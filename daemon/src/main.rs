@@ -214,7 +214,7 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
     let io = config.io_slots() as usize;
     settings.capacity = Box::new(move |role| match role {
         // One process, one model, a state and a thread per run.
-        Role::Speech => cpu,
+        Role::Speech | Role::Vision => cpu,
         // A decoder that crashes takes nobody along.
         Role::Media => 1,
         Role::Files => io,
@@ -224,7 +224,7 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
     let recycle_after = config.workers.recycle_after;
     settings.runs_before_recycle = Box::new(move |role| match role {
         // They decode what comes from anywhere, in libraries that leak a little at each run.
-        Role::Speech | Role::Media => recycle_after,
+        Role::Speech | Role::Vision | Role::Media => recycle_after,
         // Our own code, for runs of milliseconds, of which a fresh process would cost more than all of them; if it grows it goes.
         Role::Files | Role::Net => u32::MAX,
     });

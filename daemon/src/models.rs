@@ -1,13 +1,14 @@
-//! Models of speech on this machine: names to files. Reads headers, never loads a model.
+//! Models on this machine, of speech and of pictures: names to files. Reads headers, never loads a model.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use spindle_shared::catalogue::{self, Mirror};
+use spindle_shared::catalogue::{self, Mirror, Purpose};
 use spindle_shared::id::AddressHasher;
 use spindle_shared::job::FileIdentity;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::image::Needed;
 use spindle_shared::stage::transcribe::ModelRef;
 use spindle_shared::wire::response::{ModelView, Refusal, RefusalKind};
 
@@ -19,6 +20,15 @@ pub fn resolve(stages: &mut [Stage], model_dir: &Path, mirror: Option<&Mirror>) 
     for stage in stages {
         match stage {
             Stage::Transcribe(transcribe) => transcribe.model = find(&transcribe.model.name, model_dir)?,
+            Stage::Image(image) => {
+                for (needed, is_model) in image.needs_mut() {
+                    *needed = if is_model {
+                        find_picture_model(&needed.name, model_dir)?
+                    } else {
+                        find_picture(&needed.name)?
+                    };
+                }
+            }
             Stage::Pull(pull) => {
                 if let (Some(model), Some(mirror)) = (catalogue::find(&pull.name), mirror) {
                     pull.url = model.url(Some(mirror));
@@ -31,6 +41,10 @@ pub fn resolve(stages: &mut [Stage], model_dir: &Path, mirror: Option<&Mirror>) 
 }
 
 fn find(name: &str, model_dir: &Path) -> Result<ModelRef, Refusal> {
+    if catalogue::find(name).is_some_and(|model| model.purpose() == Purpose::Segmentation) {
+        let message = format!("the model `{}` is one of pictures, not of speech", spindle_shared::text::escaped(name));
+        return Err(Refusal::new(RefusalKind::Usage, message));
+    }
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
@@ -53,6 +67,44 @@ fn find(name: &str, model_dir: &Path) -> Result<ModelRef, Refusal> {
     }
     let english_only = header(&path).is_some_and(|header| header.english_only());
     Ok(ModelRef { name: name.to_owned(), path: path.into(), hash: Some(hasher.finish()), english_only })
+}
+
+/// A model of pictures: one of the model folder by its name, or any ONNX file by its path. What lies beside it says what goes in and comes out.
+fn find_picture_model(name: &str, model_dir: &Path) -> Result<Needed, Refusal> {
+    if catalogue::find(name).is_some_and(|model| model.purpose() != Purpose::Segmentation) {
+        let shown = spindle_shared::text::escaped(name);
+        return Err(Refusal::new(RefusalKind::Usage, format!("the model `{shown}` is not one of pictures")));
+    }
+    let path = if name.contains('/') { PathBuf::from(name) } else { model_dir.join(format!("{name}.onnx")) };
+    let Some(meta) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) else {
+        return Err(missing(name, model_dir));
+    };
+    let mut hasher = AddressHasher::default();
+    identify(&meta, &mut hasher);
+    let description = path.with_extension("toml");
+    match fs::metadata(&description) {
+        Ok(meta) => identify(&meta, &mut hasher),
+        Err(_) if catalogue::find(name).is_some() => {}
+        Err(_) => {
+            let shown = spindle_shared::text::escaped(&description.to_string_lossy());
+            return Err(Refusal::new(
+                RefusalKind::ModelMissing,
+                format!("the model has no description: there is no {shown}"),
+            )
+            .hint("it says what goes in and what comes out: docs/image-models.md explains how it is written"));
+        }
+    }
+    Ok(Needed { name: name.to_owned(), path: path.into(), hash: Some(hasher.finish()) })
+}
+
+fn find_picture(path: &str) -> Result<Needed, Refusal> {
+    let shown = spindle_shared::text::escaped(path);
+    let Some(meta) = fs::metadata(path).ok().filter(fs::Metadata::is_file) else {
+        return Err(Refusal::new(RefusalKind::Usage, format!("there is no picture {shown}")));
+    };
+    let mut hasher = AddressHasher::default();
+    identify(&meta, &mut hasher);
+    Ok(Needed { name: path.to_owned(), path: PathBuf::from(path).into(), hash: Some(hasher.finish()) })
 }
 
 /// The last by name of the detectors in a folder, as the worker chooses it.
@@ -99,7 +151,7 @@ fn missing(name: &str, model_dir: &Path) -> Refusal {
         format!("installed: {}", installed.join(", "))
     };
     refusal.hint(format!(
-        "{known}; `spindlectl models list` shows those that can be fetched; a ggml file is taken by its path"
+        "{known}; `spindlectl models list` shows those that can be fetched; a model file is taken by its path"
     ))
 }
 
@@ -117,6 +169,8 @@ pub fn list(model_dir: &Path) -> Vec<ModelView> {
                 sha256: Some(model.sha256.to_owned()),
                 english_only: model.english_only(),
                 about: model.good_for.to_owned(),
+                purpose: model.purpose().name().to_owned(),
+                licence: Some(model.licence().to_owned()),
             }
         })
         .collect();
@@ -126,6 +180,18 @@ pub fn list(model_dir: &Path) -> Vec<ModelView> {
         .filter_map(Result::ok)
         .filter_map(|entry| {
             let file = entry.file_name().into_string().ok()?;
+            if let Some(name) = file.strip_suffix(".onnx") {
+                return (!views.iter().any(|known| known.name == name)).then(|| ModelView {
+                    name: name.to_owned(),
+                    bytes: entry.metadata().map_or(0, |meta| meta.len()),
+                    path: Some(entry.path().into()),
+                    sha256: None,
+                    english_only: false,
+                    about: "not of the catalogue".to_owned(),
+                    purpose: "pictures".to_owned(),
+                    licence: None,
+                });
+            }
             let name = file.strip_suffix(".bin")?.strip_prefix("ggml-")?.to_owned();
             let header = header(&entry.path())?;
             (!views.iter().any(|known| known.name == name)).then(|| ModelView {
@@ -135,6 +201,8 @@ pub fn list(model_dir: &Path) -> Vec<ModelView> {
                 sha256: None,
                 english_only: header.english_only(),
                 about: "not of the catalogue".to_owned(),
+                purpose: Purpose::Speech.name().to_owned(),
+                licence: None,
             })
         })
         .collect();

@@ -1,4 +1,4 @@
-//! The catalogue of speech models: what may be fetched, from where, how large it is and what its content must hash to. Reads no file and opens no connection.
+//! The catalogue of models: what may be fetched, from where, how large it is and what its content must hash to. Reads no file and opens no connection.
 
 use thiserror::Error;
 
@@ -9,6 +9,9 @@ pub const WHISPER_BASE_URL: &str =
 /// Where the publisher of the voice activity models keeps them.
 pub const VOICE_ACTIVITY_BASE_URL: &str =
     "https://huggingface.co/ggml-org/whisper-vad/resolve/9ffd54a1e1ee413ddf265af9913beaf518d1639b";
+
+/// Where the makers of rembg keep the ONNX files of models that cut objects out. Files behind a release can be changed: the hash tells.
+pub const SEGMENTATION_BASE_URL: &str = "https://github.com/danielgatis/rembg/releases/download/v0.0.0";
 
 /// Environment variable that names a mirror; the configuration key is `models.mirror`.
 pub const MIRROR_VARIABLE: &str = "SPINDLE_MODELS__MIRROR";
@@ -26,6 +29,18 @@ pub enum Purpose {
     Speech,
     /// Tells speech from everything else; used beside a model of speech.
     VoiceActivity,
+    /// Finds the object in front in a picture.
+    Segmentation,
+}
+
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Speech => "speech",
+            Purpose::VoiceActivity => "voice activity",
+            Purpose::Segmentation => "segmentation",
+        }
+    }
 }
 
 /// The architectures; what follows from the size of the network alone.
@@ -39,6 +54,10 @@ enum Size {
     /// The large encoder with a decoder of four layers.
     Turbo,
     VoiceActivity,
+    /// U²-Net at 320 × 320, of either size.
+    U2Net,
+    /// IS-Net at 1024 × 1024.
+    IsNet,
 }
 
 impl Size {
@@ -52,6 +71,7 @@ impl Size {
             Size::Large => 1,
             Size::Turbo => 4,
             Size::VoiceActivity => 500,
+            Size::U2Net | Size::IsNet => 1,
         }
     }
 
@@ -65,6 +85,8 @@ impl Size {
             Size::Large => 800,
             Size::Turbo => 550,
             Size::VoiceActivity => 10,
+            Size::U2Net => 300,
+            Size::IsNet => 2_000,
         };
         mib << 20
     }
@@ -91,12 +113,24 @@ impl Model {
 
     /// Its file's name in the model folder and at the publisher's.
     pub fn file(&self) -> String {
-        file_name_of(self.name)
+        match self.purpose() {
+            Purpose::Segmentation => format!("{}.onnx", self.name),
+            Purpose::Speech | Purpose::VoiceActivity => file_name_of(self.name),
+        }
+    }
+
+    /// Under which terms its publisher gives it away.
+    pub fn licence(&self) -> &'static str {
+        match self.purpose() {
+            Purpose::Segmentation => "Apache-2.0",
+            Purpose::Speech | Purpose::VoiceActivity => "MIT",
+        }
     }
 
     pub fn purpose(&self) -> Purpose {
         match self.size {
             Size::VoiceActivity => Purpose::VoiceActivity,
+            Size::U2Net | Size::IsNet => Purpose::Segmentation,
             _ => Purpose::Speech,
         }
     }
@@ -122,6 +156,7 @@ impl Model {
             (Some(mirror), _) => mirror.0.as_str(),
             (None, Purpose::Speech) => WHISPER_BASE_URL,
             (None, Purpose::VoiceActivity) => VOICE_ACTIVITY_BASE_URL,
+            (None, Purpose::Segmentation) => SEGMENTATION_BASE_URL,
         };
         format!("{base}/{}", self.file())
     }
@@ -129,7 +164,7 @@ impl Model {
 
 /// Every model that can be fetched by name, smallest network first.
 #[rustfmt::skip]
-pub const MODELS: [Model; 35] = [
+pub const MODELS: [Model; 38] = [
     Model::new("tiny", Size::Tiny, 77_691_713, "be07e048e1e599ad46341c8d2a135645097a538221678b7acdd1b1919c6e1b21", "first tries and very slow machines; many mistakes"),
     Model::new("tiny-q5_1", Size::Tiny, 32_152_673, "818710568da3ca15689e31a743197b520007872ff9576237bda97bd1b469c3d7", "tiny where disk and memory are scarce; the smallest there is"),
     Model::new("tiny-q8_0", Size::Tiny, 43_537_433, "c2085835d3f50733e2ff6e4b41ae8a2b8d8110461e18821b09a15c40c42d1cca", "tiny in half the space, hardly less exact"),
@@ -165,6 +200,9 @@ pub const MODELS: [Model; 35] = [
     Model::new("large-v3-turbo-q8_0", Size::Turbo, 874_188_075, "317eb69c11673c9de1e1f0d459b253999804ec71ac4c23c17ecf5fbe24e259a1", "turbo in half the space, hardly less exact"),
     Model::new("silero-v5.1.2", Size::VoiceActivity, 885_098, "29940d98d42b91fbd05ce489f3ecf7c72f0a42f027e4875919a28fb4c04ea2cf", "finds where somebody speaks; the generation before silero-v6.2.0"),
     Model::new("silero-v6.2.0", Size::VoiceActivity, 885_098, "2aa269b785eeb53a82983a20501ddf7c1d9c48e33ab63a41391ac6c9f7fb6987", "finds where somebody speaks, so that silence is skipped"),
+    Model::new("u2netp", Size::U2Net, 4_574_861, "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8", "cuts objects out of pictures; small and quick (U²-Net small)"),
+    Model::new("u2net", Size::U2Net, 175_997_641, "8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491", "cuts objects out of pictures; a good middle (U²-Net)"),
+    Model::new("isnet-general-use", Size::IsNet, 178_648_008, "60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a", "cuts objects out of pictures with fine borders; slow (IS-Net)"),
 ];
 
 /// The model of this name; `large` and `turbo` mean the newest of their kind.
@@ -404,7 +442,11 @@ mod tests {
         assert_eq!(hashes.len(), MODELS.len());
         for model in &MODELS {
             assert!(is_name(model.name), "{}", model.name);
-            assert_eq!(name_of_file(&model.file()), Some(model.name));
+            match model.purpose() {
+                Purpose::Segmentation => assert_eq!(model.file(), format!("{}.onnx", model.name)),
+                _ => assert_eq!(name_of_file(&model.file()), Some(model.name)),
+            }
+            assert!(!model.licence().is_empty());
             assert_eq!(find(model.name), Some(model));
             assert_eq!(model.sha256.len(), 64, "{}", model.name);
             assert!(model.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{}", model.name);

@@ -33,6 +33,8 @@ pub enum Role {
     Media,
     /// Holds one model of speech and transcribes several recordings over it.
     Speech,
+    /// Holds models of pictures; pictures of several runs go through one together.
+    Vision,
     /// Fetches; no decoder.
     Net,
     /// Hashes, shapes texts, publishes; neither decoder nor network.
@@ -40,12 +42,13 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 4] = [Role::Media, Role::Speech, Role::Net, Role::Files];
+    pub const ALL: [Role; 5] = [Role::Media, Role::Speech, Role::Vision, Role::Net, Role::Files];
 
     pub fn name(self) -> &'static str {
         match self {
             Role::Media => "media",
             Role::Speech => "speech",
+            Role::Vision => "vision",
             Role::Net => "net",
             Role::Files => "files",
         }

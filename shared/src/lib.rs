@@ -26,6 +26,7 @@ pub mod recipe;
 pub mod rules;
 pub mod snapshot;
 pub mod stage;
+pub mod style;
 pub mod text;
 pub mod time;
 pub mod wire;

@@ -666,6 +666,8 @@ pub struct ModelJson {
     pub sha256: Option<String>,
     pub english_only: bool,
     pub about: String,
+    pub purpose: String,
+    pub licence: Option<String>,
 }
 
 impl From<&ModelView> for ModelJson {
@@ -678,6 +680,8 @@ impl From<&ModelView> for ModelJson {
             sha256: model.sha256.clone(),
             english_only: model.english_only,
             about: model.about.clone(),
+            purpose: model.purpose.clone(),
+            licence: model.licence.clone(),
         }
     }
 }

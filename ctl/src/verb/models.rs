@@ -28,7 +28,7 @@ use crate::output::json::{ModelJson, SubmitJson};
 use crate::output::progress::Stream;
 use crate::output::table::{Align, Cell, Table};
 
-/// Lists, fetches, checks and removes models of speech
+/// Lists, fetches, checks and removes models of speech and of pictures
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Models {
@@ -102,17 +102,25 @@ fn list(context: &Context, installed: bool) -> Result<u8, Fault> {
                 ("MODEL", Align::Left),
                 ("INSTALLED", Align::Left),
                 ("SIZE", Align::Right),
+                ("FOR", Align::Left),
                 ("LANGUAGES", Align::Left),
+                ("LICENCE", Align::Left),
                 ("ABOUT", Align::Left),
             ]);
             for model in &models {
                 let here = if model.path.is_some() { Cell::coloured("yes", Some("32")) } else { "no".into() };
-                let languages = if model.english_only { "English" } else { "all" };
+                let languages = match (model.purpose.as_str(), model.english_only) {
+                    ("speech", true) => "English",
+                    ("speech" | "voice activity", _) => "all",
+                    _ => "-",
+                };
                 table.row(vec![
                     human::escaped(&model.name).into(),
                     here,
                     human::bytes(model.bytes).into(),
+                    human::escaped(&model.purpose).into(),
                     languages.into(),
+                    human::escaped(model.licence.as_deref().unwrap_or("-")).into(),
                     human::escaped(&model.about).into(),
                 ]);
             }

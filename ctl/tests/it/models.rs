@@ -17,6 +17,8 @@ fn model(name: &str, path: Option<&std::path::Path>, bytes: u64) -> ModelView {
         sha256: None,
         english_only: name.contains(".en"),
         about: "quick".to_owned(),
+        purpose: "speech".to_owned(),
+        licence: None,
     }
 }
 

@@ -129,6 +129,10 @@ fn spawn_once(
     command.current_dir("/").process_group(0);
     // A thread of ggml that waits for another sleeps. Spinning, two of them on busy cores took fifty times as long.
     command.env("OMP_WAIT_POLICY", "passive");
+    // Reading text, several pages at once: more threads a page only wait for each other.
+    if request.role != Role::Speech {
+        command.env("OMP_THREAD_LIMIT", "1");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls are made: no allocation, no lock.
     unsafe {

@@ -12,6 +12,7 @@ mod picture;
 mod remote;
 mod speech;
 mod stage;
+mod vision;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -143,7 +144,7 @@ struct Desk {
 
 impl Desk {
     fn begin(&mut self, role: Role, run: RunId, cancel: Arc<AtomicBool>) {
-        if self.runs.is_empty() && matches!(role, Role::Media | Role::Speech) {
+        if self.runs.is_empty() && matches!(role, Role::Media | Role::Speech | Role::Vision) {
             self.most_at_once = 0;
             // The kernel measures the most memory anew from here on; where it can't, the figure is the larger one of all runs so far.
             let _ = fs::write("/proc/self/clear_refs", "5");

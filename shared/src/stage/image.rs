@@ -5,8 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::AddressHasher;
+use crate::id::{AddressHasher, ContentHash};
+use crate::job::PathBytes;
 use crate::limits::{OPERATIONS_MAX, PICTURE_SIDE_MAX};
+use crate::style::Style;
 
 /// What a picture is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,8 +169,75 @@ impl Turn {
     }
 }
 
+/// A file that an operation needs beside the picture: a model, by its name or its path, or a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needed {
+    pub name: String,
+    /// Absolute path; filled in by the daemon when it accepts the batch.
+    pub path: PathBytes,
+    /// Identity of the file's content; filled in by the daemon.
+    pub hash: Option<ContentHash>,
+}
+
+impl Needed {
+    pub fn named(name: &str) -> Self {
+        Needed { name: name.to_owned(), path: PathBytes::default(), hash: None }
+    }
+}
+
+/// What read text is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextFormat {
+    Txt,
+    Hocr,
+    Json,
+}
+
+impl TextFormat {
+    pub const ALL: [TextFormat; 3] = [TextFormat::Txt, TextFormat::Hocr, TextFormat::Json];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            TextFormat::Txt => "txt",
+            TextFormat::Hocr => "hocr",
+            TextFormat::Json => "json",
+        }
+    }
+}
+
+/// Where a watermark stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Spot {
+    TopLeft,
+    TopRight,
+    BottomLeft,
+    BottomRight,
+    Centre,
+    /// All over.
+    Tile,
+}
+
+impl Spot {
+    const ALL: [Spot; 6] =
+        [Spot::TopLeft, Spot::TopRight, Spot::BottomLeft, Spot::BottomRight, Spot::Centre, Spot::Tile];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Spot::TopLeft => "top-left",
+            Spot::TopRight => "top-right",
+            Spot::BottomLeft => "bottom-left",
+            Spot::BottomRight => "bottom-right",
+            Spot::Centre => "centre",
+            Spot::Tile => "tile",
+        }
+    }
+}
+
+/// Languages of texts where none are named, as tesseract calls them.
+pub const TEXT_LANGUAGES: &str = "eng+chi_sim";
+
 /// One thing that is done to a picture. New ones go to the end: yesterday's rows must open.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Operation {
     Orient(Turn),
     Resize {
@@ -192,9 +261,38 @@ pub enum Operation {
         quality: Option<u32>,
         lossless: bool,
     },
-    /// Larger, by Lanczos' filter.
+    /// Larger, by a model made for it, or by Lanczos' filter.
     Upscale {
         factor: u32,
+        model: Option<Needed>,
+    },
+    /// What is written in it, as files beside the picture.
+    ReadText {
+        languages: String,
+        formats: Vec<TextFormat>,
+    },
+    /// What is written in it is taken away, and the place filled from around.
+    RemoveText {
+        languages: String,
+    },
+    /// The object before another background; a transparent one is none.
+    Background {
+        colour: Colour,
+        model: Option<Needed>,
+    },
+    /// The object in a style, in the style's size.
+    Style {
+        style: Style,
+        model: Option<Needed>,
+    },
+    /// Another picture over it.
+    Watermark {
+        file: Needed,
+        spot: Spot,
+        /// Percent of the picture's width.
+        size: u32,
+        /// Percent.
+        opacity: u32,
     },
 }
 
@@ -207,7 +305,14 @@ smart[=SIDE]                      to a square at most, of 2048 if left out; neve
 crop=RATIO[,ANCHOR]               the largest part of 1:1, 4:3, 3:4, 16:9, 9:16, 3:2, 2:3; ANCHOR: centre, top, bottom,
                                   left, right
 convert=FORMAT[,quality=N]        jpeg, png, webp, avif, tiff; webp also `lossless`
-upscale[=N]                       2–4 times as large
+upscale[=N][,model=M]             2–4 times as large, by a model or by Lanczos' filter
+text=read[,txt,hocr,json]         what is written in it, as files beside it; languages=eng+chi_sim if nothing else is said
+text=remove                       what is written in it is taken away, and its place filled from around it
+background=remove|COLOUR          the object alone, or before a colour; model=M finds it, else its background must be plain
+style=NAME[,model=M]              the object in a style: minimal_white, modern_home, business, natural, amazon_standard,
+                                  tiktok_vibrant, instagram_lifestyle, shopify_custom
+watermark=FILE[,SPOT]             a picture over it; SPOT: top-left, top-right, bottom-left, bottom-right, centre, tile;
+                                  size=20 and opacity=50 in percent
 ";
 
 /// Sizes that shops and networks ask for.
@@ -240,7 +345,8 @@ pub const RATIOS: [(u32, u32); 7] = [(1, 1), (4, 3), (3, 4), (16, 9), (9, 16), (
 const SMART_SIDE: u32 = 2_048;
 const UPSCALE_MAX: u32 = 4;
 
-const NAMES: [&str; 6] = ["orient", "resize", "smart", "crop", "convert", "upscale"];
+const NAMES: [&str; 10] =
+    ["orient", "resize", "smart", "crop", "convert", "upscale", "text", "background", "style", "watermark"];
 
 impl Operation {
     pub fn name(&self) -> &'static str {
@@ -251,6 +357,10 @@ impl Operation {
             Operation::Crop { .. } => "crop",
             Operation::Convert { .. } => "convert",
             Operation::Upscale { .. } => "upscale",
+            Operation::ReadText { .. } | Operation::RemoveText { .. } => "text",
+            Operation::Background { .. } => "background",
+            Operation::Style { .. } => "style",
+            Operation::Watermark { .. } => "watermark",
         }
     }
 
@@ -312,7 +422,71 @@ impl Operation {
                 }
                 Operation::Convert { to, quality, lossless }
             }
-            "upscale" => Operation::Upscale { factor: values.next().map_or(Ok(2), number).map_err(wrong)? },
+            "upscale" => {
+                let (mut factor, mut model) = (2, None);
+                for value in values.by_ref() {
+                    match value.strip_prefix("model=") {
+                        Some(name) => model = Some(Needed::named(name)),
+                        None => factor = number(value).map_err(wrong)?,
+                    }
+                }
+                Operation::Upscale { factor, model }
+            }
+            "text" => {
+                let what = values.next().unwrap_or("read");
+                let (mut languages, mut formats) = (TEXT_LANGUAGES.to_owned(), Vec::new());
+                for value in values.by_ref() {
+                    let format = TextFormat::ALL.into_iter().find(|format| format.name() == value);
+                    match (value.strip_prefix("languages="), format) {
+                        (Some(names), _) => languages = names.to_owned(),
+                        (None, Some(format)) if what == "read" && !formats.contains(&format) => formats.push(format),
+                        (None, Some(_)) if what == "read" => {}
+                        _ if what == "read" => {
+                            return Err(wrong(format!("`{value}` is none of txt, hocr, json, languages=LANG+LANG")));
+                        }
+                        _ => return Err(wrong(format!("`{value}` is not languages=LANG+LANG"))),
+                    }
+                }
+                match what {
+                    "read" if formats.is_empty() => Operation::ReadText { languages, formats: vec![TextFormat::Txt] },
+                    "read" => Operation::ReadText { languages, formats },
+                    "remove" => Operation::RemoveText { languages },
+                    other => return Err(wrong(format!("`{other}` is neither read nor remove"))),
+                }
+            }
+            "background" => {
+                let colour = match values.next() {
+                    None | Some("remove") => Colour([255, 255, 255, 0]),
+                    Some(text) => {
+                        Colour::parse(text).map_err(|_| wrong(format!("`{text}` is neither remove nor a colour")))?
+                    }
+                };
+                Operation::Background { colour, model: model_of(values.next()).map_err(wrong)? }
+            }
+            "style" => {
+                let named = values.next().unwrap_or(Style::DEFAULT.name());
+                let known = || Style::ALL.map(Style::name).join(", ");
+                let style =
+                    Style::from_name(named).ok_or_else(|| wrong(format!("`{named}` is none of {}", known())))?;
+                Operation::Style { style, model: model_of(values.next()).map_err(wrong)? }
+            }
+            "watermark" => {
+                let file = values.next().ok_or_else(|| wrong("which picture? watermark=FILE".to_owned()))?;
+                let (mut spot, mut size, mut opacity) = (Spot::BottomRight, 20, 50);
+                for value in values.by_ref() {
+                    if let Some(known) = Spot::ALL.into_iter().find(|spot| spot.name() == value) {
+                        spot = known;
+                    } else if let Some(text) = value.strip_prefix("size=") {
+                        size = number(text).map_err(wrong)?;
+                    } else if let Some(text) = value.strip_prefix("opacity=") {
+                        opacity = number(text).map_err(wrong)?;
+                    } else {
+                        let known = Spot::ALL.map(Spot::name).join(", ");
+                        return Err(wrong(format!("`{value}` is none of {known}, size=PERCENT, opacity=PERCENT")));
+                    }
+                }
+                Operation::Watermark { file: Needed::named(file), spot, size, opacity }
+            }
             other => return Err(format!("there is no operation `{other}`; known are {}", NAMES.join(", "))),
         };
         if let Some(more) = values.next() {
@@ -327,7 +501,7 @@ impl Operation {
             true => Ok(()),
             false => Err(format!("{}: a {name} of {value} is outside 1–{PICTURE_SIDE_MAX}", self.name())),
         };
-        match *self {
+        match self.clone() {
             Operation::Orient(_) => Ok(()),
             Operation::Resize { width, height, .. } => side("width", width).and_then(|()| side("height", height)),
             Operation::Smart { side: value } => side("side", value),
@@ -347,10 +521,30 @@ impl Operation {
                 }
                 _ => Ok(()),
             },
-            Operation::Upscale { factor } => match (2..=UPSCALE_MAX).contains(&factor) {
+            Operation::Upscale { factor, .. } => match (2..=UPSCALE_MAX).contains(&factor) {
                 true => Ok(()),
                 false => Err(format!("upscale: a factor of {factor} is outside 2–{UPSCALE_MAX}")),
             },
+            Operation::ReadText { languages, .. } | Operation::RemoveText { languages } => {
+                let sound = |name: &str| {
+                    !name.is_empty() && name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                };
+                match languages.split('+').all(sound) && languages.split('+').count() <= 8 {
+                    true => Ok(()),
+                    false => {
+                        Err(format!("text: `{languages}` is not languages as tesseract has them: {TEXT_LANGUAGES}"))
+                    }
+                }
+            }
+            Operation::Background { .. } | Operation::Style { .. } => Ok(()),
+            Operation::Watermark { size, opacity, .. } => {
+                for (name, value) in [("size", size), ("opacity", opacity)] {
+                    if !(1..=100).contains(&value) {
+                        return Err(format!("watermark: {name}={value} is outside 1–100"));
+                    }
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -358,10 +552,10 @@ impl Operation {
 /// As the command line has it; what it says is read back as the same operation.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+        match self {
             Operation::Orient(turn) => write!(f, "orient={}", turn.name()),
             Operation::Resize { width, height, fit, pad } => {
-                let pad = pad.map_or("none".to_owned(), |colour| colour.to_string());
+                let pad = pad.as_ref().map_or("none".to_owned(), |colour| colour.to_string());
                 write!(f, "resize={width}x{height},{},pad={pad}", fit.name())
             }
             Operation::Smart { side } => write!(f, "smart={side}"),
@@ -369,10 +563,41 @@ impl fmt::Display for Operation {
             Operation::Convert { to, quality, lossless } => {
                 write!(f, "convert={}", to.name())?;
                 quality.map_or(Ok(()), |quality| write!(f, ",quality={quality}"))?;
-                if lossless { f.write_str(",lossless") } else { Ok(()) }
+                if *lossless { f.write_str(",lossless") } else { Ok(()) }
             }
-            Operation::Upscale { factor } => write!(f, "upscale={factor}"),
+            Operation::Upscale { factor, model } => write!(f, "upscale={factor}{}", ModelShown(model)),
+            Operation::ReadText { languages, formats } => {
+                f.write_str("text=read")?;
+                formats.iter().try_for_each(|format| write!(f, ",{}", format.name()))?;
+                write!(f, ",languages={languages}")
+            }
+            Operation::RemoveText { languages } => write!(f, "text=remove,languages={languages}"),
+            Operation::Background { colour, model } if colour.0[3] == 0 => {
+                write!(f, "background=remove{}", ModelShown(model))
+            }
+            Operation::Background { colour, model } => write!(f, "background={colour}{}", ModelShown(model)),
+            Operation::Style { style, model } => write!(f, "style={}{}", style.name(), ModelShown(model)),
+            Operation::Watermark { file, spot, size, opacity } => {
+                write!(f, "watermark={},{},size={size},opacity={opacity}", file.name, spot.name())
+            }
         }
+    }
+}
+
+/// `,model=NAME`, where there is one.
+struct ModelShown<'m>(&'m Option<Needed>);
+
+impl fmt::Display for ModelShown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |model| write!(f, ",model={}", model.name))
+    }
+}
+
+fn model_of(value: Option<&str>) -> Result<Option<Needed>, String> {
+    match value.map(|value| (value, value.strip_prefix("model="))) {
+        None => Ok(None),
+        Some((_, Some(name))) if !name.is_empty() => Ok(Some(Needed::named(name))),
+        Some((value, _)) => Err(format!("`{value}` is not model=NAME")),
     }
 }
 
@@ -462,7 +687,9 @@ fn operations(text: &str) -> Result<Operations, String> {
 pub struct Image {
     /// An operation; several are done in order, each on the last one's output (`;` separates several in one option):
     /// orient[=90|180|270|mirror|flip], resize=WxH|PRESET[,contain|cover|fill|stretch][,pad=COLOUR|none], smart[=SIDE],
-    /// crop=RATIO[,centre|top|bottom|left|right], convert=jpeg|png|webp|avif|tiff[,quality=N|lossless], upscale=N.
+    /// crop=RATIO[,centre|top|bottom|left|right], convert=jpeg|png|webp|avif|tiff[,quality=N|lossless], upscale=N[,model=MODEL],
+    /// text=read[,txt,hocr,json][,languages=eng+chi_sim], text=remove[,languages=…], background=remove|COLOUR[,model=MODEL],
+    /// style=NAME[,model=MODEL], watermark=FILE[,top-left|…|centre|tile][,size=PERCENT][,opacity=PERCENT].
     /// `recipes show images` explains them and lists the presets
     #[cfg_attr(feature = "cli", arg(long = "op", value_name = "OP", value_parser = operations))]
     pub operations: Vec<Operations>,
@@ -478,8 +705,88 @@ pub struct Image {
 /// First parts of the artifact's file name; then follows the format's extension.
 pub const PICTURE_STEM: &str = "picture";
 pub const PROCESSED: &str = "processed";
+pub const TEXT: &str = "text";
+
+impl Operation {
+    /// The model that it runs, where it has one.
+    pub fn model(&self) -> Option<&Needed> {
+        match self {
+            Operation::Upscale { model, .. } | Operation::Background { model, .. } | Operation::Style { model, .. } => {
+                model.as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it looks at all of the picture's own pixels.
+    pub fn sees(&self) -> bool {
+        matches!(
+            self,
+            Operation::ReadText { .. }
+                | Operation::RemoveText { .. }
+                | Operation::Background { .. }
+                | Operation::Style { .. }
+                | Operation::Watermark { .. }
+                | Operation::Upscale { .. }
+        )
+    }
+
+    fn needed(&self) -> Option<&Needed> {
+        match self {
+            Operation::Watermark { file, .. } => Some(file),
+            _ => self.model(),
+        }
+    }
+}
 
 impl Image {
+    /// The models that its operations run, and the pictures that they lay over others: for the daemon, which finds them.
+    pub fn needs_mut(&mut self) -> impl Iterator<Item = (&mut Needed, bool)> {
+        let all = self.operations.iter_mut().flat_map(|operations| &mut operations.0);
+        all.filter_map(|operation| match operation {
+            Operation::Watermark { file, .. } => Some((file, false)),
+            Operation::Upscale { model, .. } | Operation::Background { model, .. } | Operation::Style { model, .. } => {
+                model.as_mut().map(|model| (model, true))
+            }
+            _ => None,
+        })
+    }
+
+    /// The first model that its operations run.
+    pub fn model(&self) -> Option<&Needed> {
+        self.all().find_map(Operation::model)
+    }
+
+    /// Whether a picture comes of it, and not only what is written in one.
+    pub fn makes_picture(&self) -> bool {
+        self.all().next().is_none() || self.all().any(|operation| !matches!(operation, Operation::ReadText { .. }))
+    }
+
+    /// What the text files' names end with, without the formats that were named twice.
+    pub fn text_formats(&self) -> Vec<TextFormat> {
+        let wanted = |format: &TextFormat| {
+            self.all()
+                .any(|operation| matches!(operation, Operation::ReadText { formats, .. } if formats.contains(format)))
+        };
+        TextFormat::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// All that its outputs' names end with.
+    pub fn endings(&self, input: &Path) -> Vec<String> {
+        let picture = self.makes_picture().then(|| self.ending(input));
+        let texts = self.text_formats().into_iter().map(|format| format!("{TEXT}.{}", format.name()));
+        picture.into_iter().chain(texts).collect()
+    }
+
+    /// What its picture is called after: the last style, or that it was processed.
+    pub fn kind(&self) -> &'static str {
+        let mut styles = self.all().filter_map(|operation| match operation {
+            Operation::Style { style, .. } => Some(style.name()),
+            _ => None,
+        });
+        styles.next_back().unwrap_or(PROCESSED)
+    }
+
     /// Of all options, in order.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &Operation> {
         self.operations.iter().flat_map(|operations| &operations.0)
@@ -487,10 +794,13 @@ impl Image {
 
     /// What it is written as, where the operations say so.
     pub fn target(&self) -> Option<(PictureFormat, Option<u32>, bool)> {
-        self.all().rev().find_map(|operation| match *operation {
+        let named = self.all().rev().find_map(|operation| match *operation {
             Operation::Convert { to, quality, lossless } => Some((to, quality, lossless)),
             _ => None,
-        })
+        });
+        // What shines through needs a format that can hold it, and flat colours one that loses nothing.
+        let cut = |operation: &Operation| matches!(operation, Operation::Style { .. } | Operation::Background { .. });
+        named.or_else(|| self.all().any(cut).then_some((PictureFormat::Png, None, false)))
     }
 
     /// What the output's name ends with. Without a target that is the input's own format, as far as its name tells; the run goes by the
@@ -498,12 +808,15 @@ impl Image {
     pub fn ending(&self, input: &Path) -> String {
         let named = input.extension().and_then(|extension| written_as(&extension.to_string_lossy()));
         let format = self.target().map_or(named.unwrap_or(PictureFormat::Png), |(to, ..)| to);
-        format!("{PROCESSED}.{}", format.extension())
+        format!("{}.{}", self.kind(), format.extension())
     }
 
     pub(crate) fn address_into(&self, hasher: &mut AddressHasher) {
         for operation in self.all() {
             hasher.part(operation.to_string().as_bytes());
+            if let Some(hash) = operation.needed().and_then(|needed| needed.hash) {
+                hasher.part(&hash.0);
+            }
         }
         hasher.part(self.metadata.name().as_bytes()).part(&[u8::from(self.similarity)]);
     }
@@ -552,6 +865,16 @@ mod tests {
             ("crop=16:9,top,convert=jpg,quality=80", "crop=16:9,top convert=jpeg,quality=80"),
             ("crop=1:1,center; convert=webp,lossless;", "crop=1:1,centre convert=webp,lossless"),
             ("orient=90,upscale", "orient=90 upscale=2"),
+            ("upscale=4,model=m/x.onnx", "upscale=4,model=m/x.onnx"),
+            ("text", "text=read,txt,languages=eng+chi_sim"),
+            ("text=read,json,hocr,json,languages=deu", "text=read,json,hocr,languages=deu"),
+            (
+                "text=remove,background=remove,model=u2netp",
+                "text=remove,languages=eng+chi_sim background=remove,model=u2netp",
+            ),
+            ("background=#102030", "background=#102030"),
+            ("style;style=natural,model=u2net", "style=minimal_white style=natural,model=u2net"),
+            ("watermark=sign.png,top-left,size=5", "watermark=sign.png,top-left,size=5,opacity=50"),
         ] {
             assert_eq!(told(text), expected, "{text}");
             assert_eq!(told(expected), expected);
@@ -576,9 +899,22 @@ mod tests {
             ("smart=5000", "smart: a side of 5000 is outside 1–4096"),
             ("upscale=9", "upscale: a factor of 9 is outside 2–4"),
             ("orient=45", "orient: known are auto, 90, 180, 270, mirror, flip"),
-            ("blurr", "there is no operation `blurr`; known are orient, resize, smart, crop, convert, upscale"),
+            (
+                "blurr",
+                "there is no operation `blurr`; known are orient, resize, smart, crop, convert, upscale, text, background, style, watermark",
+            ),
             ("smart=1,2", "smart: `2` is too much"),
-            ("", "there is no operation ``; known are orient, resize, smart, crop, convert, upscale"),
+            ("text=guess", "text: `guess` is neither read nor remove"),
+            ("text=read,doc", "text: `doc` is none of txt, hocr, json, languages=LANG+LANG"),
+            ("text=read,languages=../x", "text: `../x` is not languages as tesseract has them: eng+chi_sim"),
+            ("background=beige", "background: `beige` is neither remove nor a colour"),
+            ("background=remove,u2net", "background: `u2net` is not model=NAME"),
+            ("watermark=a.png,opacity=0", "watermark: opacity=0 is outside 1–100"),
+            ("watermark", "watermark: which picture? watermark=FILE"),
+            (
+                "",
+                "there is no operation ``; known are orient, resize, smart, crop, convert, upscale, text, background, style, watermark",
+            ),
         ] {
             assert_eq!(told(text), expected, "{text}");
         }

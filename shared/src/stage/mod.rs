@@ -104,7 +104,11 @@ impl Stage {
             Stage::Analyze(_) => ("analyze", Role::Media, Lane::Cpu, 50),
             Stage::Plan(_) => ("plan", Role::Files, Lane::Io, 1),
             Stage::Assemble(_) => ("assemble", Role::Media, Lane::Cpu, 50),
-            Stage::Image(_) => ("image", Role::Media, Lane::Cpu, 90),
+            // Whose models take pictures together shares a process; decoders alone crash alone.
+            Stage::Image(image) => match image.model() {
+                Some(_) => ("image", Role::Vision, Lane::Cpu, 90),
+                None => ("image", Role::Media, Lane::Cpu, 90),
+            },
             Stage::Pack(_) => ("pack", Role::Media, Lane::Cpu, 10),
         };
         StageFacts {
@@ -117,7 +121,7 @@ impl Stage {
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
-            fills: role == Role::Media,
+            fills: matches!(role, Role::Media | Role::Vision),
             transient: TRANSIENT.contains(&name),
             timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
                 12 * HOUR_MS
@@ -150,6 +154,7 @@ impl Stage {
             // Not a model, but what its pace depends on as much.
             Stage::Compress(compress) => Some(&compress.profile),
             Stage::Convert(convert) => Some(convert.to.name()),
+            Stage::Image(image) => image.model().map(|model| model.name.as_str()),
             _ => None,
         }
     }
@@ -168,7 +173,13 @@ impl Stage {
             Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Analyze(_) | Stage::Assemble(_) => {
                 ENCODE
             }
-            Stage::Image(_) | Stage::Pack(_) => PICTURE,
+            Stage::Pack(_) => PICTURE,
+            Stage::Image(image) => {
+                let model = image
+                    .model()
+                    .map(|model| crate::catalogue::find(&model.name).map(crate::catalogue::Model::memory_bytes));
+                PICTURE + model.map_or(0, |known| (known.unwrap_or(LISTEN) >> 20) as u32)
+            }
             Stage::Transcribe(transcribe) => {
                 let known = crate::catalogue::find(&transcribe.model.name).map(crate::catalogue::Model::memory_bytes);
                 (known.unwrap_or(LISTEN) >> 20) as u32
@@ -219,7 +230,7 @@ impl Stage {
                 .filter_map(|name| name.split_once('.').map(|(_, ending)| ending.to_owned()))
                 .collect(),
             Stage::Assemble(_) => vec!["mp4".to_owned(), "json".to_owned()],
-            Stage::Image(image) => vec![image.ending(input)],
+            Stage::Image(image) => image.endings(input),
             Stage::Pack(pack) => pack.endings(),
             Stage::Identify(_)
             | Stage::Decode(_)

@@ -166,6 +166,10 @@ pub struct ModelView {
     pub sha256: Option<String>,
     pub english_only: bool,
     pub about: String,
+    /// `speech`, `voice activity`, `segmentation`; `pictures` for one that only its own description tells of.
+    pub purpose: String,
+    /// The terms it is given away under, where they are known.
+    pub licence: Option<String>,
 }
 
 /// A worker process.

@@ -53,7 +53,7 @@ impl Workers {
         let role = start.stage.facts().role;
         let capacity = match role {
             Role::Media | Role::Net => 2,
-            Role::Speech => 3,
+            Role::Speech | Role::Vision => 3,
             Role::Files => 4,
         };
         let fits =

@@ -16,6 +16,7 @@ mod housekeeping;
 mod images;
 mod main_path;
 mod restarts;
+mod seeing;
 mod shapes;
 mod startup;
 mod steering;

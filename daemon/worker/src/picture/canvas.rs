@@ -68,6 +68,12 @@ impl Canvas {
         Ok(())
     }
 
+    /// Takes the pixels, as many as the picture has, to make others of them.
+    pub fn take(&mut self) -> Result<DynamicImage, PictureError> {
+        self.settle()?;
+        Ok(std::mem::take(&mut self.pixels))
+    }
+
     /// The pixels, as many as the picture has.
     pub fn finish(mut self) -> Result<DynamicImage, PictureError> {
         self.settle()?;

@@ -5,7 +5,7 @@ use spindle_shared::stage::image::Operation;
 use super::canvas::Canvas;
 use super::{PictureError, Rect, Size, crop, orient, resize, smart, upscale};
 
-/// Does them in order.
+/// Does them in order, as far as none looks at the pixels.
 pub fn run<'o>(canvas: &mut Canvas, operations: impl Iterator<Item = &'o Operation>) -> Result<(), PictureError> {
     for operation in operations {
         step(canvas, operation)?;
@@ -13,7 +13,7 @@ pub fn run<'o>(canvas: &mut Canvas, operations: impl Iterator<Item = &'o Operati
     Ok(())
 }
 
-fn step(canvas: &mut Canvas, operation: &Operation) -> Result<(), PictureError> {
+pub fn step(canvas: &mut Canvas, operation: &Operation) -> Result<(), PictureError> {
     let size = canvas.size();
     match *operation {
         Operation::Orient(turn) => match orient::by(turn) {
@@ -33,10 +33,20 @@ fn step(canvas: &mut Canvas, operation: &Operation) -> Result<(), PictureError> 
             canvas.crop(crop::part(size, ratio, anchor));
             Ok(())
         }
-        Operation::Upscale { factor } => canvas.resample(Rect::whole(size), upscale::size(size, factor)?),
-        // What it is written as is for the end.
-        Operation::Convert { .. } => Ok(()),
+        Operation::Upscale { factor, .. } => canvas.resample(Rect::whole(size), upscale::size(size, factor)?),
+        // What it is written as is for the end; what looks at the pixels is done elsewhere.
+        Operation::Convert { .. }
+        | Operation::ReadText { .. }
+        | Operation::RemoveText { .. }
+        | Operation::Background { .. }
+        | Operation::Style { .. }
+        | Operation::Watermark { .. } => Ok(()),
     }
+}
+
+/// The size of a picture made so many times as large.
+pub fn enlarged(size: Size, factor: u32) -> Result<Size, PictureError> {
+    upscale::size(size, factor)
 }
 
 /// The share of its size that a picture needs to be decoded in, 1 = all of it, so that the first operation that makes it smaller has what it
@@ -62,7 +72,12 @@ pub fn scale_needed<'o>(mut size: Size, operations: impl Iterator<Item = &'o Ope
                 (placing.part, placing.size)
             }
             Operation::Smart { side } => (Rect::whole(size), smart::size(size, side)),
-            Operation::Upscale { .. } => return 1.0,
+            Operation::Upscale { .. }
+            | Operation::ReadText { .. }
+            | Operation::RemoveText { .. }
+            | Operation::Background { .. }
+            | Operation::Style { .. }
+            | Operation::Watermark { .. } => return 1.0,
         };
         if !cropped && to == size {
             // Nothing is done by it; the next one counts.

@@ -18,6 +18,7 @@ pub fn can_be_told<'o>(before: Size, after: Size, mut operations: impl Iterator<
         Operation::Crop { .. } => false,
         Operation::Resize { fit: Fit::Cover, .. } => false,
         Operation::Orient(turn) => super::orient::by(*turn).is_none(),
+        Operation::Background { .. } | Operation::Style { .. } | Operation::RemoveText { .. } => false,
         _ => true,
     });
     let proportion = |(width, height): Size| f64::from(width) / f64::from(height);

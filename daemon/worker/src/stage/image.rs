@@ -1,12 +1,16 @@
-//! Image: a picture through its operations: read once, changed, written once. Knows jobs and failures; pictures are `picture`'s.
+//! Image: a picture through its operations: read once, changed, written once. Knows jobs and failures; pictures are `picture`'s, and what is seen
+//! in them is `vision`'s (`sight`).
+
+mod sight;
 
 use std::io::Write;
 
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::job::Detail;
-use spindle_shared::stage::image::{Image, PICTURE_STEM, PROCESSED, written_as};
+use spindle_shared::stage::image::{Image, PICTURE_STEM, written_as};
 use spindle_shared::worker::Done;
 
+use self::sight::Sight;
 use crate::context::{Context, Halt, disk_failure};
 use crate::picture::quality::Quality;
 use crate::picture::write::Target;
@@ -15,6 +19,7 @@ use crate::picture::{self, PictureError, chain, similarity, write};
 pub fn run(context: &Context, stage: &Image) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
     let halt = |error: PictureError| halt_for(error, &name);
+    let mut sight = Sight::new(context, &name, stage)?;
     // To be compared with, all of it is needed.
     let needed = |size| if stage.similarity { 1.0 } else { chain::scale_needed(size, stage.all()) };
     let mut read = picture::read(file, &needed).map_err(halt)?;
@@ -22,8 +27,23 @@ pub fn run(context: &Context, stage: &Image) -> Result<Done, Halt> {
     context.progress(0.4);
     let before = stage.similarity.then(|| read.canvas.copy());
     let original = file.metadata().map_err(|e| halt(PictureError::Read(e)))?.len();
-    chain::run(&mut read.canvas, stage.all()).map_err(halt)?;
+    for operation in stage.all() {
+        context.go_on()?;
+        match operation.sees() {
+            true => sight.look(&mut read.canvas, operation)?,
+            false => chain::step(&mut read.canvas, operation).map_err(halt)?,
+        }
+    }
+    let (seen, mut files) = sight.finish(&stage.text_formats())?;
     let mut notes = read.notes;
+    if !stage.makes_picture() {
+        // Only what is written in it was asked for.
+        let mut detail = Detail { notes, ..seen };
+        detail.figure("original_format", read.kind.name());
+        detail.figure("original_resolution", format!("{}x{}", read.size.0, read.size.1));
+        detail.figure("original_bytes", original as f64);
+        return Ok(Done { files, detail, work: original as f64, ..Done::default() });
+    }
     let made = read.canvas.finish().map_err(halt)?;
     let size = (made.width(), made.height());
     context.go_on()?;
@@ -43,18 +63,20 @@ pub fn run(context: &Context, stage: &Image) -> Result<Done, Halt> {
     let (bytes, lost) = write::write(made, target, &metadata).map_err(halt)?;
     notes.extend(lost);
     context.go_on()?;
-    let artifact_name = format!("{PICTURE_STEM}.{PROCESSED}.{}", target.format.extension());
+    let artifact_name = format!("{PICTURE_STEM}.{}.{}", stage.kind(), target.format.extension());
     let artifact = context.write_artifact(&artifact_name, |to| {
         Ok(to.write_all(&bytes).map_err(|e| disk_failure(&e, &context.scratch().join(&artifact_name)))?)
     })?;
 
-    let mut detail = Detail { notes, ..Detail::default() };
+    let bytes_written = artifact.bytes;
+    files.insert(0, artifact);
+    let mut detail = Detail { notes, ..seen };
     detail.figure("original_format", read.kind.name());
     detail.figure("original_resolution", format!("{}x{}", read.size.0, read.size.1));
     detail.figure("original_bytes", original as f64);
     detail.figure("format", target.format.name());
     detail.figure("resolution", format!("{}x{}", size.0, size.1));
-    detail.figure("bytes", artifact.bytes as f64);
+    detail.figure("bytes", bytes_written as f64);
     detail.figure("quality", rounded(quality.score()));
     for (name, part) in [
         ("quality_sharpness", quality.sharpness),
@@ -76,7 +98,7 @@ pub fn run(context: &Context, stage: &Image) -> Result<Done, Halt> {
                 .push("--similarity: the operations leave something else to see, so nothing is compared".to_owned());
         }
     }
-    Ok(Done { files: vec![artifact], detail, work: original as f64, ..Done::default() })
+    Ok(Done { files, detail, work: original as f64, ..Done::default() })
 }
 
 /// As many digits as mean something.
