@@ -534,7 +534,7 @@ mod tests {
 
     fn told(text: &str) -> String {
         match parse_operations(text) {
-            Ok(operations) => operations.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Ok(operations) => operations.iter().map(ToString::to_string).collect::<Vec<_>>().join(";"),
             Err(why) => why,
         }
     }
@@ -548,10 +548,10 @@ mod tests {
             ("resize=10x20,pad=transparent", "resize=10x20,contain,pad=#ffffff00"),
             ("resize=10x20,fill,pad=#123456", "resize=10x20,fill,pad=#123456"),
             ("smart", "smart=2048"),
-            ("smart=640;orient", "smart=640 orient=auto"),
-            ("crop=16:9,top,convert=jpg,quality=80", "crop=16:9,top convert=jpeg,quality=80"),
-            ("crop=1:1,center; convert=webp,lossless;", "crop=1:1,centre convert=webp,lossless"),
-            ("orient=90,upscale", "orient=90 upscale=2"),
+            ("smart=640;orient", "smart=640;orient=auto"),
+            ("crop=16:9,top,convert=jpg,quality=80", "crop=16:9,top;convert=jpeg,quality=80"),
+            ("crop=1:1,center; convert=webp,lossless;", "crop=1:1,centre;convert=webp,lossless"),
+            ("orient=90,upscale", "orient=90;upscale=2"),
         ] {
             assert_eq!(told(text), expected, "{text}");
             assert_eq!(told(expected), expected);
