@@ -461,8 +461,7 @@ fn operations(text: &str) -> Result<Operations, String> {
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Image {
     /// An operation; several are done in order, each on the last one's output (`;` separates several in one option):
-    /// orient[=90|180|270|mirror|flip], resize=WxH|PRESET[,contain|cover|fill|stretch][,pad=COLOUR|none], smart[=SIDE],
-    /// crop=RATIO[,centre|top|bottom|left|right], convert=jpeg|png|webp|avif|tiff[,quality=N|lossless], upscale=N.
+    /// `orient`, `resize=WxH|PRESET`, `smart`, `crop=RATIO`, `convert=FORMAT`, `upscale=N`, each with more after commas: `resize=800x600,cover`.
     /// `recipes show images` explains them and lists the presets
     #[cfg_attr(feature = "cli", arg(long = "op", value_name = "OP", value_parser = operations))]
     pub operations: Vec<Operations>,
