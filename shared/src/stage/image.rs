@@ -847,7 +847,7 @@ mod tests {
 
     fn told(text: &str) -> String {
         match parse_operations(text) {
-            Ok(operations) => operations.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Ok(operations) => operations.iter().map(ToString::to_string).collect::<Vec<_>>().join(";"),
             Err(why) => why,
         }
     }
@@ -861,19 +861,19 @@ mod tests {
             ("resize=10x20,pad=transparent", "resize=10x20,contain,pad=#ffffff00"),
             ("resize=10x20,fill,pad=#123456", "resize=10x20,fill,pad=#123456"),
             ("smart", "smart=2048"),
-            ("smart=640;orient", "smart=640 orient=auto"),
-            ("crop=16:9,top,convert=jpg,quality=80", "crop=16:9,top convert=jpeg,quality=80"),
-            ("crop=1:1,center; convert=webp,lossless;", "crop=1:1,centre convert=webp,lossless"),
-            ("orient=90,upscale", "orient=90 upscale=2"),
+            ("smart=640;orient", "smart=640;orient=auto"),
+            ("crop=16:9,top,convert=jpg,quality=80", "crop=16:9,top;convert=jpeg,quality=80"),
+            ("crop=1:1,center; convert=webp,lossless;", "crop=1:1,centre;convert=webp,lossless"),
+            ("orient=90,upscale", "orient=90;upscale=2"),
             ("upscale=4,model=m/x.onnx", "upscale=4,model=m/x.onnx"),
             ("text", "text=read,txt,languages=eng+chi_sim"),
             ("text=read,json,hocr,json,languages=deu", "text=read,json,hocr,languages=deu"),
             (
                 "text=remove,background=remove,model=u2netp",
-                "text=remove,languages=eng+chi_sim background=remove,model=u2netp",
+                "text=remove,languages=eng+chi_sim;background=remove,model=u2netp",
             ),
             ("background=#102030", "background=#102030"),
-            ("style;style=natural,model=u2net", "style=minimal_white style=natural,model=u2net"),
+            ("style;style=natural,model=u2net", "style=minimal_white;style=natural,model=u2net"),
             ("watermark=sign.png,top-left,size=5", "watermark=sign.png,top-left,size=5,opacity=50"),
         ] {
             assert_eq!(told(text), expected, "{text}");

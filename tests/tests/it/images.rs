@@ -94,7 +94,11 @@ fn a_bad_file_fails_alone_with_its_reason_and_what_to_do() {
     let daemon = Daemon::real().start();
     picture(&daemon.media(), "good.ppm", (64, 64));
     let bomb = b"P6 60000 60000 255\n";
-    let png = [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0"[..], &[0; 40]].concat();
+    let png = [
+        &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0\x0f\xb0\xe2\x15"[..],
+        b"\0\0\0\0IDAT\x35\xaf\x06\x1e",
+    ]
+    .concat();
     let files: [(&str, &[u8]); 5] = [
         ("bomb.png", bomb),
         ("cut.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF"),

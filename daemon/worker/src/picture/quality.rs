@@ -210,12 +210,13 @@ mod tests {
 
     use super::*;
 
-    /// Waves of many lengths, as bright as a photo.
+    /// Fields with sharp edges, and waves of many lengths over them; as bright as a photo.
     fn scene(width: u32, height: u32) -> GrayImage {
         GrayImage::from_fn(width, height, |x, y| {
+            let field = if (x / 23 + y / 17) % 2 == 0 { 40.0 } else { -40.0 };
             let (x, y) = (f64::from(x), f64::from(y));
-            let value = (x / 3.0).sin() + (y / 5.0).cos() + ((x + y) / 17.0).sin() + (x * y / 900.0).sin();
-            Luma([(118.0 + 22.0 * value) as u8])
+            let waves = (x / 3.0).sin() + (y / 5.0).cos() + ((x + y) / 17.0).sin() + (x * y / 900.0).sin();
+            Luma([(118.0 + field + 10.0 * waves) as u8])
         })
     }
 
