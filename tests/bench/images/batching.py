@@ -44,7 +44,7 @@ def run(arguments, inputs, slots, parallel):
             # One beforehand, so that the model is loaded.
             subprocess.run(submit + ["-o", scratch / "first", inputs / "000.ppm"], env=environment, check=True, stdout=subprocess.DEVNULL)
             begun = time.monotonic()
-            subprocess.run(submit + ["-j", str(parallel), "-o", scratch / "out", inputs], env=environment, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(submit + ["-j", str(parallel), "-r", "-o", scratch / "out", inputs], env=environment, check=True, stdout=subprocess.DEVNULL)
             seconds = time.monotonic() - begun
         finally:
             daemon.terminate()

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, Luma, RgbImage};
@@ -35,6 +36,13 @@ pub struct Model {
     batcher: Arc<Batcher>,
 }
 
+/// A model that was read, and the file it was read from as it then was.
+struct Loaded {
+    path: PathBuf,
+    changed: Option<SystemTime>,
+    model: Arc<Model>,
+}
+
 /// Shares between 0 and 1, one a pixel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shares {
@@ -46,11 +54,11 @@ pub struct Shares {
 impl Model {
     /// Of this file, which is read if no earlier run has left it loaded. `name` finds the description of a catalogue's model.
     pub fn open(name: &str, path: &Path, threads: usize) -> Result<Arc<Model>, ModelError> {
-        static LOADED: Mutex<Vec<(PathBuf, Option<std::time::SystemTime>, Arc<Model>)>> = Mutex::new(Vec::new());
+        static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
         let changed = path.metadata().and_then(|meta| meta.modified()).ok();
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., model)) = loaded.iter().find(|(known, time, _)| known == path && *time == changed) {
-            return Ok(Arc::clone(model));
+        if let Some(known) = loaded.iter().find(|known| known.path == path && known.changed == changed) {
+            return Ok(Arc::clone(&known.model));
         }
         let description = describe(name, path)?;
         let network = OnProcessor::load(path, description.output.name.as_deref(), threads)?;
@@ -58,7 +66,7 @@ impl Model {
         if loaded.len() >= KEPT {
             loaded.remove(0);
         }
-        loaded.push((path.to_owned(), changed, Arc::clone(&model)));
+        loaded.push(Loaded { path: path.to_owned(), changed, model: Arc::clone(&model) });
         Ok(model)
     }
 
@@ -191,8 +199,8 @@ impl Model {
                 Channels::Bgr => [blue, green, red],
                 Channels::Gray => [0.299 * red + 0.587 * green + 0.114 * blue; 3],
             };
-            for channel in 0..count {
-                let value = (channels[channel] / full - wanted.mean[channel]) / wanted.std[channel];
+            for (channel, value) in channels.into_iter().enumerate().take(count) {
+                let value = (value / full - wanted.mean[channel]) / wanted.std[channel];
                 let place = match wanted.layout {
                     Layout::Nchw => channel * width * height + at,
                     Layout::Nhwc => at * count + channel,

@@ -164,10 +164,9 @@ fn premultiply(pixels: &mut RgbaImage) {
 fn divide(pixels: &mut RgbaImage) {
     for pixel in pixels.pixels_mut() {
         let alpha = u32::from(pixel.0[3]);
-        if alpha > 0 {
-            for value in &mut pixel.0[..3] {
-                *value = ((u32::from(*value) * 255 + alpha / 2) / alpha).min(255) as u8;
-            }
+        for value in &mut pixel.0[..3] {
+            let whole = (u32::from(*value) * 255 + alpha / 2).checked_div(alpha);
+            *value = whole.unwrap_or(0).min(255) as u8;
         }
     }
 }
