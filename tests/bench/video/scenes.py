@@ -5,7 +5,7 @@
 
 Three kinds of videos. *Generated*: forty hard cuts between patterns, still and moving, dark and bright, alike and unlike, with what is no cut among
 them: flashes, fades to black and back, dissolves, fast pans, noise, flicker. *Spliced* (with --assets): pieces of recorded clips, one after the
-other. *As they are* (with --assets): recorded clips that were looked at picture by picture and have no cut, but a turn of the camera, a man who walks
+other. *As they are* (with --assets): recorded clips in which contact sheets show no cut, but a turn of the camera, a man who walks
 into the picture, a skipping rope: each scene change told of them is a wrong one. A cut counts as found where one is told within a picture of it.
 """
 
@@ -68,7 +68,7 @@ PIECES = [
     ("moviepy/big_buck_bunny_432_433.webm", 0.1, 0.8),
     ("androidx/hdr10-av1.mp4", 3, 1.0),
 ]
-# Looked at picture by picture: none has a cut.
+# By their contact sheets none has a cut.
 WITHOUT_CUTS = [
     "moviepy/big_buck_bunny_432_433.webm",
     "moviepy/fire2.mp4",
