@@ -686,10 +686,8 @@ fn operations(text: &str) -> Result<Operations, String> {
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Image {
     /// An operation; several are done in order, each on the last one's output (`;` separates several in one option):
-    /// orient[=90|180|270|mirror|flip], resize=WxH|PRESET[,contain|cover|fill|stretch][,pad=COLOUR|none], smart[=SIDE],
-    /// crop=RATIO[,centre|top|bottom|left|right], convert=jpeg|png|webp|avif|tiff[,quality=N|lossless], upscale=N[,model=MODEL],
-    /// text=read[,txt,hocr,json][,languages=eng+chi_sim], text=remove[,languages=…], background=remove|COLOUR[,model=MODEL],
-    /// style=NAME[,model=MODEL], watermark=FILE[,top-left|…|centre|tile][,size=PERCENT][,opacity=PERCENT].
+    /// `orient`, `resize=WxH|PRESET`, `smart`, `crop=RATIO`, `convert=FORMAT`, `upscale=N`, `text=read|remove`, `background=remove|COLOUR`,
+    /// `style=NAME`, `watermark=FILE`, each with more after commas: `resize=800x600,cover`, `background=remove,model=u2netp`.
     /// `recipes show images` explains them and lists the presets
     #[cfg_attr(feature = "cli", arg(long = "op", value_name = "OP", value_parser = operations))]
     pub operations: Vec<Operations>,

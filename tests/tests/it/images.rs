@@ -132,7 +132,7 @@ fn a_bad_file_fails_alone_with_its_reason_and_what_to_do() {
         };
         assert!(told.contains(part), "{input}: {told}");
     }
-    assert_eq!(daemon.files("out"), ["good.processed.png"]);
+    assert_eq!(daemon.files("media/out"), ["good.processed.png"]);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn every_orientation_comes_out_upright_once() {
         )
         .expect(0);
     let mut seen = 0;
-    for name in daemon.files("out") {
+    for name in daemon.files("media/out") {
         let (size, rgb) = pixels(&daemon.media().join("out").join(&name));
         let upright = if name.starts_with("Landscape") { (400, 267) } else { (267, 400) };
         assert!(size.0.abs_diff(upright.0) <= 1 && size.1.abs_diff(upright.1) <= 1, "{name}: {size:?}");
