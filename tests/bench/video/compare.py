@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 
+from house import House
+
 PROFILES = {
     "aggressive": (854, 480, 10, 28, 500, 64, 22050, "ultrafast"),
     "balanced": (1280, 720, 15, 23, 1500, 128, 44100, "fast"),
@@ -65,29 +67,10 @@ def by_ffmpeg(clips, folder, profile, at_once):
 
 def by_spindle(clips, folder, profile, binaries):
     """A daemon of its own, so that nothing comes from a cache; its start is not measured."""
-    state = pathlib.Path(tempfile.mkdtemp(prefix="spindle-compare-"))
-    env = os.environ | {
-        "SPINDLE_SOCKET": str(state / "socket"),
-        "SPINDLE_STATE_DIR": str(state / "state"),
-        "SPINDLE_MODEL_DIR": str(state / "models"),
-        "SPINDLE_CONFIG": str(state / "none.toml"),
-    }
-    (state / "none.toml").write_text("")
-    daemon = subprocess.Popen([binaries / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
-    ctl = binaries / "spindlectl"
-    try:
-        while subprocess.run([ctl, "health"], env=env, capture_output=True).returncode != 0:
-            time.sleep(0.05)
+    with House(binaries) as house:
         begun = time.monotonic()
-        subprocess.run(
-            [ctl, "-q", "submit", "compress", "--profile", profile, "--wait", "-o", folder, *clips],
-            env=env, check=True, stdout=subprocess.DEVNULL,
-        )
+        house.ctl("-q", "submit", "compress", "--profile", profile, "--wait", "-o", folder, *clips)
         return time.monotonic() - begun
-    finally:
-        daemon.terminate()
-        daemon.wait()
-        shutil.rmtree(state, ignore_errors=True)
 
 
 def ssim(copy, clip):

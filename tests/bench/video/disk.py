@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import time
 
+from house import House
+
 CONTENT = ["testsrc2=s=1280x720:r=25,hue=h=40*t", "testsrc2=s=1280x720:r=25,hflip", "testsrc2=s=1280x720:r=25,negate"]
 
 
@@ -50,15 +52,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
-    binaries = options.bin.resolve()
     work = pathlib.Path(tempfile.mkdtemp(prefix="spindle-disk-"))
-    (work / "none.toml").write_text("")
-    env = os.environ | {
-        "SPINDLE_SOCKET": str(work / "socket"),
-        "SPINDLE_STATE_DIR": str(work / "state"),
-        "SPINDLE_MODEL_DIR": str(work / "models"),
-        "SPINDLE_CONFIG": str(work / "none.toml"),
-    }
     clips = []
     for at in range(8):
         clip = work / f"clip-{at}.mp4"
@@ -69,13 +63,9 @@ def main():
             check=True,
         )
         clips.append(clip)
-    process = subprocess.Popen([binaries / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
-    ctl = lambda *words: subprocess.run([binaries / "spindlectl", *words], env=env, capture_output=True, text=True)
-    try:
-        while ctl("health").returncode != 0:
-            time.sleep(0.05)
+    with House(options.bin) as house:
         compress = ["compress", "--profile", "aggressive", "--parallel", "1"]
-        ctl("-q", "submit", *compress, "--wait", "-o", work / "first", *clips[:4])
+        house.ctl("-q", "submit", *compress, "--wait", "-o", work / "first", *clips[:4])
         print("| batch | told, MB | peak, MB | off |\n|---|---|---|---|")
         for name, words, of in [
             ("compress", compress, clips[5:8]),
@@ -83,24 +73,19 @@ def main():
             ("highlights medium", ["highlights", "--quality", "medium", "--target-duration", str(options.seconds)], clips),
             ("highlights source", ["highlights", "--quality", "source", "--target-duration", str(options.seconds)], clips),
         ]:
-            told = json.loads(ctl("--json", "submit", *words, "--dry-run", "-o", work / "out", *of).stdout)["estimated_bytes"]
-            before = peak = size_of(work / "state")
-            running = subprocess.Popen(
-                [binaries / "spindlectl", "-q", "submit", *words, "--force", "--wait", "-o", work / "out", *of], env=env, stdout=subprocess.DEVNULL
-            )
+            told = json.loads(house.ctl("-q", "--json", "submit", *words, "--dry-run", "-o", work / "out", *of))["estimated_bytes"]
+            before = peak = size_of(house.state)
+            running = house.begin("-q", "submit", *words, "--force", "--wait", "-o", work / "out", *of)
             # Copies that are finished stay as artifacts: they are what is kept, not what is needed to make the next one.
-            kept = lambda: size_of(work / "state" / "artifacts")
+            kept = lambda: size_of(house.state / "artifacts")
             begun = kept()
             while running.poll() is None:
-                peak = max(peak, size_of(work / "state") - (max(kept() - begun, 0) if name == "compress" else 0))
+                peak = max(peak, size_of(house.state) - (max(kept() - begun, 0) if name == "compress" else 0))
                 time.sleep(0.01)
             took = peak - before
             off = f"{100 * (told / took - 1):+.0f} %" if told and took else "–"
             print(f"| {name} | {'unknown' if told is None else f'{told / 1e6:.2f}'} | {took / 1e6:.2f} | {off} |", flush=True)
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

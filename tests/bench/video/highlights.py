@@ -9,7 +9,6 @@ result tells them) and of the whole (with the analysis, which both ways do alike
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
@@ -18,6 +17,8 @@ import statistics
 import subprocess
 import tempfile
 import time
+
+from house import House
 
 WAYS = ["source", "high"]
 CELL, BITS = 32, 13
@@ -68,27 +69,6 @@ def worst_cut(video, result, rate):
     return worst, gaps, at == len(shown)
 
 
-@contextlib.contextmanager
-def daemon(binaries):
-    state = pathlib.Path(tempfile.mkdtemp(prefix="spindle-highlights-"))
-    (state / "none.toml").write_text("")
-    env = os.environ | {
-        "SPINDLE_SOCKET": str(state / "socket"),
-        "SPINDLE_STATE_DIR": str(state / "state"),
-        "SPINDLE_MODEL_DIR": str(state / "models"),
-        "SPINDLE_CONFIG": str(state / "none.toml"),
-    }
-    process = subprocess.Popen([binaries / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
-    try:
-        while subprocess.run([binaries / "spindlectl", "health"], env=env, capture_output=True).returncode != 0:
-            time.sleep(0.05)
-        yield lambda *words: subprocess.run([binaries / "spindlectl", *words], env=env, capture_output=True, text=True, check=True).stdout
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(state, ignore_errors=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, required=True)
@@ -107,11 +87,11 @@ def main():
     for _ in range(options.rounds):
         for way in WAYS:
             out = work / f"out-{way}"
-            with daemon(options.bin.resolve()) as ctl:
+            with House(options.bin) as house:
                 begun = time.monotonic()
-                ctl("-q", "submit", "highlights", "--quality", way, "--target-duration", str(options.target), "--force", "--wait", "-o", out, *clips)
+                house.ctl("-q", "submit", "highlights", "--quality", way, "--target-duration", str(options.target), "--force", "--wait", "-o", out, *clips)
                 whole[way].append(time.monotonic() - begun)
-                result = json.loads(ctl("--json", "result", "1"))["gather"]
+                result = json.loads(house.ctl("--json", "result", "1"))["gather"]
             last = result["final"]
             assembly[way].append(result["assembly_seconds"])
             share = last["frames_copied"] / last["frames"]

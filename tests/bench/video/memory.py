@@ -9,12 +9,12 @@ ever get. Told is the most of each run, as the house itself measures it; all but
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
-import time
+
+from house import House
 
 PROFILES = ["aggressive", "balanced", "conservative"]
 X264 = "-c:v libx264 -preset superfast -refs 5 -bf 3 -b_strategy 0 -level 5.1"
@@ -32,39 +32,24 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=float, default=2)
     options = parser.parse_args()
-    binaries = options.bin.resolve()
     work = pathlib.Path(tempfile.mkdtemp(prefix="spindle-memory-"))
-    (work / "none.toml").write_text("")
-    env = os.environ | {
-        "SPINDLE_SOCKET": str(work / "socket"),
-        "SPINDLE_STATE_DIR": str(work / "state"),
-        "SPINDLE_MODEL_DIR": str(work / "models"),
-        "SPINDLE_CONFIG": str(work / "none.toml"),
-    }
     for name, words in KINDS.items():
         subprocess.run(
             ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=3840x2160:rate=24"]
             + ["-f", "lavfi", "-i", "sine", "-t", str(options.seconds), *words.split(), "-c:a", "aac", work / name],
             check=True,
         )
-    process = subprocess.Popen([binaries / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
-    ctl = lambda *words: subprocess.run([binaries / "spindlectl", *words], env=env, capture_output=True, text=True)
-    try:
-        while ctl("health").returncode != 0:
-            time.sleep(0.05)
+    with House(options.bin) as house:
         print("| video | " + " | ".join(PROFILES) + " |\n|---|---|---|---|")
         for name in KINDS:
             cells = []
             for profile in PROFILES:
-                number = ctl("-q", "submit", "compress", "--profile", profile, "--force", "-o", work / "out", work / name).stdout.strip()
-                ctl("-q", "wait", number)
-                job = json.loads(ctl("--json", "result", number).stdout)["jobs"][0]
+                number = house.ctl("-q", "submit", "compress", "--profile", profile, "--force", "-o", work / "out", work / name).strip()
+                house.ctl("-q", "wait", number)
+                job = json.loads(house.ctl("--json", "result", number))["jobs"][0]
                 cells.append("failed" if job["failure"] else f"{job['peak_memory_bytes'] / 1e6:.0f} MB")
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ pictures (hash of each, decoded) and the same sound (packets, and the largest st
 import argparse
 import array
 import json
-import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
+
+from house import House
 
 
 def decoded(path, *words):
@@ -29,63 +29,29 @@ def packets(path, stream):
     return subprocess.run(["ffprobe", *words, "-of", "csv=p=0", path], capture_output=True, check=True).stdout.splitlines()
 
 
-class House:
-    """A state folder, and a daemon that comes and goes."""
-
-    def __init__(self, binaries):
-        self.binaries = binaries
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spindle-resume-"))
-        (self.folder / "none.toml").write_text("")
-        self.env = os.environ | {
-            "SPINDLE_SOCKET": str(self.folder / "socket"),
-            "SPINDLE_STATE_DIR": str(self.folder / "state"),
-            "SPINDLE_MODEL_DIR": str(self.folder / "models"),
-            "SPINDLE_CONFIG": str(self.folder / "none.toml"),
-        }
-
-    def start(self):
-        self.daemon = subprocess.Popen([self.binaries / "spindled", "--foreground"], env=self.env, stderr=subprocess.DEVNULL)
-        while self.ctl("health").returncode != 0:
-            time.sleep(0.05)
-
-    def ctl(self, *words):
-        return subprocess.run([self.binaries / "spindlectl", *words], env=self.env, capture_output=True, text=True)
-
-    def pieces(self):
-        """Finished ones: of each its inode and time. The newest two may still be written."""
-        found = sorted((self.folder / "state").rglob("pictures-*"), key=lambda path: path.stat().st_mtime_ns)
-        return {(path.stat().st_ino, path.stat().st_mtime_ns) for path in found[:-2]}
-
-    def kill(self):
-        self.daemon.send_signal(signal.SIGKILL)
-        self.daemon.wait()
-
-    def end(self):
-        self.daemon.terminate()
-        self.daemon.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+def pieces(house):
+    """Finished ones: of each its inode and time. The newest two may still be written."""
+    found = sorted(house.state.rglob("pictures-*"), key=lambda path: path.stat().st_mtime_ns)
+    return {(path.stat().st_ino, path.stat().st_mtime_ns) for path in found[:-2]}
 
 
 def compress(binaries, clip, out, kills):
-    house = House(binaries)
-    house.start()
-    house.ctl("-q", "submit", "compress", "--profile", "aggressive", "-o", str(out), str(clip))
     told = []
-    for share in kills:
-        while len(house.pieces()) < share:
-            if house.daemon.poll() is not None or list(out.glob("*.mp4")):
-                raise SystemExit("it was done before it could be killed")
-            time.sleep(0.02)
-        before = house.pieces()
-        house.kill()
-        house.start()
-        told.append(before)
-    house.ctl("-q", "wait", "1")
-    job = json.loads(house.ctl("--json", "result", "1").stdout)["jobs"][0]
-    house.end()
+    with House(binaries) as house:
+        house.ctl("-q", "submit", "compress", "--profile", "aggressive", "-o", out, clip)
+        for share in kills:
+            while len(pieces(house)) < share:
+                if house.daemon.poll() is not None or list(out.glob("*.mp4")):
+                    raise SystemExit("it was done before it could be killed")
+                time.sleep(0.02)
+            told.append(len(pieces(house)))
+            house.kill()
+            house.start()
+        house.ctl("-q", "wait", "1")
+        job = json.loads(house.ctl("--json", "result", "1"))["jobs"][0]
     if job["failure"]:
         raise SystemExit(job["failure"]["message"])
-    return pathlib.Path(job["outputs"][0]["path"]), job, [len(before) for before in told]
+    return pathlib.Path(job["outputs"][0]["path"]), job, told
 
 
 def main():
@@ -103,10 +69,9 @@ def main():
         + ["-c:v", "libx264", "-preset", "ultrafast", "-g", "250", "-c:a", "aac", "-b:a", "192k", clip],
         check=True,
     )
-    binaries = options.bin.resolve()
-    whole, _, _ = compress(binaries, clip, work / "whole", [])
-    resumed, job, pieces = compress(binaries, clip, work / "resumed", [options.minutes // 4, options.minutes // 2])
-    print(f"killed with {' and '.join(map(str, pieces))} of {options.minutes} pieces finished")
+    whole, _, _ = compress(options.bin, clip, work / "whole", [])
+    resumed, job, killed = compress(options.bin, clip, work / "resumed", [options.minutes // 4, options.minutes // 2])
+    print(f"killed with {' and '.join(map(str, killed))} of {options.minutes} pieces finished")
     for name, path in [("uninterrupted", whole), ("resumed", resumed)]:
         sound, said = decoded(path, "-vn", "-f", "s16le", "-ac", "1", "-ar", "22050")
         samples = array.array("h", sound)

@@ -10,15 +10,14 @@ into the picture, a skipping rope: each scene change told of them is a wrong one
 """
 
 import argparse
-import contextlib
 import json
-import os
 import pathlib
 import random
 import shutil
 import subprocess
 import tempfile
-import time
+
+from house import House
 
 RATE, SIZE = 25, "640x360"
 SMALL = f"s={SIZE}:r={RATE}"
@@ -141,27 +140,6 @@ def spliced(assets, path):
     return cuts
 
 
-@contextlib.contextmanager
-def daemon(binaries):
-    state = pathlib.Path(tempfile.mkdtemp(prefix="spindle-scenes-"))
-    (state / "none.toml").write_text("")
-    env = os.environ | {
-        "SPINDLE_SOCKET": str(state / "socket"),
-        "SPINDLE_STATE_DIR": str(state / "state"),
-        "SPINDLE_MODEL_DIR": str(state / "models"),
-        "SPINDLE_CONFIG": str(state / "none.toml"),
-    }
-    process = subprocess.Popen([binaries / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
-    try:
-        while subprocess.run([binaries / "spindlectl", "health"], env=env, capture_output=True).returncode != 0:
-            time.sleep(0.05)
-        yield lambda *words: subprocess.run([binaries / "spindlectl", *words], env=env, capture_output=True, text=True).stdout
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(state, ignore_errors=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, required=True)
@@ -176,9 +154,9 @@ def main():
         assets = options.assets.resolve()
         videos.append((work / "spliced.mp4", [cut / RATE for cut in spliced(assets, work / "spliced.mp4")]))
         videos += [(assets / name, []) for name in WITHOUT_CUTS]
-    with daemon(options.bin.resolve()) as ctl:
-        ctl("-q", "submit", "highlights", "--quality", "low", "--target-duration", "5", "--wait", "-o", work / "out", *(video for video, _ in videos))
-        result = json.loads(ctl("--json", "result", "1"))
+    with House(options.bin) as house:
+        house.ctl("-q", "submit", "highlights", "--quality", "low", "--target-duration", "5", "--wait", "-o", work / "out", *(video for video, _ in videos))
+        result = json.loads(house.ctl("--json", "result", "1"))
     print("| video | cuts | found | missed | wrong | precision | recall |\n|---|---|---|---|---|---|---|")
     all_known = all_found = all_wrong = 0
     for at, (video, known) in enumerate(videos):
