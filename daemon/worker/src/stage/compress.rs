@@ -20,8 +20,11 @@ use crate::media::{Facts, MediaError, StreamFacts, StreamKind};
 const PIECES_FROM_SECONDS: f64 = 300.0;
 
 const X264: &str = "libx264";
-/// Pictures that x264 looks ahead where the source is larger than 1080p, and where it has more than 8 bits, too.
+const HEVC: &str = "hevc";
+/// Pictures that x264 looks ahead where the source is larger than 1080p; where its codec is HEVC, which refers to more of them; and where they have
+/// more than 8 bits.
 const LARGE_LOOKAHEAD: u32 = 8;
+const HEVC_LOOKAHEAD: u32 = 4;
 const DEEP_LOOKAHEAD: u32 = 2;
 
 /// As x264's presets have it.
@@ -37,12 +40,15 @@ fn lookahead(preset: &str) -> u32 {
 }
 
 /// Options that let x264 hold fewer pictures, since those of the source that have to be held are large already: a shorter look ahead, and no
-/// queue before it. With more than 8 bits they are twice as large: then no second picture is encoded at once, and one is referred to.
+/// queue before it. With more than 8 bits they are twice as large: then no second picture is encoded at once, and one is referred to; and with HEVC
+/// none is encoded out of its turn.
 fn sparing(source: &StreamFacts, preset: &str) -> Vec<(String, String)> {
     let deep = source.picture.is_some_and(|picture| picture.deep);
-    let (most, parameters) = match deep {
-        true => (DEEP_LOOKAHEAD, "sync-lookahead=0:sliced-threads=1:ref=1"),
-        false => (LARGE_LOOKAHEAD, "sync-lookahead=0"),
+    let (most, parameters) = match (deep, source.codec == HEVC) {
+        (true, true) => (DEEP_LOOKAHEAD, "sync-lookahead=0:sliced-threads=1:ref=1:bframes=0"),
+        (true, false) => (DEEP_LOOKAHEAD, "sync-lookahead=0:sliced-threads=1:ref=1"),
+        (false, true) => (HEVC_LOOKAHEAD, "sync-lookahead=0"),
+        (false, false) => (LARGE_LOOKAHEAD, "sync-lookahead=0"),
     };
     let parameters = if preset == "ultrafast" { "sync-lookahead=0" } else { parameters };
     vec![
