@@ -15,9 +15,9 @@ fn options() -> TransformOptions {
 
 /// A picture whose numbers mean what this profile says, in sRGB; as it is, with a remark, where the profile can't be used.
 pub fn by_profile(image: DynamicImage, profile: &[u8]) -> (DynamicImage, Option<String>) {
-    let profile = match ColorProfile::new_from_slice(profile) {
+    let profile = match read(profile) {
         Ok(profile) => profile,
-        Err(error) => return (image, Some(unused(&error.to_string()))),
+        Err(error) => return (image, Some(unused(&error))),
     };
     let wanted = if image.color().has_color() { DataColorSpace::Rgb } else { DataColorSpace::Gray };
     if profile.color_space != wanted {
@@ -30,6 +30,15 @@ pub fn by_profile(image: DynamicImage, profile: &[u8]) -> (DynamicImage, Option<
         Ok(image) => (image, None),
         Err((image, why)) => (image, Some(unused(&why))),
     }
+}
+
+/// A profile with tables for one intent has them for all: what is not there is as A2B0 (ICC.1:2022, 8.10.2).
+fn read(profile: &[u8]) -> Result<ColorProfile, String> {
+    let mut profile = ColorProfile::new_from_slice(profile).map_err(|error| error.to_string())?;
+    if profile.lut_a_to_b_colorimetric.is_none() {
+        profile.lut_a_to_b_colorimetric.clone_from(&profile.lut_a_to_b_perceptual);
+    }
+    Ok(profile)
 }
 
 fn unused(why: &str) -> String {
@@ -112,7 +121,7 @@ pub fn of_inks(
 ) -> Result<(DynamicImage, Option<String>), PictureError> {
     let mut rgb = vec![0; inks.len() / 4 * 3];
     let by_profile = profile.map(|profile| -> Result<(), String> {
-        let profile = ColorProfile::new_from_slice(profile).map_err(|error| error.to_string())?;
+        let profile = read(profile)?;
         if profile.color_space != DataColorSpace::Cmyk {
             return Err("it is for other colours than the picture has".to_owned());
         }

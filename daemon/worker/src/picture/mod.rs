@@ -1,6 +1,6 @@
 //! Pictures: read by their content, changed by operations, written. Knows no job, no queue and no path; every operation is a module of its own.
 //!
-//! Reading: `read` (which kind it is: `kind`; JPEG: `jpeg`; AVIF and HEIC: `heif`; all others: the image crate), `colour` (profiles and CMYK to
+//! Reading: `read` (which kind it is: `kind`; JPEG: `jpeg`; AVIF and HEIC: `heif`; L\*a\*b\*: `lab`; all others: the image crate), `colour` (profiles and CMYK to
 //! sRGB), `metadata` with `exif`. Operations: `orient`, `crop`, `resize`, `smart`, `upscale` say what is to be done in numbers, [`canvas`] does
 //! it to pixels, [`chain`] one after the other. Writing: `write`. Judging: [`quality`], [`similarity`].
 
@@ -15,6 +15,7 @@ mod exif;
 mod heif;
 mod jpeg;
 mod kind;
+mod lab;
 pub mod metadata;
 mod orient;
 pub mod quality;

@@ -11,7 +11,7 @@ use spindle_shared::limits::{PICTURE_BYTES_MAX, PICTURE_FILE_BYTES_MAX, PICTURE_
 use super::canvas::Canvas;
 use super::kind::{self, Kind};
 use super::metadata::Metadata;
-use super::{PictureError, Size, colour, heif, jpeg, orient};
+use super::{PictureError, Size, colour, heif, jpeg, lab, orient};
 
 /// What came out of a file, as it is stored there.
 pub struct Read {
@@ -65,6 +65,7 @@ fn decode(kind: Kind, bytes: Vec<u8>, needed: &dyn Fn(Size) -> f64) -> Result<Pi
     let read = match kind {
         Kind::Jpeg => jpeg::read(&bytes, needed)?,
         Kind::Avif | Kind::Heic => heif::read(kind, &bytes)?,
+        Kind::Tiff => tiff(&bytes)?,
         other => by_the_image_crate(other, &bytes)?,
     };
     let more = kind::has_more(kind, &bytes);
@@ -105,6 +106,13 @@ pub fn within_limits((width, height): Size, bytes: u64) -> Result<(), PictureErr
         return large(format!("it would take {} MiB of memory, more than {}", bytes >> 20, PICTURE_BYTES_MAX >> 20));
     }
     Ok(())
+}
+
+fn tiff(bytes: &[u8]) -> Result<Read, PictureError> {
+    let Some((rgb, how)) = lab::as_rgb(bytes) else { return by_the_image_crate(Kind::Tiff, bytes) };
+    let read = by_the_image_crate(Kind::Tiff, &rgb)?;
+    // A profile there says nothing that L*a*b* doesn't.
+    Ok(Read { pixels: lab::to_srgb(read.pixels, how), profile: None, ..read })
 }
 
 fn by_the_image_crate(kind: Kind, bytes: &[u8]) -> Result<Read, PictureError> {
