@@ -10,12 +10,12 @@ in yuv420p with AAC, it begins and ends with what was decoded, and ffmpeg decode
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
-import time
+
+from house import House
 
 PROFILES = {"aggressive": (854, 480, 10), "balanced": (1280, 720, 15), "conservative": (1920, 1080, 24)}
 SINE = "-f lavfi -i sine=frequency=440:sample_rate=48000"
@@ -78,20 +78,32 @@ def video_of(facts):
 
 
 def ends(path):
-    """Begin and end of what ffmpeg decodes of the first track of each kind, in seconds from the file's begin."""
+    """Begin and end of what ffmpeg decodes of the first track of each kind, in seconds from the file's begin, and how many frames."""
     found = {}
     for kind in "va":
         answer = subprocess.run(
             ["ffprobe", "-v", "quiet", "-select_streams", f"{kind}:0", "-show_entries"]
-            + ["frame=best_effort_timestamp_time,pkt_duration_time", "-of", "csv=p=0", path],
+            + ["stream=sample_rate:frame=best_effort_timestamp_time,pkt_duration_time,nb_samples", "-of", "json", path],
             capture_output=True, text=True,
         )
-        rows = [line.split(",") for line in answer.stdout.split() if line and not line.startswith("N/A")]
-        times = sorted((float(r[0]), float(r[1]) if len(r) > 1 and r[1] not in ("", "N/A") else 0.0) for r in rows)
-        if times:
-            # A frame that doesn't say how long it is lasts as long as the one before.
-            usual = times[-1][0] - times[-2][0] if len(times) > 1 else 0.0
-            found[kind] = (times[0][0], max(t + (d or usual) for t, d in times), len(times))
+        # Of what it can't open it tells half a document.
+        told = json.loads(answer.stdout) if answer.returncode == 0 else {}
+        frames = told.get("frames", [])
+        stamp = lambda frame: float(frame["best_effort_timestamp_time"])
+        lasts = lambda frame: float(frame.get("pkt_duration_time", 0))
+        stamped = sorted((frame for frame in frames if "best_effort_timestamp_time" in frame), key=stamp)
+        if not stamped:
+            continue
+        # A frame that doesn't say how long it is lasts as long as the one before; one that doesn't say when it is follows the last that does.
+        usual = stamp(stamped[-1]) - stamp(stamped[-2]) if len(stamped) > 1 else 0.0
+        begin = stamp(stamped[0])
+        end = max(stamp(frame) + (lasts(frame) or usual) for frame in stamped)
+        end += sum(lasts(frame) or usual for frame in frames if "best_effort_timestamp_time" not in frame)
+        if kind == "a":
+            # Times that would have most of it sound at once are none.
+            whole = sum(int(frame.get("nb_samples", 0)) for frame in frames) / int(told["streams"][0]["sample_rate"])
+            end = begin + whole if end - begin < whole / 2 else end
+        found[kind] = (begin, end, len(frames))
     return found
 
 
@@ -155,39 +167,25 @@ def main():
     clips = [path for given in options.inputs for path in (sorted(given.rglob("*")) if given.is_dir() else [given])]
     clips = [path for path in clips if path.is_file()] + sorted(generated.iterdir())
     clips = [path.resolve() for path in clips]
-    env = os.environ | {
-        "SPINDLE_SOCKET": str(work / "socket"),
-        "SPINDLE_STATE_DIR": str(work / "state"),
-        "SPINDLE_MODEL_DIR": str(work / "models"),
-        "SPINDLE_CONFIG": str(work / "none.toml"),
-    }
-    (work / "none.toml").write_text("")
-    os.chmod(work, 0o700)
-    daemon = subprocess.Popen([options.bin.resolve() / "spindled", "--foreground"], env=env, stderr=subprocess.DEVNULL)
-    ctl = str(options.bin.resolve() / "spindlectl")
-    rows, bad = [], 0
-    try:
-        while subprocess.run([ctl, "health"], env=env, capture_output=True).returncode != 0:
-            time.sleep(0.05)
-        results, peak = {}, 0
+    rows_of(clips, options.bin, work)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def rows_of(clips, binaries, work):
+    bad, peak, largest = 0, 0, ""
+    with House(binaries) as house:
+        results = {}
         for profile in PROFILES:
-            asked = subprocess.run(
-                [ctl, "-q", "submit", "compress", "--profile", profile, "-o", str(work / "out"), "--force", *map(str, clips)],
-                env=env, capture_output=True, text=True,
-            )
-            if asked.returncode:
-                raise SystemExit(asked.stderr)
-            batch = asked.stdout.strip()
-            subprocess.run([ctl, "-q", "wait", batch], env=env, capture_output=True)
-            answer = subprocess.run([ctl, "--json", "result", batch], env=env, capture_output=True, text=True)
-            results[profile] = json.loads(answer.stdout)["jobs"]
+            batch = house.ctl("-q", "submit", "compress", "--profile", profile, "-o", work / "out", "--force", *clips).strip()
+            house.ctl("-q", "wait", batch)
+            results[profile] = json.loads(house.ctl("--json", "result", batch))["jobs"]
         decoded = {clip: ends(clip) for clip in clips}
         print("| video | " + " | ".join(PROFILES) + " | notes |\n|---|---|---|---|---|")
         for at, clip in enumerate(clips):
             cells, notes = [], set()
             for profile in PROFILES:
                 job = results[profile][at]
-                peak = max(peak, job["peak_memory_bytes"] or 0)
+                peak, largest = max((peak, largest), (job["peak_memory_bytes"] or 0, f"{clip.name} by {profile}"))
                 if job["failure"]:
                     cells.append("failed")
                     notes.add(f"{job['failure']['kind']}: {job['failure']['message'].split(': ', 1)[-1]}")
@@ -198,11 +196,7 @@ def main():
                 notes.update(job["detail"]["notes"])
             shown = "; ".join(sorted(notes)).replace("|", "\\|").replace(str(clip.parent) + "/", "")
             print(f"| {clip.name} | " + " | ".join(cells) + f" | {shown} |", flush=True)
-        print(f"\n{len(clips)} videos, {3 * len(clips)} runs, {bad} with a fault; most memory of a worker {peak / 2**20:.0f} MiB")
-    finally:
-        daemon.terminate()
-        daemon.wait()
-        shutil.rmtree(work, ignore_errors=True)
+        print(f"\n{len(clips)} videos, {3 * len(clips)} runs, {bad} with a fault; most memory of a worker {peak / 1e6:.0f} MB ({largest})")
 
 
 if __name__ == "__main__":

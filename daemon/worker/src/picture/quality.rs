@@ -1,18 +1,20 @@
 //! How good a picture is, as a number that is computed: sharpness, exposure, contrast, noise and resolution. Knows pixels and no file.
 //!
-//! Each part is 0–1 by a published measure of the picture's brightness Y (0–255):
+//! Each part is 0–1, of the picture's brightness Y (0–255) but for the first of exposure's:
 //!
 //! - sharpness: 1 − the blur effect (Crété-Roffet, Dolmiere, Ladret, Nicolas 2007): how much less neighbours differ after a mean over nine, in the
 //!   worse of the two directions;
-//! - exposure: what is neither black (below 4) nor white (from 252), × how near the mean is to 48 % (none at 55 % from it), × the histogram's
-//!   entropy over eight bits (Shannon 1948);
+//! - exposure: how high the brightest channel reaches (its 99.9th percentile) ÷ (1 + 4 × the root of the share of pixels that lie at that top: what is
+//!   burnt out stays a heap, however it is darkened) × the share of pixels that have a channel of 4 or more × how near the mean is to 48 % (none at 60 % from it, a
+//!   root of a parabola);
 //! - contrast: the root of the RMS contrast (Peli 1990), full from a quarter of the range on;
-//! - noise: 1 ÷ (1 + σ ÷ 6), σ by Immerkær 1996, with the tenth of the pixels that have the strongest edges left out (Tai and Yang 2008);
+//! - noise: 1 ÷ (1 + σ ÷ 3), σ by the mask of Immerkær 1996 in blocks of 16 × 16, at the tenth percentile of those that are neither black nor white: so
+//!   that what is rough by nature isn't taken for noise as long as there is something even beside it (Amer and Dubois 2005 choose such blocks, too);
 //! - resolution: the logarithm of the pixels, none at 100 and full at 100 million.
 //!
 //! The score is 100 × their weighted geometric mean: what is bad in one way is not made good by another.
 
-use image::{DynamicImage, GrayImage};
+use image::DynamicImage;
 
 /// The parts, 0–1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,18 +26,24 @@ pub struct Quality {
     pub resolution: f64,
 }
 
-const WEIGHTS: [f64; 5] = [1.0, 0.5, 0.1, 0.7, 0.8];
+const WEIGHTS: [f64; 5] = [1.0, 0.8, 0.1, 0.5, 0.8];
 
 /// Large pictures are measured on so many squares of this side, spread evenly.
 const SQUARE: usize = 512;
 const SQUARES_MAX: usize = 16;
 
 const BLACK: usize = 4;
-const WHITE: usize = 252;
+/// The brightest channel's top: over so many of the pixels, and so many levels deep.
+const TOP_SHARE: f64 = 0.999;
+const TOP_DEPTH: usize = 3;
+/// Noise is looked for in squares of this side, whose mean is neither black nor white.
+const BLOCK: usize = 16;
+const GREYS: std::ops::RangeInclusive<f32> = 8.0..=247.0;
+/// As many blocks at least, or all are taken; and which of them tells, counted from the most even.
+const BLOCKS_MIN: usize = 9;
+const EVEN_SHARE: f64 = 0.1;
 /// Over which the blur effect's mean is taken.
 const MEAN_OVER: usize = 9;
-/// Strengths of edges that are told apart; Sobel's are no stronger than 8 × 255.
-const EDGES: usize = 2_048;
 
 impl Quality {
     pub fn score(&self) -> f64 {
@@ -45,11 +53,18 @@ impl Quality {
     }
 
     pub fn of(image: &DynamicImage) -> Quality {
-        let grey = image.to_luma8();
-        let (width, height) = (grey.width() as usize, grey.height() as usize);
+        let (width, height) = (image.width() as usize, image.height() as usize);
         let mut sums = Sums::default();
         for (left, top, wide, high) in squares(width, height) {
-            sums.add(&Square::of(&grey, (left, top), (wide, high)));
+            let part = match (wide, high) == (width, height) {
+                true => None,
+                false => Some(image.crop_imm(left as u32, top as u32, wide as u32, high as u32)),
+            };
+            let part = part.as_ref().unwrap_or(image);
+            for pixel in part.to_rgb8().pixels() {
+                sums.brightest[usize::from(pixel.0.into_iter().max().unwrap_or(0))] += 1;
+            }
+            sums.add(&Square::of(part));
         }
         sums.quality(width * height)
     }
@@ -87,24 +102,31 @@ struct Blur {
 
 struct Sums {
     histogram: [u64; 256],
+    /// Of each pixel's strongest channel.
+    brightest: [u64; 256],
     across: Blur,
     down: Blur,
-    /// For each strength of an edge: pixels, and their sum of the noise mask.
-    noise: Vec<(u64, f64)>,
+    /// Of each block: its mean, and that of the noise mask.
+    blocks: Vec<(f32, f32)>,
 }
 
 impl Default for Sums {
     fn default() -> Self {
-        Sums { histogram: [0; 256], across: Blur::default(), down: Blur::default(), noise: vec![(0, 0.0); EDGES] }
+        Sums {
+            histogram: [0; 256],
+            brightest: [0; 256],
+            across: Blur::default(),
+            down: Blur::default(),
+            blocks: Vec::new(),
+        }
     }
 }
 
 impl Square {
-    fn of(grey: &GrayImage, (left, top): (usize, usize), (width, height): (usize, usize)) -> Self {
-        let row_length = grey.width() as usize;
-        let rows = grey.as_raw().chunks_exact(row_length).skip(top).take(height);
-        let values = rows.flat_map(|row| row[left..left + width].iter().map(|value| f32::from(*value))).collect();
-        Square { values, width, height }
+    fn of(part: &DynamicImage) -> Self {
+        let grey = part.to_luma8();
+        let (width, height) = (grey.width() as usize, grey.height() as usize);
+        Square { values: grey.into_raw().into_iter().map(f32::from).collect(), width, height }
     }
 
     fn turned(&self) -> Self {
@@ -145,6 +167,34 @@ impl Square {
         }
         blur
     }
+
+    /// The mask is of the pixels that have all their neighbours; what is left over beside whole blocks is left out.
+    fn blocks(&self) -> Vec<(f32, f32)> {
+        let (wide, high) = (self.width.saturating_sub(2), self.height.saturating_sub(2));
+        if wide == 0 || high == 0 {
+            return Vec::new();
+        }
+        let (block_wide, block_high) = (BLOCK.min(wide), BLOCK.min(high));
+        let mut blocks = Vec::with_capacity((wide / block_wide) * (high / block_high));
+        for top in (0..=high - block_high).step_by(block_high) {
+            for left in (0..=wide - block_wide).step_by(block_wide) {
+                let (mut mean, mut noise) = (0.0, 0.0);
+                for y in top..top + block_high {
+                    let row = |down: usize| &self.values[(y + down) * self.width + left..][..block_wide + 2];
+                    let (above, here, below) = (row(0), row(1), row(2));
+                    for x in 0..block_wide {
+                        let corners = above[x] + above[x + 2] + below[x] + below[x + 2];
+                        let sides = above[x + 1] + here[x] + here[x + 2] + below[x + 1];
+                        noise += (corners - 2.0 * sides + 4.0 * here[x + 1]).abs();
+                        mean += here[x + 1];
+                    }
+                }
+                let pixels = (block_wide * block_high) as f32;
+                blocks.push((mean / pixels, noise / pixels));
+            }
+        }
+        blocks
+    }
 }
 
 impl Sums {
@@ -156,20 +206,7 @@ impl Sums {
             blur.all += of.all;
             blur.lost += of.lost;
         }
-        let width = square.width;
-        for rows in square.values.chunks_exact(width).collect::<Vec<_>>().windows(3) {
-            let [above, here, below] = rows else { continue };
-            for x in 1..width.saturating_sub(1) {
-                let (a, b, c) = (above[x - 1], above[x], above[x + 1]);
-                let (d, e, f) = (here[x - 1], here[x], here[x + 1]);
-                let (g, h, i) = (below[x - 1], below[x], below[x + 1]);
-                let edge = (c + 2.0 * f + i - a - 2.0 * d - g).abs() + (g + 2.0 * h + i - a - 2.0 * b - c).abs();
-                let mask = a - 2.0 * b + c - 2.0 * d + 4.0 * e - 2.0 * f + g - 2.0 * h + i;
-                let (pixels, sum) = &mut self.noise[(edge as usize).min(EDGES - 1)];
-                *pixels += 1;
-                *sum += f64::from(mask.abs());
-            }
-        }
+        self.blocks.extend(square.blocks());
     }
 
     fn quality(&self, pixels: usize) -> Quality {
@@ -177,30 +214,45 @@ impl Sums {
         let share = |value: usize| self.histogram[value] as f64 / count;
         let mean: f64 = (0..256).map(|value| value as f64 * share(value)).sum::<f64>() / 255.0;
         let square: f64 = (0..256).map(|value| (value as f64 / 255.0 - mean).powi(2) * share(value)).sum();
-        let entropy: f64 = (0..256).map(share).filter(|share| *share > 0.0).map(|share| -share * share.log2()).sum();
-        let clipped: f64 = (0..BLACK).chain(WHITE..256).map(share).sum();
+        let black: f64 = self.brightest[..BLACK].iter().sum::<u64>() as f64 / count;
+        let (top, heap) = self.top(count);
+        let middling = (1.0 - ((mean - 0.48) / 0.6).powi(2)).max(0.0).sqrt();
         let kept = |blur: Blur| if blur.all > 0.0 { blur.lost / blur.all } else { 0.0 };
         let part = |value: f64| value.clamp(0.0, 1.0);
         Quality {
             sharpness: part(kept(self.across).min(kept(self.down))),
-            exposure: part((1.0 - clipped) * part(1.0 - (mean - 0.48).abs() / 0.55) * entropy / 8.0),
+            exposure: part(top / (1.0 + 4.0 * heap.sqrt()) * (1.0 - black) * middling),
             contrast: part(square.sqrt() / 0.25).sqrt(),
-            noise: part(1.0 / (1.0 + self.sigma() / 6.0)),
+            noise: part(1.0 / (1.0 + self.sigma() / 3.0)),
             resolution: part((pixels as f64 / 100.0).log10() / 6.0),
         }
     }
 
+    /// How high the brightest channel reaches, 0–1, and the share of the pixels that lie there.
+    fn top(&self, count: f64) -> (f64, f64) {
+        let mut below = 0;
+        let reaches = |value: &usize| {
+            below += self.brightest[*value];
+            below as f64 >= TOP_SHARE * count
+        };
+        let top = (0..256).find(reaches).unwrap_or(255);
+        let heap: u64 = self.brightest[top.saturating_sub(TOP_DEPTH)..].iter().sum();
+        (top as f64 / 255.0, heap as f64 / count)
+    }
+
+    /// Standard deviation of the noise, in levels of 0–255.
     fn sigma(&self) -> f64 {
-        let all: u64 = self.noise.iter().map(|(pixels, _)| pixels).sum();
-        let (mut pixels, mut sum) = (0_u64, 0.0);
-        for (of, mask) in &self.noise {
-            if pixels as f64 >= 0.9 * all as f64 {
-                break;
-            }
-            pixels += of;
-            sum += mask;
+        let mut masks: Vec<f32> =
+            self.blocks.iter().filter(|(mean, _)| GREYS.contains(mean)).map(|(_, mask)| *mask).collect();
+        if masks.len() < BLOCKS_MIN {
+            masks = self.blocks.iter().map(|(_, mask)| *mask).collect();
         }
-        if pixels == 0 { 0.0 } else { (std::f64::consts::PI / 2.0).sqrt() / 6.0 * sum / pixels as f64 }
+        let nth = (masks.len() as f64 * EVEN_SHARE) as usize;
+        if nth >= masks.len() {
+            return 0.0;
+        }
+        let (_, mask, _) = masks.select_nth_unstable_by(nth, f32::total_cmp);
+        (std::f64::consts::PI / 2.0).sqrt() / 6.0 * f64::from(*mask)
     }
 }
 
