@@ -7,6 +7,8 @@ use serde::Deserialize;
 use spindle_shared::intake::MEDIA_EXTENSIONS;
 use spindle_shared::recipe::{BUILT_IN, CUSTOM, Recipe};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::analyze::Analyze;
+use spindle_shared::stage::assemble::Assemble;
 use spindle_shared::stage::collect::Collect;
 use spindle_shared::stage::compress::Compress;
 use spindle_shared::stage::convert::Convert;
@@ -14,13 +16,14 @@ use spindle_shared::stage::decode::Decode;
 use spindle_shared::stage::identify::Identify;
 use spindle_shared::stage::image::Image;
 use spindle_shared::stage::pack::Pack;
+use spindle_shared::stage::plan::Plan;
 use spindle_shared::stage::preview::Preview;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::subtitle::SubtitleOptions;
 use spindle_shared::stage::transcribe::Transcribe;
 use toml::{Spanned, Table, Value};
 
-use super::{RecipeOptions, subtitles};
+use super::{RecipeOptions, highlights, subtitles};
 use crate::output::human;
 use crate::split_message;
 
@@ -161,7 +164,8 @@ fn check_name(name: &str) -> Result<&str, String> {
     Ok(name)
 }
 
-const STAGES: &str = "decode, transcribe, subtitle, compress, convert, preview, image, publish, collect, pack";
+const STAGES: &str =
+    "decode, transcribe, subtitle, compress, convert, preview, image, analyze, publish, collect, pack, plan, assemble";
 
 fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> {
     let name = match table.remove("stage") {
@@ -185,6 +189,16 @@ fn stage(mut table: Table, folder: &Path, force: bool) -> Result<Stage, String> 
         "preview" => Stage::Preview(options::<Preview>("preview", &table)?),
         "image" => Stage::Image(options::<Image>("image", &table)?),
         "pack" => Stage::Pack(options::<Pack>("pack", &table)?),
+        "analyze" => Stage::Analyze(options::<Analyze>("analyze", &table)?),
+        "plan" => {
+            let rules = match table.remove("rules") {
+                None => None,
+                Some(Value::String(path)) => Some(highlights::rules(&folder.join(path))?),
+                Some(_) => return Err("`rules` is the path of a file".to_owned()),
+            };
+            Stage::Plan(highlights::by_rules(options::<Plan>("plan", &table)?, rules))
+        }
+        "assemble" => Stage::Assemble(options::<Assemble>("assemble", &table)?),
         "collect" => Stage::Collect(options::<Collect>("collect", &table)?),
         "identify" => return Err("`identify` comes first by itself: leave it out".to_owned()),
         other => return Err(format!("there is no stage `{}`: known are {STAGES}", human::escaped(other))),
@@ -226,7 +240,9 @@ fn text_of(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use spindle_shared::stage::assemble::Quality;
     use spindle_shared::stage::collect::DocumentFormat;
+    use spindle_shared::stage::plan::Strategy;
     use spindle_shared::stage::subtitle::Format;
 
     use super::*;
@@ -265,6 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn highlights_may_be_part_of_it() {
+        let text = "[[map]]\nstage='analyze'\n[[gather]]\nstage='plan'\ntarget-duration=30.5\nrules='r.toml'\n[[gather]]\nstage='assemble'\n\
+                    quality='low'\nfade=1\n[[gather]]\nstage='publish'";
+        let folder = tempfile::tempdir().unwrap();
+        let told = read(text, "film", folder.path(), false).unwrap_err();
+        assert!(told.line == Some(3) && told.message.contains("r.toml: No such file"), "{told:?}");
+        std::fs::write(folder.path().join("r.toml"), "[[clip]]\nsound = { min = -20 }").unwrap();
+        let recipe = read(text, "film", folder.path(), false).unwrap();
+        let Stage::Plan(plan) = &recipe.gather[0] else { panic!("{recipe:?}") };
+        assert_eq!((plan.target_duration, plan.strategy), (Some(30.5), Strategy::Custom));
+        assert_eq!(recipe.gather[1], Stage::Assemble(Assemble { quality: Quality::Low, fade: Some(1.0) }));
+    }
+
+    #[test]
     fn mistakes_are_told_with_their_line() {
         let map = "[[map]]\nstage = 'decode'\n[[map]]\nstage = 'transcribe'\n";
         for (text, told) in [
@@ -278,11 +308,11 @@ mod tests {
             ),
             (
                 "[[map]]\nmodel = 'x'",
-                "1: which stage? write stage = \"…\", one of decode, transcribe, subtitle, compress, convert, preview, image, publish, collect, pack",
+                "1: which stage? write stage = \"…\", one of decode, transcribe, subtitle, compress, convert, preview, image, analyze, publish, collect, pack, plan, assemble",
             ),
             (
                 "[[map]]\nstage = 'cook'",
-                "1: there is no stage `cook`: known are decode, transcribe, subtitle, compress, convert, preview, image, publish, collect, pack",
+                "1: there is no stage `cook`: known are decode, transcribe, subtitle, compress, convert, preview, image, analyze, publish, collect, pack, plan, assemble",
             ),
             (
                 "[[map]]\nstage = 'publish'",

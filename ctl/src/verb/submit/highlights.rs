@@ -1,12 +1,12 @@
 //! The recipe `highlights` on the command line: how videos are analysed, what of them is chosen, and how that is joined.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use spindle_shared::recipe::{self, Recipe};
-use spindle_shared::rules;
+use spindle_shared::rules::{self, Rules};
 use spindle_shared::stage::analyze::Analyze;
 use spindle_shared::stage::assemble::Assemble;
-use spindle_shared::stage::plan::Plan;
+use spindle_shared::stage::plan::{Plan, Strategy};
 use spindle_shared::stage::publish::Publish;
 
 use super::{RecipeOptions, VIDEO_EXTENSIONS};
@@ -32,24 +32,33 @@ impl RecipeOptions for Highlights {
     const OF_THE_BATCH: &'static [&'static str] = &["target-duration", "strategy", "rules", "quality", "fade"];
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {
-        let Highlights { mut plan, rules, assemble, analyze } = self;
-        if let Some(path) = rules {
-            let shown = human::escaped(&path.to_string_lossy());
-            let text = std::fs::read_to_string(&path).map_err(|error| format!("--rules {shown}: {error}"))?;
-            let rules = rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))?;
-            if let Some(clip) = rules.clips.iter().find(|clip| !clip.text.is_empty() || !clip.without_text.is_empty()) {
-                // It could never hold: better told now than found out from an empty film.
-                let name = &clip.name;
-                return Err(format!(
-                    "{shown}: the clip `{name}` asks what is said, and highlights has no transcript yet"
-                ));
-            }
-            plan.rules = Some(rules);
-            plan.strategy = spindle_shared::stage::plan::Strategy::Custom;
-        }
+        let Highlights { plan, rules, assemble, analyze } = self;
+        let plan = by_rules(plan, rules.map(|path| self::rules(&path)).transpose()?);
         let recipe = Recipe::highlights(analyze, plan, assemble, Publish { force, ..Publish::default() });
         recipe.validate()?;
         Ok(recipe)
+    }
+}
+
+/// Rules of one's own imply the strategy that asks for them.
+pub fn by_rules(plan: Plan, rules: Option<Rules>) -> Plan {
+    match rules {
+        Some(rules) => Plan { rules: Some(rules), strategy: Strategy::Custom, ..plan },
+        None => plan,
+    }
+}
+
+/// A file of rules.
+pub fn rules(path: &Path) -> Result<Rules, String> {
+    let shown = human::escaped(&path.to_string_lossy());
+    let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {shown}: {error}"))?;
+    let rules = rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))?;
+    match rules.clips.iter().find(|clip| !clip.text.is_empty() || !clip.without_text.is_empty()) {
+        // It could never hold: better told now than found out from an empty film.
+        Some(clip) => {
+            Err(format!("{shown}: the clip `{}` asks what is said, and highlights has no transcript yet", clip.name))
+        }
+        None => Ok(rules),
     }
 }
 
