@@ -342,6 +342,7 @@ impl Conductor {
                 tracing::error!("the disk of the queue is full: everything waits until there is room");
             }
             waits = true;
+            crate::manager::waits("the disk of the queue is full: everything waits until there is room");
             std::thread::sleep(ROOM_AGAIN);
         }
         if waits {

@@ -8,6 +8,7 @@ mod housekeeping;
 mod inbox;
 mod lock;
 mod machine;
+mod manager;
 mod models;
 mod pressure;
 mod profiles;
@@ -157,6 +158,8 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     };
     pressure.watch()?;
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");
+    manager::ready();
+    runtime.spawn(manager::keep_told(inbox.clone()));
 
     let parts = Parts {
         scheduler,
@@ -172,6 +175,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;
     let result = conductor.join().map_err(|_| "the conductor panicked; what it had told is on disk")?;
+    manager::stopping();
     // Answers already given are still on their way out.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     drop(std::fs::remove_file(&socket));
@@ -250,5 +254,6 @@ async fn signals(inbox: Inbox) {
         }
     }
     tracing::info!("stopping: running work goes to its checkpoint");
+    manager::stopping();
     drop(inbox.send(Message::Stop).await);
 }

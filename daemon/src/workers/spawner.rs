@@ -127,6 +127,10 @@ fn spawn_once(
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("spindle-worker").arg("--role").arg(request.role.name());
     command.current_dir("/").process_group(0);
+    // The daemon alone speaks for the service.
+    for own in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(own);
+    }
     // A thread of ggml that waits for another sleeps. Spinning, two of them on busy cores took fifty times as long.
     command.env("OMP_WAIT_POLICY", "passive");
     // Reading text, several pages at once: more threads a page only wait for each other.
