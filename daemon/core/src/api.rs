@@ -70,17 +70,22 @@ pub enum Wait {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     pub succeeded: bool,
+    /// Calls that it came to, of those that its permit was for.
+    pub calls: u32,
     pub took_ms: u64,
     /// As the service counted them; `None` = as was expected.
     pub tokens: Option<u64>,
 }
 
-/// A permit: one call that is under way. Has to be given back, which [`Api::give_back`] does.
+/// A permit: a call that is under way, and those that may have to follow it one after the other. Has to be given back, which
+/// [`Api::give_back`] does.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit that is not given back is lost"]
 pub struct Permit {
     at: MonoMs,
     tokens: u64,
+    /// Calls that may follow the first.
+    more: u32,
 }
 
 /// One service.
@@ -92,6 +97,8 @@ pub struct Api {
     /// Taken tokens of the last minute: when, and how many of the tokens that a model counts.
     recent: VecDeque<(MonoMs, WallMs, u64)>,
     under_way: u32,
+    /// Calls that those under way may still make: nobody knows when, so their tokens are held all the time.
+    held: u32,
     /// Factor to the calls at once, by how the last ones ended.
     pace: f64,
     window: Vec<Call>,
@@ -117,6 +124,7 @@ impl Api {
                 .map(|(at, wall, tokens, _)| (at, wall, tokens))
                 .collect(),
             under_way: 0,
+            held: 0,
             pace: 1.0,
             window: Vec::new(),
             silent_until: MonoMs(0),
@@ -144,10 +152,18 @@ impl Api {
         self.pace
     }
 
-    /// A call that is expected to cost so many tokens wants to go out.
-    pub fn take(&mut self, tokens: u64, now: Now) -> Result<Permit, Wait> {
+    /// Whether such a call could go out now.
+    pub fn may(&mut self, tokens: u64, calls: u32, now: Now) -> Result<(), Wait> {
         self.let_go(now);
-        if self.limits.calls_per_day.is_some_and(|most| self.calls >= most) {
+        // Of calls that may follow, as many as there can be at all.
+        let calls = calls.clamp(1, self.limits.calls_per_minute.max(1));
+        let per_day = self.limits.calls_per_day;
+        if per_day.is_some_and(|most| self.calls.saturating_add(self.held).saturating_add(calls.min(most)) > most) {
+            // What those under way don't need comes back.
+            let held = per_day.is_some_and(|most| self.calls.saturating_add(calls.min(most)) <= most);
+            if held {
+                return Err(Wait::ForAnother);
+            }
             return Err(Wait::Tomorrow { in_ms: DAY_MS - now.wall.0 % DAY_MS });
         }
         if self.silent_until > now.mono {
@@ -156,19 +172,33 @@ impl Api {
         if self.under_way >= self.at_once() {
             return Err(Wait::ForAnother);
         }
-        if let Some(until) = self.room_for(tokens) {
-            return Err(Wait::Until(until));
+        match self.room_for(tokens, calls) {
+            None => Ok(()),
+            Some(MonoMs(u64::MAX)) => Err(Wait::ForAnother),
+            Some(until) => Err(Wait::Until(until)),
         }
-        self.calls = self.calls.saturating_add(1);
-        self.under_way += 1;
-        self.recent.push_back((now.mono, now.wall, tokens));
-        Ok(Permit { at: now.mono, tokens })
     }
 
-    /// When enough of the minute's tokens are back; `None` = now.
-    fn room_for(&self, tokens: u64) -> Option<MonoMs> {
+    /// A call that is expected to cost so many tokens wants to go out; with those that may follow it there are so many.
+    pub fn take(&mut self, tokens: u64, calls: u32, now: Now) -> Result<Permit, Wait> {
+        self.may(tokens, calls, now)?;
+        let more = calls.clamp(1, self.limits.calls_per_minute.max(1)) - 1;
+        self.calls = self.calls.saturating_add(1);
+        self.under_way += 1;
+        self.held += more;
+        self.recent.push_back((now.mono, now.wall, tokens));
+        Ok(Permit { at: now.mono, tokens, more })
+    }
+
+    /// When enough of the minute's tokens are back; `None` = now, the largest = when another call is over.
+    fn room_for(&self, tokens: u64, calls: u32) -> Option<MonoMs> {
         let back = |at: MonoMs| at.plus(MINUTE_MS + SLACK_MS);
-        let most = self.limits.calls_per_minute.max(1) as usize;
+        let Some(most) =
+            self.limits.calls_per_minute.max(1).checked_sub(self.held + calls - 1).filter(|most| *most > 0)
+        else {
+            return Some(MonoMs(u64::MAX));
+        };
+        let most = most as usize;
         let call = self.recent.len().checked_sub(most).and_then(|over| self.recent.get(over)).map(|(at, ..)| back(*at));
         let words = self.limits.tokens_per_minute.and_then(|most| {
             let mut over =
@@ -184,8 +214,14 @@ impl Api {
     }
 
     /// A call is over, however it ended; `None` = nobody knows how.
-    pub fn give_back(&mut self, permit: Permit, call: Option<Call>) {
+    pub fn give_back(&mut self, permit: Permit, call: Option<Call>, now: Now) {
         self.under_way = self.under_way.saturating_sub(1);
+        self.held = self.held.saturating_sub(permit.more);
+        // Where nobody knows how it went, it may have made all that it was allowed.
+        let more = call.map_or(permit.more, |call| call.calls.saturating_sub(1).min(permit.more));
+        self.calls = self.calls.saturating_add(more);
+        // They went out at the latest now.
+        self.recent.extend((0..more).map(|_| (now.mono, now.wall, 0)));
         let Some(call) = call else { return };
         if let Some(tokens) = call.tokens
             && let Some(taken) =
@@ -212,12 +248,18 @@ impl Api {
         self.silent_until = self.silent_until.max(now.mono.plus(for_ms.min(DAY_MS)));
     }
 
-    /// The service says that the day's calls are used up, whatever was counted here.
-    pub fn spent_for_today(&mut self, now: Now) {
-        self.let_go(now);
-        if let Some(most) = self.limits.calls_per_day {
-            self.calls = self.calls.max(most);
-        }
+    /// Whatever the service asked for, somebody wishes to try.
+    pub fn try_anyway(&mut self) {
+        self.silent_until = MonoMs(0);
+    }
+
+    /// Calls so far today, and how many there may be.
+    pub fn today(&self) -> (u32, Option<u32>) {
+        (self.calls, self.limits.calls_per_day)
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Once a day, when little of it is left: calls so far, and of how many.
@@ -255,40 +297,40 @@ mod tests {
         Api::new(limits, &Used::default(), at(0))
     }
 
-    const WELL: Option<Call> = Some(Call { succeeded: true, took_ms: 1_000, tokens: None });
+    const WELL: Option<Call> = Some(Call { succeeded: true, calls: 1, took_ms: 1_000, tokens: None });
 
     #[test]
     fn no_more_calls_go_out_at_once_than_allowed() {
         let mut api = fresh(Limits { at_once: 2, ..Limits::default() });
-        let first = api.take(0, at(0)).unwrap();
-        let _second = api.take(0, at(0)).unwrap();
-        assert_eq!(api.take(0, at(0)), Err(Wait::ForAnother));
-        api.give_back(first, None);
-        assert!(api.take(0, at(1)).is_ok());
+        let first = api.take(0, 1, at(0)).unwrap();
+        let _second = api.take(0, 1, at(0)).unwrap();
+        assert_eq!(api.take(0, 1, at(0)), Err(Wait::ForAnother));
+        api.give_back(first, None, at(0));
+        assert!(api.take(0, 1, at(1)).is_ok());
     }
 
     #[test]
     fn a_minutes_calls_come_back_one_by_one() {
         let mut api = fresh(Limits { at_once: 100, calls_per_minute: 3, ..Limits::default() });
         for ms in [0, 10, 20] {
-            let permit = api.take(0, at(ms)).unwrap();
-            api.give_back(permit, WELL);
+            let permit = api.take(0, 1, at(ms)).unwrap();
+            api.give_back(permit, WELL, at(0));
         }
-        assert_eq!(api.take(0, at(30)), Err(Wait::Until(MonoMs(61_000))));
-        assert!(api.take(0, at(61_000)).is_ok());
-        assert_eq!(api.take(0, at(61_000)), Err(Wait::Until(MonoMs(61_010))));
+        assert_eq!(api.take(0, 1, at(30)), Err(Wait::Until(MonoMs(61_000))));
+        assert!(api.take(0, 1, at(61_000)).is_ok());
+        assert_eq!(api.take(0, 1, at(61_000)), Err(Wait::Until(MonoMs(61_010))));
     }
 
     #[test]
     fn tokens_are_counted_as_the_service_did_and_a_call_of_too_many_goes_alone() {
         let limits = Limits { at_once: 100, tokens_per_minute: Some(1_000), ..Limits::default() };
         let mut api = fresh(limits);
-        let first = api.take(600, at(0)).unwrap();
-        assert_eq!(api.take(600, at(10)), Err(Wait::Until(MonoMs(61_000))));
-        api.give_back(first, Some(Call { tokens: Some(100), ..WELL.unwrap() }));
-        let _second = api.take(600, at(20)).unwrap();
-        assert_eq!(api.take(5_000, at(30)), Err(Wait::Until(MonoMs(61_020))));
-        assert!(api.take(5_000, at(61_020)).is_ok());
+        let first = api.take(600, 1, at(0)).unwrap();
+        assert_eq!(api.take(600, 1, at(10)), Err(Wait::Until(MonoMs(61_000))));
+        api.give_back(first, Some(Call { tokens: Some(100), ..WELL.unwrap() }), at(0));
+        let _second = api.take(600, 1, at(20)).unwrap();
+        assert_eq!(api.take(5_000, 1, at(30)), Err(Wait::Until(MonoMs(61_020))));
+        assert!(api.take(5_000, 1, at(61_020)).is_ok());
     }
 
     #[test]
@@ -296,29 +338,49 @@ mod tests {
         let limits = Limits { calls_per_day: Some(2), ..Limits::default() };
         let mut api = fresh(limits);
         for _ in 0..2 {
-            let permit = api.take(0, at(0)).unwrap();
-            api.give_back(permit, WELL);
+            let permit = api.take(0, 1, at(0)).unwrap();
+            api.give_back(permit, WELL, at(0));
         }
         assert_eq!(api.warning(), Some((2, 2)));
         assert_eq!(api.warning(), None);
         let mut next = Api::new(limits, &api.used(), at(5_000));
         let left = DAY_MS - at(5_000).wall.0 % DAY_MS;
-        assert_eq!(next.take(0, at(5_000)), Err(Wait::Tomorrow { in_ms: left }));
-        assert!(next.take(0, at(5_000 + left)).is_ok());
+        assert_eq!(next.take(0, 1, at(5_000)), Err(Wait::Tomorrow { in_ms: left }));
+        assert!(next.take(0, 1, at(5_000 + left)).is_ok());
         // The clock leaps back by two days: today's stays today's.
         let back = Now { wall: WallMs(at(0).wall.0 - 2 * DAY_MS), mono: MonoMs(10_000) };
         let mut leapt = Api::new(limits, &api.used(), back);
-        assert!(matches!(leapt.take(0, back), Err(Wait::Tomorrow { .. })));
+        assert!(matches!(leapt.take(0, 1, back), Err(Wait::Tomorrow { .. })));
     }
 
     #[test]
     fn the_minute_outlives_the_daemon_too() {
         let limits = Limits { at_once: 10, calls_per_minute: 2, ..Limits::default() };
         let mut api = fresh(limits);
-        let (_a, _b) = (api.take(0, at(0)).unwrap(), api.take(0, at(100)).unwrap());
+        let (_a, _b) = (api.take(0, 1, at(0)).unwrap(), api.take(0, 1, at(100)).unwrap());
         // Another process, whose monotonic clock goes on as the machine's does.
         let mut next = Api::new(limits, &api.used(), at(2_000));
-        assert_eq!(next.take(0, at(2_000)), Err(Wait::Until(MonoMs(61_000))));
+        assert_eq!(next.take(0, 1, at(2_000)), Err(Wait::Until(MonoMs(61_000))));
+    }
+
+    #[test]
+    fn a_call_that_may_need_another_holds_room_for_it() {
+        let mut api = fresh(Limits { at_once: 10, calls_per_minute: 4, calls_per_day: Some(5), ..Limits::default() });
+        let first = api.take(0, 2, at(0)).unwrap();
+        let second = api.take(0, 2, at(0)).unwrap();
+        assert_eq!(api.take(0, 1, at(10)), Err(Wait::Until(MonoMs(61_000))));
+        // It asked once more, just now, so that one comes back a minute from here; the other did not.
+        api.give_back(first, Some(Call { calls: 2, ..WELL.unwrap() }), at(50_000));
+        api.give_back(second, WELL, at(50_000));
+        assert_eq!(api.today(), (3, Some(5)));
+        let third = api.take(0, 1, at(50_000)).unwrap();
+        assert_eq!(api.take(0, 2, at(50_010)), Err(Wait::Until(MonoMs(61_000))));
+        let fourth = api.take(0, 1, at(61_000)).unwrap();
+        assert!(matches!(api.take(0, 1, at(61_001)), Err(Wait::Tomorrow { .. })));
+        // Lost: it may have asked as often as it was allowed, which was once.
+        api.give_back(third, None, at(62_000));
+        api.give_back(fourth, None, at(62_000));
+        assert_eq!((api.today(), api.under_way()), ((5, Some(5)), 0));
     }
 
     #[test]
@@ -326,8 +388,8 @@ mod tests {
         let mut api = fresh(Limits::default());
         api.be_silent(20_000, at(0));
         api.be_silent(5_000, at(100));
-        assert_eq!(api.take(0, at(200)), Err(Wait::Until(MonoMs(20_000))));
-        assert!(api.take(0, at(20_000)).is_ok());
+        assert_eq!(api.take(0, 1, at(200)), Err(Wait::Until(MonoMs(20_000))));
+        assert!(api.take(0, 1, at(20_000)).is_ok());
     }
 
     #[test]
@@ -337,8 +399,8 @@ mod tests {
         let mut ten = |api: &mut Api, succeeded: bool, took_ms: u64| {
             for _ in 0..WINDOW {
                 ms += 1;
-                let permit = api.take(0, at(ms)).unwrap();
-                api.give_back(permit, Some(Call { succeeded, took_ms, tokens: None }));
+                let permit = api.take(0, 1, at(ms)).unwrap();
+                api.give_back(permit, Some(Call { succeeded, calls: 1, took_ms, tokens: None }), at(0));
             }
         };
         ten(&mut api, false, 100);
@@ -376,13 +438,13 @@ mod tests {
             for (pause, tokens, over) in steps {
                 ms += pause;
                 if over && let Some(permit) = permits.pop() {
-                    api.give_back(permit, WELL);
+                    api.give_back(permit, WELL, at(ms));
                 }
-                let taken = match api.take(tokens, at(ms)) {
+                let taken = match api.take(tokens, 1, at(ms)) {
                     Err(Wait::Until(until)) => {
                         prop_assert!(until.0 > ms);
                         ms = until.0;
-                        api.take(tokens, at(ms))
+                        api.take(tokens, 1, at(ms))
                     }
                     other => other,
                 };
