@@ -8,6 +8,7 @@ use spindle_shared::client::{Client, ClientError, Which};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::PAGE_JOBS;
+use spindle_shared::provider::ProviderView;
 use spindle_shared::stage::compress::Profile;
 use spindle_shared::wire::request::Request;
 use spindle_shared::wire::response::{HouseView, Response};
@@ -75,6 +76,15 @@ impl Daemon {
             _ => None,
         });
         Ok(profiles.flatten().collect())
+    }
+
+    /// Which model APIs can be named.
+    pub fn providers(&self) -> Result<Vec<ProviderView>, Fault> {
+        let providers = self.ask(&Request::Providers)?.into_iter().filter_map(|response| match response {
+            Response::Providers(providers) => Some(providers),
+            _ => None,
+        });
+        Ok(providers.flatten().collect())
     }
 
     pub fn batch(&self, id: BatchId) -> Result<BatchView, Fault> {

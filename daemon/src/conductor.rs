@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::artifacts::Artifacts;
 use crate::gather;
 use crate::inbox::{Inbox, Message};
+use crate::providers::Provider;
 use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::Tally;
@@ -80,6 +81,7 @@ pub struct Conductor {
     runs: HashMap<RunId, Leaves>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
+    providers: Vec<Provider>,
     /// Of what became durable since the start.
     tally: Tally,
     exit: bool,
@@ -107,12 +109,16 @@ pub struct Parts {
     pub own_inbox: Inbox,
     pub runtime: Handle,
     pub house: PathBytes,
+    /// Model APIs that can be named.
+    pub providers: Vec<Provider>,
 }
 
 impl Conductor {
     pub fn new(parts: Parts) -> Self {
-        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house } = parts;
+        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house, providers } =
+            parts;
         Conductor {
+            providers,
             scheduler,
             reader: store.reader(),
             store,
@@ -462,7 +468,8 @@ impl Conductor {
 
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
-        let Start { run, job, stage, address, feed, identity, detail, alone, slots, memory_mib: _, timeout_ms } = start;
+        let Start { run, job, stage, address, feed, identity, detail, alone, slots, memory_mib: _, timeout_ms, key } =
+            start;
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -489,6 +496,14 @@ impl Conductor {
                     (inputs, open) = gather::inputs(&self.artifacts, gathered, reads, stage.tells_lost());
                 }
             }
+        }
+        if stage.rereads_inputs()
+            && feed.is_some()
+            && let JobInput::File { path, identity: submitted } = &spec.input
+        {
+            let identity = identity.unwrap_or(*submitted);
+            inputs.push(InputFile::new(path.clone(), identity.bytes));
+            open.push(ToOpen::Input { path: path.clone(), identity });
         }
         if stage.rereads_inputs() && job.is_gather() {
             let Some(results) = self.gathered.get(&job) else {
@@ -518,6 +533,10 @@ impl Conductor {
             Stage::Transcribe(transcribe) => (stage.facts().role, Some(transcribe.model.path.clone())),
             _ => (stage.facts().role, None),
         };
+        let call = stage.api().zip(key).and_then(|((named, _), key)| {
+            let provider = self.providers.iter().find(|provider| provider.name == named.name)?;
+            Some(Box::new(provider.call(key, &stage)))
+        });
         let assignment = Assignment {
             run,
             inputs,
@@ -529,6 +548,7 @@ impl Conductor {
             detail,
             replaceable,
             threads: slots,
+            call,
             stage,
         };
         self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });

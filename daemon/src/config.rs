@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use spindle_shared::lane::Lane;
-use spindle_shared::limits::PROFILES_MAX;
+use spindle_shared::limits::{PROFILES_MAX, PROVIDERS_MAX};
 use spindle_shared::paths::{self, Service};
 use spindle_shared::stage::compress::{DYNAMIC, Profile};
+
+use crate::providers::{self, OwnProvider, Provider};
 
 /// Everything that can be set. Each key may also come from the environment as `SPINDLE_<SECTION>__<KEY>`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -20,6 +22,8 @@ pub struct Config {
     pub housekeeping: Housekeeping,
     /// What videos can be made into besides the built-in profiles, by name.
     pub profiles: BTreeMap<String, OwnProfile>,
+    /// Model APIs besides those that Spindle knows, or those otherwise, by name.
+    pub providers: BTreeMap<String, OwnProvider>,
 }
 
 /// Slots of what is scarce.
@@ -199,6 +203,11 @@ impl Config {
                 return Err(ConfigError::Range { key, value, range });
             }
         }
+        if self.providers.len() > PROVIDERS_MAX {
+            let count = self.providers.len();
+            return Err(ConfigError::Profile(format!("{count} providers are more than {PROVIDERS_MAX}")));
+        }
+        providers::all(&self.providers).map_err(ConfigError::Profile)?;
         if self.profiles.len() > PROFILES_MAX {
             return Err(ConfigError::Profile(format!("{} profiles are more than {PROFILES_MAX}", self.profiles.len())));
         }
@@ -216,9 +225,25 @@ impl Config {
         self.profiles.iter().map(|(name, own)| own.settings(name)).collect()
     }
 
+    /// Every model API that can be named.
+    pub fn providers(&self) -> Vec<Provider> {
+        providers::all(&self.providers).unwrap_or_default()
+    }
+
+    /// Runs that may ask model APIs at the same time; each API has its own limit below that.
+    pub fn api_slots(&self) -> u32 {
+        self.providers().iter().map(|provider| provider.limits.at_once * provider.api().keys).sum()
+    }
+
     /// Slots of each lane.
     pub fn slots(&self) -> BTreeMap<Lane, u32> {
-        [(Lane::Cpu, self.cpu_slots()), (Lane::Io, self.io_slots()), (Lane::Net, self.net_slots())].into()
+        [
+            (Lane::Cpu, self.cpu_slots()),
+            (Lane::Io, self.io_slots()),
+            (Lane::Net, self.net_slots()),
+            (Lane::Api, self.api_slots()),
+        ]
+        .into()
     }
 
     pub fn io_slots(&self) -> u32 {

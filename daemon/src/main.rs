@@ -12,6 +12,7 @@ mod manager;
 mod models;
 mod pressure;
 mod profiles;
+mod providers;
 mod server;
 mod store;
 mod telemetry;
@@ -117,6 +118,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let core_config = core_config(&config, reserve_bytes, now.wall, &state_dir, &model_dir);
     let (scheduler, effects) = Scheduler::recover(core_config, recovered, now);
 
+    let house_providers = config.providers();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (inbox, receiver) = Inbox::new();
     let supervisor = workers::Supervisor::new(supervisor_settings(&config, workers_lock)?, {
@@ -171,6 +173,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         own_inbox: inbox,
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
+        providers: house_providers,
     };
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;
@@ -200,6 +203,7 @@ fn core_config(
             jobs: config.limits.user_jobs,
             media_hours: config.limits.user_media_hours,
         },
+        providers: config.providers().iter().map(|provider| (provider.name.clone(), provider.api())).collect(),
         memory_mib: u32::try_from(config.lanes.memory_mib.unwrap_or_else(|| (machine::memory_bytes() / 4 * 3) >> 20))
             .unwrap_or(u32::MAX),
         disk_reserve_bytes,
@@ -214,7 +218,7 @@ fn core_config(
 fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<workers::Settings> {
     let mut settings = workers::Settings::new(workers::worker_program()?, lock_file);
     let cpu = config.cpu_slots() as usize;
-    let net = config.net_slots() as usize;
+    let net = (config.net_slots() + config.api_slots()) as usize;
     let io = config.io_slots() as usize;
     settings.capacity = Box::new(move |role| match role {
         // One process, one model, a state and a thread per run.
@@ -224,6 +228,7 @@ fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<w
         Role::Files => io,
         Role::Net => net,
     });
+    settings.secret_variables = providers::secret_variables(&config.providers());
     settings.idle_ms = config.workers.idle_seconds * 1_000;
     let recycle_after = config.workers.recycle_after;
     settings.runs_before_recycle = Box::new(move |role| match role {

@@ -115,6 +115,8 @@ pub struct Terms {
     pub halt: Option<Halt>,
     /// Its priority is not the one given, but follows from its inputs' sizes, and falls with each retry.
     pub auto_priority: bool,
+    /// What its model APIs may cost, in the unit of the configured prices; `None` = anything.
+    pub max_cost: Option<f64>,
 }
 
 /// A batch to wait for.

@@ -268,6 +268,13 @@ impl Detail {
         }
     }
 
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find_map(|(known, figure)| match figure {
+            Figure::Number(number) if known == name => Some(*number),
+            _ => None,
+        })
+    }
+
     pub fn flag(&self, name: &str) -> bool {
         self.figures.iter().any(|(known, figure)| known == name && *figure == Figure::Flag(true))
     }

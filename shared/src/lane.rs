@@ -12,16 +12,19 @@ pub enum Lane {
     Io,
     /// Fetching from elsewhere.
     Net,
+    /// Asking model APIs; who may be asked how often is each one's own.
+    Api,
 }
 
 impl Lane {
-    pub const ALL: [Lane; 3] = [Lane::Cpu, Lane::Io, Lane::Net];
+    pub const ALL: [Lane; 4] = [Lane::Cpu, Lane::Io, Lane::Net, Lane::Api];
 
     pub fn name(self) -> &'static str {
         match self {
             Lane::Cpu => "cpu",
             Lane::Io => "io",
             Lane::Net => "net",
+            Lane::Api => "api",
         }
     }
 }

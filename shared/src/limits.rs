@@ -62,6 +62,21 @@ pub const FIGURES_MAX: usize = 64;
 pub const PROFILES_MAX: usize = 100;
 /// The analysis of a video, and a plan with all of its analyses.
 pub const ANALYSIS_BYTES_MAX: u64 = 64 << 20;
+/// A template of reports: prompt and layout together.
+pub const TEMPLATE_BYTES_MAX: usize = 64 << 10;
+pub const TEMPLATE_PARAMETERS_MAX: usize = 32;
+/// Providers of the configuration, and keys of one of them.
+pub const PROVIDERS_MAX: usize = 50;
+pub const KEYS_MAX: usize = 16;
+/// The body of a model's answer, and what it may send before it.
+pub const API_ANSWER_BYTES_MAX: usize = 8 << 20;
+pub const API_HEAD_BYTES_MAX: usize = 64 << 10;
+/// What is sent to a model at once, pictures included.
+pub const API_QUESTION_BYTES_MAX: usize = 24 << 20;
+/// Of a transcript, so much is sent to a model; the middle of a longer one is left out.
+pub const API_TRANSCRIPT_CHARS_MAX: usize = 120_000;
+/// A key's file.
+pub const KEY_BYTES_MAX: usize = 4 << 10;
 /// Rules in a file of rules for clips.
 pub const RULES_MAX: usize = 100;
 /// Texts that one rule looks for.

@@ -3,21 +3,27 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lane::Lane;
+use crate::provider::ProviderRef;
 use crate::stage::Stage;
 use crate::stage::analyze::Analyze;
+use crate::stage::ask::Ask;
 use crate::stage::assemble::Assemble;
 use crate::stage::compress::Compress;
 use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
 use crate::stage::identify::Identify;
 use crate::stage::image::Image;
+use crate::stage::listen::Listen;
 use crate::stage::pack::Pack;
 use crate::stage::plan::Plan;
 use crate::stage::preview::Preview;
+use crate::stage::propose::Propose;
 use crate::stage::publish::Publish;
 use crate::stage::pull::Pull;
+use crate::stage::sight::Sight;
 use crate::stage::subtitle::{Format, Subtitle};
 use crate::stage::transcribe::Transcribe;
+use crate::stage::write::Write;
 
 /// A built-in recipe's name.
 pub const SUBTITLES: &str = "subtitles";
@@ -29,6 +35,8 @@ pub const CONVERT: &str = "convert";
 pub const PREVIEW: &str = "preview";
 /// The best pieces of many videos, joined to one.
 pub const HIGHLIGHTS: &str = "highlights";
+/// A document on each recording.
+pub const REPORT: &str = "report";
 /// Pictures through a list of operations.
 pub const IMAGES: &str = "images";
 /// Fetches models; submitted by `models pull`.
@@ -37,12 +45,13 @@ pub const PULL: &str = "pull";
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 9] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
     (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
     (CONVERT, "recordings, videos and subtitles in another format"),
     (PREVIEW, "a small copy of a video, and a sheet of pictures from all over it"),
     (HIGHLIGHTS, "the best pieces of many videos, cut and joined to one"),
+    (REPORT, "a document on each recording: outline, key sentences and pictures, or a lesson by a model"),
     (IMAGES, "pictures resized, cropped, turned and converted, with a score of their quality"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
@@ -106,6 +115,41 @@ impl Recipe {
                 Stage::Publish(Publish { language_suffix: false, ..publish }),
             ],
         }
+    }
+
+    /// As `highlights`, with a model that looks at each video and proposes what to cut; what it can't say is measured.
+    pub fn highlights_by(
+        provider: ProviderRef,
+        analyze: Analyze,
+        plan: Plan,
+        assemble: Assemble,
+        publish: Publish,
+    ) -> Self {
+        let mut recipe = Recipe::highlights(analyze, plan, assemble, publish);
+        recipe.map.push(Stage::Sight(Sight { pictures: 16, side: 512 }));
+        recipe.map.push(Stage::Ask(Ask { provider: provider.clone() }));
+        // Rules are the user's own plan.
+        if !matches!(recipe.gather.first(), Some(Stage::Plan(Plan { rules: Some(_), .. }))) {
+            recipe.gather.insert(1, Stage::Propose(Propose { provider }));
+        }
+        recipe
+    }
+
+    /// `transcribe`: `None` = nobody listens.
+    pub fn report(
+        listen: Listen,
+        transcribe: Option<Transcribe>,
+        sight: Sight,
+        write: Write,
+        publish: Publish,
+    ) -> Self {
+        let mut map = vec![Stage::Identify(Identify {})];
+        if let Some(transcribe) = transcribe {
+            map.extend([Stage::Listen(listen), Stage::Transcribe(transcribe)]);
+        }
+        let publish = Publish { language_suffix: false, ..publish };
+        map.extend([Stage::Sight(sight), Stage::Write(Box::new(write)), Stage::Publish(publish)]);
+        Recipe { name: REPORT.to_owned(), map, gather: Vec::new() }
     }
 
     /// `pack`: what is made of all of them together, if anything.
@@ -177,10 +221,18 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
             (stage, before),
             (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
                 | (
-                    Stage::Decode(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Image(_),
+                    Stage::Decode(_)
+                        | Stage::Listen(_)
+                        | Stage::Compress(_)
+                        | Stage::Convert(_)
+                        | Stage::Preview(_)
+                        | Stage::Image(_),
                     None | Some(Stage::Identify(_))
                 )
-                | (Stage::Transcribe(_), Some(Stage::Decode(_)))
+                | (Stage::Transcribe(_), Some(Stage::Decode(_) | Stage::Listen(_)))
+                | (Stage::Sight(_), None | Some(Stage::Identify(_) | Stage::Transcribe(_) | Stage::Analyze(_)))
+                | (Stage::Write(_) | Stage::Ask(_), Some(Stage::Sight(_)))
+                | (Stage::Propose(_), Some(Stage::Plan(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
                 | (
                     Stage::Publish(_),
@@ -193,11 +245,12 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                             | Stage::Assemble(_)
                             | Stage::Image(_)
                             | Stage::Pack(_)
+                            | Stage::Write(_)
                     )
                 )
                 | (Stage::Analyze(_), None | Some(Stage::Identify(_)))
                 | (Stage::Plan(_), None)
-                | (Stage::Assemble(_), Some(Stage::Plan(_)))
+                | (Stage::Assemble(_), Some(Stage::Plan(_) | Stage::Propose(_)))
         );
         if !fits {
             let after = before.map_or("at the beginning".to_owned(), |before| format!("after `{}`", before.name()));

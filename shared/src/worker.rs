@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::id::{ContentHash, RunId};
 use crate::job::{Detail, FileIdentity, Output, OutputPlan, PathBytes};
 use crate::lane::Role;
+use crate::provider::{Call, Usage};
 use crate::stage::Stage;
 
 /// Raised when the two sides would misunderstand each other; they come from one build, so a difference is an upgrade half done.
@@ -58,6 +59,8 @@ pub struct Assignment {
     pub replaceable: Vec<(PathBytes, ContentHash)>,
     /// Threads this run may use: the slots it holds.
     pub threads: u32,
+    /// How to ask the model API that the stage names.
+    pub call: Option<Box<Call>>,
 }
 
 /// A descriptor handed over.
@@ -145,6 +148,8 @@ pub struct Done {
     pub peak_memory_bytes: u64,
     /// This run's share of it: the most that the process held while it ran, over the most runs that it held then; 0 = not known.
     pub memory_bytes: u64,
+    /// What was asked of a model API.
+    pub usage: Usage,
 }
 
 /// One file under its final name.

@@ -304,6 +304,9 @@ pub struct Figures {
     slowest: Option<(f64, JobId)>,
     media_seconds: Option<f64>,
     peak_memory_bytes: Option<u64>,
+    api_calls: Option<f64>,
+    tokens: Option<f64>,
+    cost: Option<f64>,
 }
 
 impl Figures {
@@ -315,6 +318,12 @@ impl Figures {
 
     pub fn add(&mut self, job: &JobView) {
         self.peak_memory_bytes = self.peak_memory_bytes.max(job.peak_memory_bytes);
+        for (sum, name) in [(&mut self.api_calls, "api_calls"), (&mut self.tokens, "tokens"), (&mut self.cost, "cost")]
+        {
+            if let Some(more) = job.detail.number(name) {
+                *sum = Some(sum.unwrap_or(0.0) + more);
+            }
+        }
         if job.state != JobState::Completed {
             return;
         }
@@ -347,9 +356,9 @@ impl Figures {
             media_throughput: self.media_seconds.and_then(per_second),
             media_seconds: self.media_seconds,
             peak_memory_bytes: self.peak_memory_bytes,
-            api_calls: None,
-            tokens: None,
-            cost: None,
+            api_calls: self.api_calls.map(|calls| calls as u64),
+            tokens: self.tokens.map(|tokens| tokens as u64),
+            cost: self.cost,
         }
     }
 }

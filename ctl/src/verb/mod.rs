@@ -19,6 +19,7 @@ mod models;
 mod pause;
 mod prioritize;
 mod profiles;
+mod providers;
 mod recipes;
 mod remove;
 mod report;
@@ -77,6 +78,7 @@ verbs! {
     Models(models::Models),
     Recipes(recipes::Recipes),
     Profiles(profiles::Profiles),
+    Providers(providers::Providers),
     Stats(stats::StatsOf),
     Metrics(metrics::Metrics),
     Health(health::Health),
@@ -161,12 +163,10 @@ mod tests {
     ];
 
     /// Not built yet: each waits for the thing it would speak of. Whoever builds one takes it out of here.
-    const MISSING: [&str; 13] = [
+    const MISSING: [&str; 10] = [
         "fetch",
         // The daemon writes to standard error, which somebody else keeps.
         "logs",
-        "providers",
-        "providers check",
         "stores",
         "stores check",
         "folder",
@@ -175,11 +175,10 @@ mod tests {
         "folder remove",
         "doctor",
         "reload",
-        "submit report",
     ];
 
     /// Beyond the contract; they stay until it knows them.
-    const MORE: [&str; 1] = ["models languages"];
+    const MORE: [&str; 2] = ["models languages", "providers list"];
 
     fn defined() -> BTreeSet<String> {
         let mut command = Cli::command();

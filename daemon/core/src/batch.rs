@@ -47,6 +47,8 @@ pub enum Place {
         until: MonoMs,
         keeps: bool,
     },
+    /// For its turn at the model API that it is to ask.
+    Asking,
     /// For another job that is just making the same artifact.
     Held(ContentHash),
     /// For something outside that is closed, by its number there; `all`: everything else of the batch will need it too.
@@ -120,11 +122,10 @@ impl Job {
             (State::Cancelled, _) => JobState::Cancelled,
             (State::Pending, _) if self.open.failure.is_some() => JobState::Retrying,
             // Between two stages.
-            (State::Pending, Place::Looking | Place::Checking(_) | Place::Ready(_) | Place::Held(_))
-                if self.open.started_at.is_some() =>
-            {
-                JobState::Running
-            }
+            (
+                State::Pending,
+                Place::Looking | Place::Checking(_) | Place::Ready(_) | Place::Asking | Place::Held(_),
+            ) if self.open.started_at.is_some() => JobState::Running,
             (State::Pending, _) => JobState::Pending,
         }
     }
@@ -211,6 +212,8 @@ pub struct Batch {
     pub parked: u32,
     /// Its owner has had today's share.
     pub over_quota: bool,
+    /// What its model APIs have cost.
+    pub cost: f64,
     /// Batches that it still waits for, and the time before which it doesn't begin.
     pub awaited: Vec<After>,
     pub not_before: Option<WallMs>,
@@ -286,6 +289,7 @@ impl Batch {
             shown_progress: 0.0,
             parked: 0,
             over_quota: false,
+            cost: 0.0,
             awaited: Vec::new(),
             not_before: None,
             given_up: false,
@@ -301,6 +305,7 @@ impl Batch {
         batch.priority = status.priority;
         batch.paused = status.paused;
         batch.cancelling = status.cancelling;
+        batch.cost = status.cost;
         batch.started_at = status.started_at;
         batch.finished_at = status.finished_at;
         batch.counts = Counts { pending: 0, running: 0, retrying: 0, ..status.counts };
@@ -692,6 +697,7 @@ impl Batch {
             finished_at: self.finished_at,
             counts: self.counts,
             gather: self.gather(),
+            cost: self.cost,
         }
     }
 

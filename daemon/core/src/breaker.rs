@@ -21,6 +21,8 @@ pub enum Resource {
     Device(u64),
     /// Who wants a key or a login, by the stage that asks it.
     Service(&'static str),
+    /// A model API, by its provider's name.
+    Api(String),
     /// Room on the disk of the state directory, as the shell measures it: for what may fill it, and for any result at all.
     Room,
     LastRoom,
@@ -36,7 +38,10 @@ impl Resource {
     pub fn behind(failure: &Failure, stage: &Stage) -> Option<Self> {
         match failure.kind {
             FailureKind::ModelMissing => stage.model().map(|model| Resource::Model(model.to_owned())),
-            FailureKind::Auth => Some(Resource::Service(stage.name())),
+            FailureKind::Auth => Some(match stage.api() {
+                Some((provider, _)) => Resource::Api(provider.name.clone()),
+                None => Resource::Service(stage.name()),
+            }),
             FailureKind::Permission | FailureKind::DiskFull => failure.device.map(Resource::Device),
             _ => None,
         }
@@ -48,6 +53,7 @@ impl fmt::Display for Resource {
         match self {
             Resource::Model(model) => write!(f, "the model {model}"),
             Resource::Device(device) => write!(f, "a file system (device {}:{})", device >> 8 & 0xfff, device & 0xff),
+            Resource::Api(provider) => write!(f, "the model API {provider}"),
             Resource::Service(stage) => write!(f, "what `{stage}` asks"),
             Resource::Room => write!(f, "room for new work"),
             Resource::LastRoom => write!(f, "room for results"),
@@ -147,6 +153,17 @@ impl Breaker {
     /// Closes a thing until somebody says that it is open again.
     pub fn close_until_told(&mut self, resource: Resource, failure: Failure) {
         self.close(resource, failure, MonoMs(u64::MAX), WAIT_MS_MAX);
+    }
+
+    /// Closes a thing until a time that is known, and one job tries then. Gives its number, and whether it was open before.
+    pub fn close_until(&mut self, resource: Resource, failure: Failure, until: MonoMs) -> (u32, bool) {
+        if let Some(number) = self.find(&resource)
+            && let Some(closed) = self.closed.get_mut(&number)
+        {
+            (closed.failure, closed.until) = (failure, until);
+            return (number, false);
+        }
+        (self.close(resource, failure, until, WAIT_MS), true)
     }
 
     fn close(&mut self, resource: Resource, failure: Failure, until: MonoMs, wait_ms: u64) -> u32 {

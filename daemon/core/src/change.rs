@@ -8,6 +8,7 @@ use spindle_shared::packed::Packed;
 use spindle_shared::time::WallMs;
 use spindle_shared::worker::ArtifactFile;
 
+use crate::api::Used;
 use crate::rates::{Rate, RateKey};
 
 /// One thing to write down. Changes of one turn are applied in order, in one transaction.
@@ -29,6 +30,8 @@ pub enum Change {
     HousePaused(bool),
     /// Media-seconds that an owner has had of this day (days since 1970, UTC).
     Spent(Owner, u64, f64),
+    /// What of a model API's limits is used up, by its name and the number of its key.
+    ApiUsed(String, u32, Used),
     /// How fast one kind of work goes; `None` = it is remembered no more.
     RateLearned(RateKey, Option<Rate>),
 }
@@ -60,6 +63,8 @@ pub struct BatchStatus {
     pub counts: Counts,
     /// How the gather job stands; `None` = there is none.
     pub gather: Option<JobState>,
+    /// What its model APIs have cost so far, in the unit of the configured prices.
+    pub cost: f64,
 }
 
 /// What an unfinished job has behind it. A job that never started has the default, which is not written.
@@ -140,6 +145,8 @@ pub struct Recovered {
     pub rates: Vec<(RateKey, Rate)>,
     /// What owners have had: day and media-seconds.
     pub spent: Vec<(Owner, u64, f64)>,
+    /// What of model APIs is used up, by name and number of the key.
+    pub apis: Vec<(String, u32, Used)>,
 }
 
 /// An unfinished batch.

@@ -252,4 +252,6 @@ pub struct Start {
     /// Memory that it is expected to take, in MiB; held like the slots.
     pub memory_mib: u32,
     pub timeout_ms: u64,
+    /// Number of the key of the model API that it asks.
+    pub key: Option<u32>,
 }

@@ -4,6 +4,7 @@
 //! that wait for a core: the longest first), bounded by lanes and by each batch's `parallel`, which counts jobs from their first start to
 //! their end.
 
+mod apis;
 mod commands;
 mod dispatch;
 mod endings;
@@ -48,12 +49,26 @@ pub struct Quota {
     pub media_hours: Option<u32>,
 }
 
+/// A model API, as far as its limits and prices go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiConfig {
+    /// For each of its keys.
+    pub limits: crate::api::Limits,
+    /// How many keys there are; one that wants none counts as one.
+    pub keys: u32,
+    /// For a million tokens; `None` = nobody said.
+    pub price_in: Option<f64>,
+    pub price_out: Option<f64>,
+}
+
 /// What the scheduler is told of its house, once.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Slots of each lane.
     pub slots: BTreeMap<Lane, u32>,
     pub quota: Quota,
+    /// Model APIs by name.
+    pub providers: BTreeMap<String, ApiConfig>,
     /// Memory that all runs together may be expected to take, in MiB.
     pub memory_mib: u32,
     /// Of the disk that all work is done on, so much stays free.
@@ -82,6 +97,8 @@ struct Run {
     /// What it has told of its progress, first and last.
     first_heard: Option<Heard>,
     heard: Option<Heard>,
+    /// Its permit to ask a model API.
+    asked: Option<apis::Asked>,
 }
 
 /// How far a run has come, 0–1 of its stage, and when that was heard.
@@ -150,6 +167,8 @@ pub struct Scheduler {
     memory_used: u32,
     breaker: Breaker,
     governor: Governor,
+    /// Model APIs by name.
+    services: BTreeMap<String, apis::Service>,
     /// Bytes of the largest artifact that came of a run since the start.
     largest_result: u64,
     /// What each owner has had of a day: its number, and media-seconds.
@@ -189,7 +208,9 @@ pub struct Scheduler {
 impl Scheduler {
     /// Takes up where the last daemon ended. What ran then waits again, and is charged nothing.
     pub fn recover(config: Config, recovered: Recovered, now: Now) -> (Self, Vec<Effect>) {
+        let services = Scheduler::services(&config.providers, &recovered, now);
         let mut scheduler = Scheduler {
+            services,
             config,
             boot: recovered.boot,
             run_counter: 0,
@@ -287,7 +308,14 @@ impl Scheduler {
     /// When something will be due by itself.
     pub fn next_wakeup(&self) -> Option<MonoMs> {
         let delayed = self.delayed.first().map(|(at, _)| *at);
-        let others = [self.forecast_at, self.next_timed(), self.next_day(), self.governor.next(), self.next_try()];
+        let others = [
+            self.forecast_at,
+            self.next_timed(),
+            self.next_day(),
+            self.governor.next(),
+            self.next_try(),
+            self.next_ask(),
+        ];
         delayed.into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -314,6 +342,7 @@ impl Scheduler {
         if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
             return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
         }
+        self.check_apis()?;
         let memory = self.runs.values().map(|run| run.memory_mib).sum::<u32>();
         let holders = self.runs.values().filter(|run| run.memory_mib > 0).count();
         if memory != self.memory_used || (memory > self.config.memory_mib && holders > 1) {
@@ -415,7 +444,7 @@ impl Scheduler {
     fn allowed_of(&self, lane: Lane) -> u32 {
         match lane {
             Lane::Cpu => self.governor.allowed(self.slots_of(lane)),
-            Lane::Io | Lane::Net => self.slots_of(lane),
+            Lane::Io | Lane::Net | Lane::Api => self.slots_of(lane),
         }
     }
 

@@ -20,6 +20,7 @@ use super::watch::{Watcher, Window};
 use super::{House, chores, read, submit};
 use crate::inbox::Message;
 use crate::profiles;
+use crate::providers::Provider;
 
 pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
     let user = stream.peer_creds()?.euid().ok_or_else(|| Broken::Garbage("it has no credentials".to_owned()))?;
@@ -82,6 +83,10 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Job(job) => return read::job(house, job).await,
         Request::Failures { limit } => return read::failures(house, limit).await,
         Request::Models => return read::models(house).await,
+        Request::Providers => {
+            let views = house.config.providers().iter().map(Provider::view).collect();
+            return Ok(vec![Response::Providers(views), Response::End]);
+        }
         Request::Profiles => {
             return Ok(vec![Response::Profiles(profiles::all(&house.config.profiles())), Response::End]);
         }

@@ -11,12 +11,14 @@ use spindle_core::estimate::{Estimate, Expected};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchSpec, OnExisting};
 use spindle_shared::id::ContentHash;
-use spindle_shared::job::{FileIdentity, Input, JobSpec, PathBytes};
+use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
+use spindle_shared::recipe::{REPORT, Recipe};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::compress::VIDEO_EXTENSION;
+use spindle_shared::stage::transcribe::Transcribe;
 use spindle_shared::wire::request::{Request, Submission, TakenName};
 use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response};
 
@@ -24,7 +26,7 @@ use super::House;
 use super::connection::{Broken, Connection};
 use super::read::on_store;
 use crate::store::StoreError;
-use crate::{machine, models, profiles};
+use crate::{machine, models, profiles, providers};
 
 /// Between two frames of inputs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,11 +79,20 @@ pub async fn submit(
             let message = format!("{total} inputs are more than limits.max_inputs = {limit}");
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
         }
+        without_missing_ears(&mut spec.recipe, &house.model_dir);
         if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
             return Ok(Err(refusal));
         }
         if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.profiles()) {
             return Ok(Err(refusal));
+        }
+        let priced = spec.terms.max_cost.is_some();
+        let known = house.config.providers();
+        let recipe = &mut spec.recipe;
+        for stages in [&mut recipe.map, &mut recipe.gather] {
+            if let Err(refusal) = providers::resolve(stages, &known, priced) {
+                return Ok(Err(refusal));
+            }
         }
         if let Err(message) = spec.recipe.validate() {
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
@@ -140,6 +151,12 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("{input}: {message}"))));
             }
         }
+        if let Some(own) = &mut stages
+            && let Err(refusal) = providers::resolve(own, &house.config.providers(), spec.terms.max_cost.is_some())
+        {
+            return Ok(Err(refusal));
+        }
+        let stages = named(stages, &spec.recipe.map, &output);
         let mut job = JobSpec { input, output, stages, skip: None, replace: Vec::new() };
         match spec.on_existing {
             OnExisting::Force => {}
@@ -158,6 +175,35 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
     Ok(Err(
         Refusal::new(RefusalKind::Usage, message).hint("--skip-existing keeps what is up to date; --force replaces it")
     ))
+}
+
+/// A report is written without a transcript where the usual model of speech isn't installed; whoever names one means it.
+fn without_missing_ears(recipe: &mut Recipe, model_dir: &Path) {
+    let usual = Transcribe::default();
+    let missing = recipe.map.iter().any(|stage| match stage {
+        Stage::Transcribe(stage) => {
+            stage.model.name == usual.model.name
+                && models::resolve(&mut [Stage::Transcribe(stage.clone())], model_dir, None).is_err()
+        }
+        _ => false,
+    });
+    if recipe.name == REPORT && missing {
+        recipe.map.retain(|stage| !matches!(stage, Stage::Listen(_) | Stage::Transcribe(_)));
+    }
+}
+
+/// A document names its pictures, and so must know what its own outputs are called.
+fn named(own: Option<Vec<Stage>>, stages: &[Stage], output: &OutputPlan) -> Option<Vec<Stage>> {
+    if !stages.iter().any(|stage| matches!(stage, Stage::Write(_))) {
+        return own;
+    }
+    let mut stages = own.unwrap_or_else(|| stages.to_vec());
+    for stage in &mut stages {
+        if let Stage::Write(write) = stage {
+            write.stem = String::from_utf8_lossy(&output.stem.0).into_owned();
+        }
+    }
+    Some(stages)
 }
 
 /// What a taken name means for its job.

@@ -87,6 +87,7 @@ fn copy_tables(source: &ReadTransaction, target: &WriteTransaction) -> Result<()
     copy_table(source, target, tables::ARTIFACTS)?;
     copy_table(source, target, tables::SIZES)?;
     copy_table(source, target, tables::RATES)?;
+    copy_table(source, target, tables::APIS)?;
     copy_table(source, target, tables::QUOTAS)
 }
 

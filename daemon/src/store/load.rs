@@ -1,6 +1,7 @@
 //! Recovery: what is unfinished, read back at a daemon's start. Knows nothing of what has ended.
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use spindle_core::api::Used;
 use spindle_core::change::{Recovered, RecoveredBatch};
 use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::state_of;
@@ -22,7 +23,8 @@ pub(super) fn load(database: &Database) -> Result<Recovered, StoreError> {
     }
     let rates = rates(&transaction)?;
     let spent = spent(&transaction)?;
-    Ok(Recovered { boot, next_batch, paused, batches, rates, spent })
+    let apis = apis(&transaction)?;
+    Ok(Recovered { boot, next_batch, paused, batches, rates, spent, apis })
 }
 
 pub(super) fn spent(transaction: &ReadTransaction) -> Result<Vec<(Owner, u64, f64)>, StoreError> {
@@ -31,6 +33,16 @@ pub(super) fn spent(transaction: &ReadTransaction) -> Result<Vec<(Owner, u64, f6
         let (owner, spent) = entry?;
         let (day, seconds) = spent.value();
         Ok((Owner(owner.value()), day, seconds))
+    });
+    rows.collect()
+}
+
+fn apis(transaction: &ReadTransaction) -> Result<Vec<(String, u32, Used)>, StoreError> {
+    let table = transaction.open_table(tables::APIS)?;
+    let rows = table.iter()?.map(|entry| {
+        let (key, row) = entry?;
+        let (name, number) = key.value();
+        Ok((name.to_owned(), number, rows::read_api(row.value())?))
     });
     rows.collect()
 }

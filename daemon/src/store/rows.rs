@@ -6,6 +6,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use spindle_core::api::Used;
 use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
 use spindle_core::rates::Rate;
 use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
@@ -70,6 +71,13 @@ struct BatchRowV2 {
     auto_priority: bool,
 }
 
+/// As version 2, of a batch whose model APIs may cost so much.
+#[derive(Serialize, Deserialize)]
+struct BatchRowV3 {
+    second: BatchRowV2,
+    max_cost: f64,
+}
+
 pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
     let BatchSpec { recipe, name, tags, priority, parallel, retries, timeout, key, on_existing, terms, gather_to } =
         batch.spec.clone();
@@ -98,6 +106,7 @@ pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
     if terms == Terms::default() && gather.is_empty() && gather_to.is_none() && timeout_media.is_none() {
         return versioned(1, &first);
     }
+    let max_cost = terms.max_cost;
     let halt = terms.halt.map(|Halt { now, failed }| match failed {
         HaltAt::Jobs(jobs) => (now, Some(jobs), None),
         HaltAt::Percent(percent) => (now, None, Some(percent)),
@@ -105,14 +114,24 @@ pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
     let after = terms.after.iter().map(|after| (after.batch.0, after.any_end)).collect();
     let gather_to = gather_to.map(|to| (to.directory.0, to.stem.0));
     let (at, auto_priority) = (terms.at.map(|at| at.0), terms.auto_priority);
-    versioned(2, &BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority })
+    let second = BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority };
+    match max_cost {
+        None => versioned(2, &second),
+        Some(max_cost) => versioned(3, &BatchRowV3 { second, max_cost }),
+    }
 }
 
 pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
     let (first, terms, gather, gather_to, timeout_media) = match bytes.split_first() {
-        Some((2, row)) => {
-            let BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority } =
-                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("batches", error.to_string()))?;
+        Some((version @ (2 | 3), row)) => {
+            let wrong = |error: codec::CodecError| unreadable("batches", error.to_string());
+            let (second, max_cost) = if *version == 2 {
+                (codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?, None)
+            } else {
+                let BatchRowV3 { second, max_cost } = codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?;
+                (second, Some(max_cost))
+            };
+            let BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority } = second;
             let halt = halt.and_then(|(now, jobs, percent)| {
                 let failed = jobs.map(HaltAt::Jobs).or(percent.map(HaltAt::Percent))?;
                 Some(Halt { now, failed })
@@ -120,7 +139,8 @@ pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
             let after = after.into_iter().map(|(batch, any_end)| After { batch: BatchId(batch), any_end }).collect();
             let gather_to = gather_to
                 .map(|(directory, stem)| OutputPlan { directory: PathBytes(directory), stem: PathBytes(stem) });
-            (first, Terms { after, at: at.map(WallMs), halt, auto_priority }, gather, gather_to, timeout_media)
+            let terms = Terms { after, at: at.map(WallMs), halt, auto_priority, max_cost };
+            (first, terms, gather, gather_to, timeout_media)
         }
         _ => (read_v1("batches", bytes)?, Terms::default(), Vec::new(), None, None),
     };
@@ -157,8 +177,18 @@ struct StatusRowV2 {
     gather: u8,
 }
 
+/// Of a batch whose model APIs have cost something; `gather`: 255 = it gathers nothing.
+#[derive(Serialize, Deserialize)]
+struct StatusRowV3 {
+    second: StatusRowV2,
+    cost: f64,
+}
+
+/// Stands for no gather at all.
+const NO_GATHER: u8 = 255;
+
 pub(super) fn write_status(status: &BatchStatus) -> Vec<u8> {
-    let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather } = *status;
+    let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather, cost } = *status;
     let Counts { pending, running, retrying, completed, skipped, failed, cancelled } = counts;
     let row = StatusRowV1 {
         priority: priority.0,
@@ -175,23 +205,33 @@ pub(super) fn write_status(status: &BatchStatus) -> Vec<u8> {
         cancelled,
     };
     match gather {
+        gather if cost > 0.0 => {
+            let gather = gather.map_or(NO_GATHER, |state| terminal_code(state).unwrap_or(0));
+            versioned(3, &StatusRowV3 { second: StatusRowV2 { first: row, gather }, cost })
+        }
         None => versioned(1, &row),
         Some(state) => versioned(2, &StatusRowV2 { first: row, gather: terminal_code(state).unwrap_or(0) }),
     }
 }
 
 pub(super) fn read_status(bytes: &[u8]) -> Result<BatchStatus, StoreError> {
-    let (row, gather) = match bytes.split_first() {
-        Some((2, row)) => {
-            let row: StatusRowV2 =
-                codec::decode(row, ROW_BYTES_MAX).map_err(|error| unreadable("statuses", error.to_string()))?;
-            let gather = match row.gather {
-                0 => JobState::Pending,
-                code => terminal_state(code, "statuses")?,
+    let (row, gather, cost) = match bytes.split_first() {
+        Some((version @ (2 | 3), row)) => {
+            let wrong = |error: codec::CodecError| unreadable("statuses", error.to_string());
+            let (row, cost) = if *version == 2 {
+                (codec::decode::<StatusRowV2>(row, ROW_BYTES_MAX).map_err(wrong)?, 0.0)
+            } else {
+                let StatusRowV3 { second, cost } = codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?;
+                (second, cost)
             };
-            (row.first, Some(gather))
+            let gather = match row.gather {
+                NO_GATHER => None,
+                0 => Some(JobState::Pending),
+                code => Some(terminal_state(code, "statuses")?),
+            };
+            (row.first, gather, cost)
         }
-        _ => (read_v1("statuses", bytes)?, None),
+        _ => (read_v1("statuses", bytes)?, None, 0.0),
     };
     let StatusRowV1 { pending, running, retrying, completed, skipped, failed, cancelled, .. } = row;
     Ok(BatchStatus {
@@ -202,6 +242,7 @@ pub(super) fn read_status(bytes: &[u8]) -> Result<BatchStatus, StoreError> {
         finished_at: row.finished_at.map(WallMs),
         counts: Counts { pending, running, retrying, completed, skipped, failed, cancelled },
         gather,
+        cost,
     })
 }
 
@@ -734,6 +775,25 @@ pub(super) fn read_rate(bytes: &[u8]) -> Result<Rate, StoreError> {
     let row: RateRowV1 = read_v1("rates", bytes)?;
     let RateRowV1 { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at } = row;
     Ok(Rate { count, runs, x, y, w, wx, wy, wxx, wxy, judged, scatter, learned_at: WallMs(learned_at) })
+}
+
+#[derive(Serialize, Deserialize)]
+struct ApiRowV1 {
+    day: u64,
+    calls: u32,
+    /// When calls of the last minute went out, and the tokens of each.
+    recent: Vec<(u64, u64)>,
+}
+
+pub(super) fn write_api(used: &Used) -> Vec<u8> {
+    let Used { day, calls, recent } = used;
+    let recent = recent.iter().map(|(at, tokens)| (at.0, *tokens)).collect();
+    versioned(1, &ApiRowV1 { day: *day, calls: *calls, recent })
+}
+
+pub(super) fn read_api(bytes: &[u8]) -> Result<Used, StoreError> {
+    let ApiRowV1 { day, calls, recent } = read_v1("apis", bytes)?;
+    Ok(Used { day, calls, recent: recent.into_iter().map(|(at, tokens)| (WallMs(at), tokens)).collect() })
 }
 
 fn versioned<R: Serialize + ?Sized>(version: u8, row: &R) -> Vec<u8> {

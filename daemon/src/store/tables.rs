@@ -47,5 +47,7 @@ pub(super) const ARTIFACTS: TableDefinition<'_, &[u8; 32], Row> = TableDefinitio
 pub(super) const SIZES: TableDefinition<'_, BatchKey, Row> = TableDefinition::new("sizes");
 /// Kind of work and model to how fast it goes.
 pub(super) const RATES: TableDefinition<'_, (&str, &str), Row> = TableDefinition::new("rates");
+/// Name of a model API and number of its key to what of its limits is used up.
+pub(super) const APIS: TableDefinition<'_, (&str, u32), Row> = TableDefinition::new("apis");
 /// Owner to a day (days since 1970, UTC) and the media-seconds worked through in it.
 pub(super) const QUOTAS: TableDefinition<'_, u32, (u64, f64)> = TableDefinition::new("quotas");

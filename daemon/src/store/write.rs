@@ -61,6 +61,7 @@ struct Writer<'t> {
     sizes: Table<'t, tables::BatchKey, &'static [u8]>,
     rates: Table<'t, (&'static str, &'static str), &'static [u8]>,
     quotas: Table<'t, u32, (u64, f64)>,
+    apis: Table<'t, (&'static str, u32), &'static [u8]>,
     /// Written at the end, once per batch.
     statuses_due: BTreeMap<BatchId, BatchStatus>,
 }
@@ -83,6 +84,7 @@ impl<'t> Writer<'t> {
             sizes: transaction.open_table(tables::SIZES)?,
             rates: transaction.open_table(tables::RATES)?,
             quotas: transaction.open_table(tables::QUOTAS)?,
+            apis: transaction.open_table(tables::APIS)?,
             statuses_due: BTreeMap::new(),
         })
     }
@@ -121,6 +123,9 @@ impl<'t> Writer<'t> {
             }
             Change::Spent(owner, day, seconds) => {
                 self.quotas.insert(owner.0, (*day, *seconds))?;
+            }
+            Change::ApiUsed(name, key, used) => {
+                self.apis.insert((name.as_str(), *key), rows::write_api(used).as_slice())?;
             }
             Change::HousePaused(paused) => {
                 self.meta.insert(tables::META_PAUSED, u64::from(*paused))?;

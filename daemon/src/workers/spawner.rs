@@ -42,6 +42,8 @@ pub struct SpawnRequest {
     pub role: Role,
     /// In bytes.
     pub memory_limit: u64,
+    /// Variables of the daemon's environment that it must not see.
+    pub without: Vec<String>,
     pub reply: mpsc::Sender<io::Result<Process>>,
 }
 
@@ -133,6 +135,13 @@ fn spawn_once(
     }
     // A thread of ggml that waits for another sleeps. Spinning, two of them on busy cores took fifty times as long.
     command.env("OMP_WAIT_POLICY", "passive");
+    // Where the credentials lie is known to those who may read them.
+    for variable in &request.without {
+        command.env_remove(variable);
+    }
+    if request.role != Role::Net {
+        command.env_remove("CREDENTIALS_DIRECTORY");
+    }
     // Reading text, several pages at once: more threads a page only wait for each other.
     if request.role != Role::Speech {
         command.env("OMP_THREAD_LIMIT", "1");

@@ -33,6 +33,8 @@ pub struct Settings {
     pub memory_growth_bytes: u64,
     /// Memory that one process may take; the kernel refuses it more, and what the kernel doesn't count is watched.
     pub memory_limit_bytes: u64,
+    /// Variables that hold keys: of all processes only those that ask model APIs have them.
+    pub secret_variables: Vec<String>,
     /// A new process says hello within this time.
     pub hello_ms: u64,
 }
@@ -47,6 +49,7 @@ impl Settings {
             runs_before_recycle: Box::new(|_| 50),
             memory_growth_bytes: 1 << 30,
             memory_limit_bytes: u64::MAX,
+            secret_variables: Vec::new(),
             hello_ms: 10_000,
         }
     }
@@ -300,7 +303,11 @@ impl Shared {
         let (reply, answer) = mpsc::channel();
         let spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)?;
         let memory_limit = self.settings.memory_limit_bytes;
-        spawner.send(SpawnRequest { role, memory_limit, reply }).map_err(|_| gone())?;
+        let without = match role {
+            Role::Net => Vec::new(),
+            _ => self.settings.secret_variables.clone(),
+        };
+        spawner.send(SpawnRequest { role, memory_limit, without, reply }).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 

@@ -61,6 +61,7 @@ impl House {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads: 1,
+            call: None,
         };
         StartOrder { assignment, open: Vec::new(), role: Role::Files, model: None, alone: false, timeout_ms: 60_000 }
     }

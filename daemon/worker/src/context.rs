@@ -112,6 +112,12 @@ impl Context {
             .collect()
     }
 
+    /// What its artifact will be found by: the same for every try of the same work, and for no other. Its checkpoint is called so.
+    pub fn artifact_address(&self) -> Option<String> {
+        let path = self.assignment.checkpoint.as_ref()?.as_path();
+        Some(path.file_stem()?.to_str()?.to_owned())
+    }
+
     pub fn scratch(&self) -> &Path {
         self.assignment.scratch.as_path()
     }

@@ -10,6 +10,7 @@ mod media;
 mod memory;
 mod picture;
 mod remote;
+mod report;
 mod speech;
 mod stage;
 mod vision;
@@ -378,6 +379,7 @@ mod tests {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads: 1,
+            call: None,
         }
     }
 

@@ -6,7 +6,6 @@ use crate::id::AddressHasher;
 
 /// Who looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Provider {
     /// This machine, by measuring: scene changes, loudness, voices, movement. Needs no network
     #[default]
@@ -25,8 +24,8 @@ impl Provider {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Analyze {
-    /// Who analyses the videos
-    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "PROVIDER", default_value = "local"))]
+    // Models are asked by a stage of their own, `ask`.
+    #[cfg_attr(feature = "cli", arg(skip))]
     pub analyzer: Provider,
     /// Longest video that is taken, in seconds; 1–86,400
     #[cfg_attr(feature = "cli", arg(long = "max-duration", value_name = "SECONDS", default_value_t = LONGEST_SECONDS))]

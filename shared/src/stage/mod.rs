@@ -1,6 +1,7 @@
 //! THE REGISTRY: every kind of work there is. One variant here, one file beside this one for its parameters, one in the worker for its doing.
 
 pub mod analyze;
+pub mod ask;
 pub mod assemble;
 pub mod collect;
 pub mod compress;
@@ -8,13 +9,17 @@ pub mod convert;
 pub mod decode;
 pub mod identify;
 pub mod image;
+pub mod listen;
 pub mod pack;
 pub mod plan;
 pub mod preview;
+pub mod propose;
 pub mod publish;
 pub mod pull;
+pub mod sight;
 pub mod subtitle;
 pub mod transcribe;
+pub mod write;
 
 use std::path::Path;
 
@@ -22,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::AddressHasher;
 use crate::lane::{Lane, Role};
+use crate::provider::ProviderRef;
 
 /// One stage of a recipe with its parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +47,11 @@ pub enum Stage {
     Assemble(assemble::Assemble),
     Image(image::Image),
     Pack(pack::Pack),
+    Listen(listen::Listen),
+    Sight(sight::Sight),
+    Write(Box<write::Write>),
+    Ask(ask::Ask),
+    Propose(propose::Propose),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -81,7 +92,7 @@ pub struct StageFacts {
 }
 
 /// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them.
-pub const TRANSIENT: [&str; 1] = ["decode"];
+pub const TRANSIENT: [&str; 2] = ["decode", "listen"];
 
 /// Kinds whose artifacts are made for somebody to take away: they live no longer than what is temporary.
 pub const EXPORTS: [&str; 1] = ["pack"];
@@ -110,6 +121,15 @@ impl Stage {
                 None => ("image", Role::Media, Lane::Cpu, 90),
             },
             Stage::Pack(_) => ("pack", Role::Media, Lane::Cpu, 10),
+            Stage::Listen(_) => ("listen", Role::Media, Lane::Cpu, 4),
+            Stage::Sight(_) => ("sight", Role::Media, Lane::Cpu, 20),
+            // Who is asked is elsewhere; without anybody it is our own text.
+            Stage::Write(write) => match write.provider {
+                Some(_) => ("write", Role::Net, Lane::Api, 15),
+                None => ("write", Role::Files, Lane::Io, 2),
+            },
+            Stage::Ask(_) => ("ask", Role::Net, Lane::Api, 15),
+            Stage::Propose(_) => ("propose", Role::Net, Lane::Api, 15),
         };
         StageFacts {
             name,
@@ -126,7 +146,11 @@ impl Stage {
             timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
                 12 * HOUR_MS
             } else {
-                HOUR_MS
+                match self.api() {
+                    // As long as its calls may take, and some.
+                    Some(_) => HOUR_MS / 2,
+                    None => HOUR_MS,
+                }
             },
             weight,
             unit: match self {
@@ -141,7 +165,12 @@ impl Stage {
                 | Stage::Subtitle(_)
                 | Stage::Analyze(_)
                 | Stage::Plan(_)
-                | Stage::Assemble(_) => Unit::MediaSeconds,
+                | Stage::Assemble(_)
+                | Stage::Listen(_)
+                | Stage::Sight(_)
+                | Stage::Write(_)
+                | Stage::Ask(_)
+                | Stage::Propose(_) => Unit::MediaSeconds,
                 Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) => Unit::OutputBytes,
             },
         }
@@ -169,7 +198,8 @@ impl Stage {
         const PICTURE: u32 = 160;
         const LISTEN: u64 = 256 << 20;
         match self {
-            Stage::Decode(_) => DECODE,
+            Stage::Decode(_) | Stage::Listen(_) => DECODE,
+            Stage::Sight(_) => ENCODE,
             Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Analyze(_) | Stage::Assemble(_) => {
                 ENCODE
             }
@@ -189,7 +219,31 @@ impl Stage {
             | Stage::Publish(_)
             | Stage::Pull(_)
             | Stage::Collect(_)
-            | Stage::Plan(_) => 0,
+            | Stage::Plan(_)
+            | Stage::Write(_)
+            | Stage::Ask(_)
+            | Stage::Propose(_) => 0,
+        }
+    }
+
+    /// The model API that a run of it asks, and how many calls it may make.
+    pub fn api(&self) -> Option<(&ProviderRef, u32)> {
+        match self {
+            // Asked once more where the first answer can't be read.
+            Stage::Write(write) => write.provider.as_ref().map(|provider| (provider, 2)),
+            Stage::Ask(ask) => Some((&ask.provider, 1)),
+            Stage::Propose(propose) => Some((&propose.provider, 1)),
+            _ => None,
+        }
+    }
+
+    /// The provider it names, for the daemon to fill in.
+    pub fn provider_mut(&mut self) -> Option<&mut ProviderRef> {
+        match self {
+            Stage::Write(write) => write.provider.as_mut(),
+            Stage::Ask(ask) => Some(&mut ask.provider),
+            Stage::Propose(propose) => Some(&mut propose.provider),
+            _ => None,
         }
     }
 
@@ -205,7 +259,7 @@ impl Stage {
 
     /// Whether it works on the inputs themselves, too, beside what earlier stages left; in a gather, those of all jobs that succeeded.
     pub fn rereads_inputs(&self) -> bool {
-        matches!(self, Stage::Assemble(_) | Stage::Pack(pack::Pack { zip: true, .. }))
+        matches!(self, Stage::Assemble(_) | Stage::Sight(_) | Stage::Pack(pack::Pack { zip: true, .. }))
     }
 
     /// Whether, where it works on all results, it is told of the inputs that have none.
@@ -232,13 +286,18 @@ impl Stage {
             Stage::Assemble(_) => vec!["mp4".to_owned(), "json".to_owned()],
             Stage::Image(image) => image.endings(input),
             Stage::Pack(pack) => pack.endings(),
+            Stage::Write(write) => write.endings(),
             Stage::Identify(_)
             | Stage::Decode(_)
             | Stage::Transcribe(_)
             | Stage::Publish(_)
             | Stage::Pull(_)
             | Stage::Analyze(_)
-            | Stage::Plan(_) => Vec::new(),
+            | Stage::Plan(_)
+            | Stage::Listen(_)
+            | Stage::Sight(_)
+            | Stage::Ask(_)
+            | Stage::Propose(_) => Vec::new(),
         }
     }
 
@@ -260,13 +319,23 @@ impl Stage {
             Stage::Assemble(stage) => stage.address_into(hasher),
             Stage::Image(stage) => stage.address_into(hasher),
             Stage::Pack(stage) => stage.address_into(hasher),
+            Stage::Listen(stage) => stage.address_into(hasher),
+            Stage::Sight(stage) => stage.address_into(hasher),
+            Stage::Write(stage) => stage.address_into(hasher),
+            Stage::Ask(stage) => stage.address_into(hasher),
+            Stage::Propose(stage) => stage.address_into(hasher),
         }
     }
 
     /// What the types can't say: ranges and combinations. The message names the parameter and the range.
     pub fn validate(&self) -> Result<(), String> {
         match self {
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Decode(_) => Ok(()),
+            Stage::Identify(_)
+            | Stage::Publish(_)
+            | Stage::Decode(_)
+            | Stage::Listen(_)
+            | Stage::Ask(_)
+            | Stage::Propose(_) => Ok(()),
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),
@@ -279,6 +348,8 @@ impl Stage {
             Stage::Assemble(stage) => stage.validate(),
             Stage::Image(stage) => stage.validate(),
             Stage::Pack(stage) => stage.validate(),
+            Stage::Sight(stage) => stage.validate(),
+            Stage::Write(stage) => stage.validate(),
         }
     }
 }

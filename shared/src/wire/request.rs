@@ -81,6 +81,8 @@ pub enum Request {
     },
     /// What videos can be made into.
     Profiles,
+    /// Which model APIs can be named.
+    Providers,
 }
 
 /// One input of a submission, as the client found it.

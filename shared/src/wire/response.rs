@@ -9,6 +9,7 @@ use crate::failure::FailureKind;
 use crate::id::Target;
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
+use crate::provider::ProviderView;
 use crate::snapshot::Snapshot;
 use crate::stage::compress::Profile;
 use crate::time::WallMs;
@@ -39,6 +40,7 @@ pub enum Response {
     Collected(Collected),
     /// The built-in ones first.
     Profiles(Vec<Profile>),
+    Providers(Vec<ProviderView>),
 }
 
 /// Why a request was not done; nothing has changed.

@@ -7,6 +7,9 @@
 #[path = "../../../daemon/src/config.rs"]
 #[allow(dead_code, reason = "only its reading is of interest here")]
 mod config;
+#[path = "../../../daemon/src/providers.rs"]
+#[allow(dead_code, reason = "as above")]
+mod providers;
 
 use std::fs;
 use std::hint::black_box;
@@ -320,6 +323,7 @@ fn requests() -> Vec<Request> {
             at: Some(WallMs(1_800_000_000_000)),
             halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
             auto_priority: true,
+            max_cost: Some(1.5),
         },
         gather_to: Some(OutputPlan { directory: path("/media"), stem: path("talks") }),
     };
@@ -372,6 +376,7 @@ fn messages() -> Vec<Vec<u8>> {
         detail: Default::default(),
         replaceable: vec![(path("/media/talk.srt"), ContentHash::of(b"x"))],
         threads: 1,
+        call: None,
     };
     let failure = Failure::new(FailureKind::Input, "it is empty").advise("look at it");
     let done = Done { content: Some(ContentHash::of(b"x")), identity: Some(identity()), ..Done::default() };

@@ -41,8 +41,10 @@ use spindle_shared::stage::collect::DOCUMENT_STEM;
 use spindle_shared::stage::compress::VIDEO_STEM;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::plan::PLAN_FILE;
+use spindle_shared::stage::sight::SIGHT_FILE;
 use spindle_shared::stage::subtitle::SUBTITLE_STEM;
 use spindle_shared::stage::transcribe::TRANSCRIPT_FILE;
+use spindle_shared::stage::write::Write as WriteStage;
 use spindle_shared::worker::{ArtifactFile, Assignment, Done, Order, Outcome, Published, Report, WORKER_PROTOCOL};
 
 use channel::Channel;
@@ -325,6 +327,15 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
                 done.files.push(artifact(assignment, &format!("images.{ending}"), &bytes)?);
             }
         }
+        Stage::Listen(_) => done.files.push(artifact(assignment, AUDIO_FILE, first)?),
+        Stage::Sight(_) => done.files.push(artifact(assignment, SIGHT_FILE, first)?),
+        Stage::Write(stage) => {
+            for format in &stage.formats {
+                done.files.push(artifact(assignment, &WriteStage::file(*format), first)?);
+            }
+        }
+        Stage::Ask(_) => done.files.push(artifact(assignment, ANALYSIS_FILE, b"{}")?),
+        Stage::Propose(_) => done.files.push(artifact(assignment, PLAN_FILE, first)?),
         Stage::Pull(_) => {}
     }
     Ok(done)

@@ -6,11 +6,14 @@ use spindle_core::effect::{ClientId, Peer};
 use spindle_shared::batch::{After, BatchSpec, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target};
 use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
+use spindle_shared::provider::ProviderRef;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::stage::subtitle::{Format, Subtitle};
 use spindle_shared::stage::transcribe::Transcribe;
+use spindle_shared::stage::write::{DocumentFormat, Write};
+use spindle_shared::template::Template;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Selection;
 
@@ -58,6 +61,8 @@ pub struct File {
 }
 
 pub const OWNERS: u64 = 3;
+/// The one model API of the world.
+pub const PROVIDER: &str = "oracle";
 
 pub fn identity(number: u64) -> FileIdentity {
     FileIdentity { dev: 1, inode: number, bytes: 1_000, mtime_ns: i128::from(number), ctime_ns: i128::from(number) }
@@ -108,7 +113,9 @@ impl Clients {
 
 fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
     let pull = random.permille(150);
-    let recipe = if pull {
+    let recipe = if !pull && random.permille(250) {
+        asking(random)
+    } else if pull {
         Recipe::pull(Pull {
             name: "base".to_owned(),
             url: "https://models.invalid/base".to_owned(),
@@ -143,6 +150,31 @@ fn submission(random: &mut Random, files: &[File], number: u64) -> Request {
     Request::Submit(Box::new(spec), jobs)
 }
 
+/// A recipe that asks the model API of this world.
+fn asking(random: &mut Random) -> Recipe {
+    let template = Template {
+        name: "own".to_owned(),
+        version: "1".to_owned(),
+        description: String::new(),
+        language: "en".to_owned(),
+        parameters: Vec::new(),
+        model: Default::default(),
+        prompt: String::new(),
+        layout: String::new(),
+    };
+    let write = Write {
+        template,
+        parameters: Vec::new(),
+        provider: Some(ProviderRef::named(PROVIDER)),
+        formats: vec![DocumentFormat::Md],
+        title: random.permille(500).then(|| format!("title {}", random.below(1_000))),
+        link: None,
+        tags: Vec::new(),
+        stem: String::new(),
+    };
+    Recipe::report(Default::default(), None, Default::default(), write, Default::default())
+}
+
 fn terms(random: &mut Random, number: u64) -> Terms {
     let after = random.permille(200).then(|| After {
         batch: BatchId(random.between(number.saturating_sub(3).max(1), number.max(1))),
@@ -154,7 +186,7 @@ fn terms(random: &mut Random, number: u64) -> Terms {
         now: random.permille(500),
         failed: if random.permille(500) { HaltAt::Jobs(1) } else { HaltAt::Percent(40) },
     });
-    Terms { after: after.into_iter().collect(), at, halt, auto_priority: random.permille(100) }
+    Terms { after: after.into_iter().collect(), at, halt, auto_priority: random.permille(100), max_cost: None }
 }
 
 fn job(random: &mut Random, files: &[File], recipe: &Recipe, pull: bool, number: u64, at: u64) -> JobSpec {

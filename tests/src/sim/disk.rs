@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use spindle_core::api::Used;
 use spindle_core::change::{
     BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact,
 };
@@ -25,6 +26,7 @@ pub struct Disk {
     pub published: BTreeMap<PathBytes, PublishedFile>,
     pub rates: BTreeMap<RateKey, Rate>,
     pub spent: BTreeMap<Owner, (u64, f64)>,
+    pub apis: BTreeMap<(String, u32), Used>,
 }
 
 /// A batch with all its jobs, open or ended.
@@ -194,6 +196,7 @@ impl Disk {
             Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
             Change::RateLearned(key, None) => drop(self.rates.remove(key)),
             Change::Spent(owner, day, seconds) => drop(self.spent.insert(*owner, (*day, *seconds))),
+            Change::ApiUsed(name, key, used) => drop(self.apis.insert((name.clone(), *key), used.clone())),
         }
         Ok(())
     }
@@ -215,6 +218,7 @@ impl Disk {
                 .collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
             spent: self.spent.iter().map(|(owner, (day, seconds))| (*owner, *day, *seconds)).collect(),
+            apis: self.apis.iter().map(|((name, key), used)| (name.clone(), *key, used.clone())).collect(),
         }
     }
 

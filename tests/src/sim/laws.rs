@@ -47,6 +47,7 @@ struct Current {
     slots: u32,
     memory_mib: u32,
     model: Option<String>,
+    api: Option<String>,
     stopping: bool,
 }
 
@@ -184,7 +185,11 @@ impl Laws {
                     Outcome::Done(done) => {
                         let devices = done.outputs.iter().filter_map(|output| output.identity);
                         let devices = devices.map(|identity| format!("device {}", identity.dev));
-                        let own = [format!("service {}", current.stage), format!("model {:?}", current.model)];
+                        let own = [
+                            format!("service {}", current.stage),
+                            format!("model {:?}", current.model),
+                            format!("api {:?}", current.api),
+                        ];
                         for used in devices.chain(own) {
                             self.boot.streaks.remove(&used);
                         }
@@ -248,6 +253,7 @@ impl Laws {
         let about = match kind {
             _ if current.stopping => None,
             FailureKind::ModelMissing if current.model.is_some() => Some(format!("model {:?}", current.model)),
+            FailureKind::Auth if current.api.is_some() => Some(format!("api {:?}", current.api)),
             FailureKind::Auth => Some(format!("service {}", current.stage)),
             FailureKind::Permission | FailureKind::DiskFull => device.map(|device| format!("device {device}")),
             _ => None,
@@ -266,7 +272,9 @@ impl Laws {
 
     fn charge(&mut self, current: Current, kind: FailureKind, killed_its_worker: bool, parks: Parks) {
         // Waiting until a service allows more, or until there is room, is no try.
-        if !current.stopping && !matches!(kind, FailureKind::RateLimited | FailureKind::DiskFull) {
+        let waits = matches!(kind, FailureKind::RateLimited | FailureKind::DiskFull)
+            || (kind == FailureKind::Quota && current.api.is_some());
+        if !current.stopping && !waits {
             let Current { job, stage, .. } = current;
             self.boot.accepted.push(Accepted::Failed { job, stage, kind, killed_its_worker, parks });
         }
@@ -374,6 +382,7 @@ impl Laws {
             slots: start.slots,
             memory_mib: start.memory_mib,
             model: start.stage.model().map(str::to_owned),
+            api: start.stage.api().map(|(provider, _)| provider.name.clone()),
             stopping: false,
         };
         self.boot.current.insert(*run, current);

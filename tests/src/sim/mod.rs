@@ -4,6 +4,7 @@
 //! Faults it makes: the daemon is killed between any two effects; a commit fails; workers die alone or with neighbours, hang, ignore a stop,
 //! report late, twice, or after their daemon is gone; progress is garbage; the wall clock leaps; inputs change while they wait.
 
+mod apis;
 mod clients;
 mod disk;
 mod laws;

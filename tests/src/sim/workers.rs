@@ -7,6 +7,7 @@ use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{ContentHash, RunId};
 use spindle_shared::job::{FileIdentity, Output, PathBytes};
 use spindle_shared::lane::{Lane, Role};
+use spindle_shared::provider::Usage;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{ArtifactFile, Done, Published};
 
@@ -109,7 +110,8 @@ pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
         Stage::Identify(_) | Stage::Subtitle(_) | Stage::Publish(_) | Stage::Collect(_) | Stage::Plan(_) => {
             random.between(1, 60)
         }
-        Stage::Decode(_) => random.between(50, 1_500),
+        Stage::Decode(_) | Stage::Listen(_) => random.between(50, 1_500),
+        Stage::Write(_) | Stage::Ask(_) | Stage::Propose(_) => random.between(100, 20_000),
         Stage::Transcribe(_)
         | Stage::Compress(_)
         | Stage::Convert(_)
@@ -117,7 +119,8 @@ pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
         | Stage::Analyze(_)
         | Stage::Assemble(_)
         | Stage::Image(_)
-        | Stage::Pack(_) => random.between(200, 8_000),
+        | Stage::Pack(_)
+        | Stage::Sight(_) => random.between(200, 8_000),
         Stage::Pull(_) => random.between(100, 5_000),
     }
 }
@@ -146,7 +149,16 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
         | Stage::Plan(_)
         | Stage::Assemble(_)
         | Stage::Image(_)
-        | Stage::Pack(_) => {
+        | Stage::Pack(_)
+        | Stage::Listen(_)
+        | Stage::Sight(_)
+        | Stage::Write(_)
+        | Stage::Ask(_)
+        | Stage::Propose(_) => {
+            if let Some((_, most)) = start.stage.api() {
+                let calls = 1 + (start.run.counter % u64::from(most)) as u32;
+                done.usage = Usage { calls, tokens_in: 900 * start.run.counter, tokens_out: 100 };
+            }
             let content = ContentHash::of(&start.address.map_or([0; 32], |address| address.0));
             done.files = vec![ArtifactFile { name: start.stage.name().to_owned(), bytes: 100, content }];
             done.detail.media_seconds = Some(if start.run.counter.is_multiple_of(7) { 1e9 } else { 60.0 });

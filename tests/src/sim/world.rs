@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use spindle_core::api::Limits;
 use spindle_core::change::Change;
 use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, LookupOutputs, Peer, RetryItem, Start};
-use spindle_core::scheduler::{Config, Quota, Scheduler};
+use spindle_core::scheduler::{ApiConfig, Config, Quota, Scheduler};
 use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
@@ -16,7 +17,8 @@ use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::{Response, Submitted};
 use spindle_shared::worker::{Outcome, Published};
 
-use super::clients::{Clients, File, Question, Request, identity};
+use super::apis::Asked;
+use super::clients::{Clients, File, PROVIDER, Question, Request, identity};
 use super::disk::Disk;
 use super::laws::Laws;
 use super::random::Random;
@@ -156,7 +158,10 @@ struct World {
     workers: Workers,
     clients: Clients,
     laws: Laws,
+    asked: Asked,
     calm: bool,
+    /// Found where nobody can be told.
+    broken: Option<String>,
     trouble: u64,
     summary: Summary,
     log: VecDeque<String>,
@@ -176,6 +181,7 @@ impl World {
             (Lane::Cpu, random.between(1, 3) as u32),
             (Lane::Io, random.between(1, 3) as u32),
             (Lane::Net, random.between(1, 2) as u32),
+            (Lane::Api, 8),
         ]
         .into();
         let contents = random.between(2, 8);
@@ -189,6 +195,7 @@ impl World {
                 jobs: random.permille(100).then_some(10),
                 media_hours: random.permille(100).then_some(1),
             },
+            providers: [(PROVIDER.to_owned(), oracle(&mut random))].into(),
             memory_mib: *random.pick(&[1 << 20, 1_000, 200]),
             disk_reserve_bytes: RESERVE_BYTES,
             version: "0".to_owned(),
@@ -213,7 +220,9 @@ impl World {
             workers: Workers::default(),
             clients: Clients::default(),
             laws: Laws::new(&config),
+            asked: Asked::new(&config.providers[PROVIDER]),
             calm: false,
+            broken: None,
             summary: Summary::default(),
             log: VecDeque::new(),
             late: Vec::new(),
@@ -250,6 +259,9 @@ impl World {
         while let Some(((time, _), event)) = self.events.pop_first() {
             self.time = time;
             self.happen(event)?;
+            if let Some(law) = self.broken.take() {
+                return Err(law);
+            }
             steps += 1;
             if self.calm && self.is_over() {
                 break;
@@ -386,6 +398,7 @@ impl World {
             Event::Leap => {
                 let by = self.random.between(0, 100_000_000);
                 let ahead = self.random.permille(500);
+                self.asked.clock_leapt = true;
                 self.wall_offset = if ahead { self.wall_offset + by } else { self.wall_offset - by };
             }
             Event::Edit => {
@@ -448,7 +461,9 @@ impl World {
         // The clock is set right, so that times to come do come.
         self.wall_offset = EPOCH_MS;
         self.note(|| "calm".to_owned());
-        if self.config.quota.media_hours.take().is_some() {
+        let daily = self.config.providers.values_mut().filter_map(|api| api.limits.calls_per_day.take()).count() > 0;
+        self.asked.per_day = None;
+        if self.config.quota.media_hours.take().is_some() || daily {
             // Nobody waits for days here.
             self.laws.media_hours = None;
             self.kill();
@@ -524,6 +539,14 @@ impl World {
         {
             return Err(format!("run {run} of job {job} works on {address}, which is not there"));
         }
+        if start.stage.api().is_some() != start.key.is_some() {
+            return Err(format!("run {run} asks {:?} with key {:?}", start.stage.api(), start.key));
+        }
+        if let Some(key) = start.key {
+            let others = self.workers.runs.values().filter(|live| live.start.key == Some(key)).count();
+            let wall = self.wall_offset + self.time;
+            self.asked.begins(run, key, others, self.time, wall)?;
+        }
         self.summary.runs += 1;
         let mut poisoned = false;
         if start.feed.is_none()
@@ -588,11 +611,18 @@ impl World {
             }
             Plan::Fail(kind, device) => {
                 self.workers.end(run);
-                let outcome = Outcome::Failed(Failure::new(kind, "as the script says").on_device(device));
+                let asked_wait = self.random.permille(500).then(|| self.random.below(200_000));
+                let failure = Failure::new(kind, "as the script says").on_device(device).retry_after(asked_wait);
+                let outcome = Outcome::Failed(failure);
                 self.report(Input::Ended { run, outcome });
             }
             Plan::Done => {
                 if let Some(live) = self.workers.end(run) {
+                    if self.result(&live.start).usage.calls > 1
+                        && let Err(law) = self.asked.again(run, self.time, &mut self.random)
+                    {
+                        self.broken = Some(law);
+                    }
                     let outcome = Outcome::Done(Box::new(self.result(&live.start)));
                     self.report(Input::Ended { run, outcome });
                 }
@@ -630,6 +660,7 @@ impl World {
             return Ok(());
         }
         self.summary.boots += 1;
+        self.asked.reboot();
         let recovered = self.disk.open_again();
         let now = Now { wall: WallMs(self.wall_offset + self.time), mono: MonoMs(1_000) };
         self.laws.reboot(&self.disk);
@@ -1060,6 +1091,17 @@ impl turn::Shell for World {
         self.write_late()?;
         Ok(self.decide(input)?)
     }
+}
+
+/// A model API with narrow limits.
+fn oracle(random: &mut Random) -> ApiConfig {
+    let limits = Limits {
+        at_once: random.between(1, 3) as u32,
+        calls_per_minute: random.between(2, 12) as u32,
+        tokens_per_minute: random.permille(300).then_some(5_000),
+        calls_per_day: random.permille(300).then(|| random.between(3, 30) as u32),
+    };
+    ApiConfig { limits, keys: random.between(1, 2) as u32, price_in: Some(1.0), price_out: Some(2.0) }
 }
 
 fn content(number: u64) -> ContentHash {

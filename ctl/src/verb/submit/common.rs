@@ -101,6 +101,9 @@ pub struct Common {
     /// Give the rest up when so many jobs have failed: `soon,fail=3` lets what runs end, `now,fail=10%` stops it too
     #[arg(long, value_name = "WHEN")]
     halt: Option<Halt>,
+    /// What its model APIs may cost, in the unit of the configured prices; what would pass it fails, and is not asked
+    #[arg(long, value_name = "COST", value_parser = named::cost)]
+    max_cost: Option<f64>,
     /// The same key gives the same batch: a submission repeated by mistake is taken once
     #[arg(long, value_parser = named::name)]
     key: Option<String>,
@@ -112,7 +115,7 @@ impl Common {
             batches.iter().map(|batch| After { batch: *batch, any_end }).collect()
         };
         let after = [after(&self.after, false), after(&self.after_any, true)].concat();
-        Terms { after, at: self.at, halt: self.halt, auto_priority: self.priority.0.is_none() }
+        Terms { after, at: self.at, halt: self.halt, auto_priority: self.priority.0.is_none(), max_cost: self.max_cost }
     }
 }
 

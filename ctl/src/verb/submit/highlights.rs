@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use spindle_shared::provider::ProviderRef;
 use spindle_shared::recipe::{self, Recipe};
 use spindle_shared::rules::{self, Rules};
 use spindle_shared::stage::analyze::Analyze;
@@ -21,20 +22,32 @@ pub struct Highlights {
     rules: Option<PathBuf>,
     #[command(flatten)]
     assemble: Assemble,
+    /// Who analyses the videos and plans the cut: `local`, this machine by measuring, or a model API from `spindlectl providers list`, to which
+    /// small pictures and what was measured are sent
+    #[arg(long, value_name = "PROVIDER", default_value = LOCAL)]
+    analyzer: String,
     #[command(flatten)]
     analyze: Analyze,
 }
+
+/// Nobody is asked.
+const LOCAL: &str = "local";
 
 impl RecipeOptions for Highlights {
     const NAME: &'static str = recipe::HIGHLIGHTS;
     const PARALLEL: u32 = 5;
     const EXTENSIONS: &'static [&'static str] = &VIDEO_EXTENSIONS;
-    const OF_THE_BATCH: &'static [&'static str] = &["target-duration", "strategy", "rules", "quality", "fade"];
+    const OF_THE_BATCH: &'static [&'static str] =
+        &["target-duration", "strategy", "rules", "quality", "fade", "analyzer"];
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {
-        let Highlights { plan, rules, assemble, analyze } = self;
+        let Highlights { plan, rules, assemble, analyzer, analyze } = self;
         let plan = by_rules(plan, rules.map(|path| self::rules(&path)).transpose()?);
-        let recipe = Recipe::highlights(analyze, plan, assemble, Publish { force, ..Publish::default() });
+        let publish = Publish { force, ..Publish::default() };
+        let recipe = match analyzer.as_str() {
+            LOCAL => Recipe::highlights(analyze, plan, assemble, publish),
+            name => Recipe::highlights_by(ProviderRef::named(name), analyze, plan, assemble, publish),
+        };
         recipe.validate()?;
         Ok(recipe)
     }

@@ -8,6 +8,7 @@ pub mod highlights;
 pub mod images;
 mod overrides;
 mod preview;
+mod report;
 pub mod send;
 mod subtitles;
 
@@ -37,6 +38,8 @@ enum RecipeArgs {
     Preview(Box<Of<preview::PreviewArgs>>),
     /// The best pieces of many videos, cut and joined to one
     Highlights(Box<Of<highlights::Highlights>>),
+    /// A document on each recording: outline, key sentences and pictures; with --provider a lesson by a model
+    Report(Box<Of<report::ReportArgs>>),
     /// Pictures resized, cropped, turned and converted, with a score of their quality
     Images(Box<Of<images::Images>>),
     /// Stages of your own choice, from a file
@@ -97,6 +100,7 @@ impl Submit {
             RecipeArgs::Convert(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Preview(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Highlights(of) => common::submit(context, of.options, of.common),
+            RecipeArgs::Report(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Images(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
         }

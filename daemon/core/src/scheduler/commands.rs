@@ -276,7 +276,7 @@ impl Scheduler {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         for index in batch.active.clone() {
             batch.change(index, |job| {
-                if matches!(job.place, Place::Checking(_) | Place::Ready(_) | Place::Held(_)) {
+                if matches!(job.place, Place::Checking(_) | Place::Ready(_) | Place::Asking | Place::Held(_)) {
                     job.place = Place::Waiting;
                 }
             });
@@ -456,7 +456,7 @@ impl Scheduler {
         let (paused, draining) = (self.paused, self.draining || self.stopping);
         let lanes: Vec<String> = Lane::ALL
             .into_iter()
-            .filter(|lane| self.used_of(*lane) >= self.slots_of(*lane))
+            .filter(|lane| self.used_of(*lane) >= self.slots_of(*lane) && *lane != Lane::Api)
             .map(|lane| format!("{} ({} of {} busy)", lane.name(), self.used_of(lane), self.slots_of(lane)))
             .collect();
         let full =
@@ -467,6 +467,10 @@ impl Scheduler {
             .values()
             .filter(|other| self.batches.get(&id).is_some_and(|own| other.priority < own.priority))
             .count();
+        let asks = match target {
+            Target::Job(job) => self.asks(job),
+            Target::Batch(_) => None,
+        };
         let cores_are_free = self.used_of(Lane::Cpu) < self.allowed_of(Lane::Cpu);
         let Some(batch) = self.batches.get_mut(&id) else {
             return Err(Refusal::new(RefusalKind::NotFound, format!("batch {id} is not open")));
@@ -582,6 +586,10 @@ impl Scheduler {
                             (Place::Ready(lane), None, _) => {
                                 (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
                             }
+                            (Place::Asking, None, _) => (
+                                asks.unwrap_or_else(|| "it waits for its turn at a model API".to_owned()),
+                                Some("limits stand in the daemon's configuration, as [providers.NAME]".to_owned()),
+                            ),
                             (Place::Checking(_), None, _) if job.is_gather() => {
                                 ("the results of its batch's inputs are being looked up".to_owned(), None)
                             }
@@ -668,7 +676,9 @@ impl Scheduler {
             counts,
             lanes: Lane::ALL
                 .into_iter()
+                .filter(|lane| *lane != Lane::Api)
                 .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
+                .chain(self.api_lanes())
                 .collect(),
             memory_mib: (self.memory_used, self.config.memory_mib),
             closed: self.breaker.all().map(|(_, closed)| closed.view(self.now.mono)).collect(),

@@ -4,11 +4,12 @@ use spindle_shared::batch::Priority;
 use spindle_shared::event::Fact;
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{AddressHasher, BatchId, JobId, RunId, WorkerId};
+use spindle_shared::job::Detail;
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Outcome, Published};
 
-use super::{Run, Scheduler};
+use super::{Run, Scheduler, apis};
 use crate::batch::{Batch, Facts, Job, Place};
 use crate::cache;
 use crate::change::{OpenJob, StoredArtifact};
@@ -42,8 +43,13 @@ impl Scheduler {
             return;
         }
         // Who starts in one lane may bring another to the front in the next.
-        while let Some(id) = Lane::ALL.into_iter().find_map(|lane| self.next_start(lane)) {
-            self.start(id);
+        loop {
+            while let Some(id) = Lane::ALL.into_iter().find_map(|lane| self.next_start(lane)) {
+                self.start(id);
+            }
+            if !self.wake_asking() {
+                break;
+            }
         }
     }
 
@@ -329,6 +335,9 @@ impl Scheduler {
         let length = job.open.detail.media_seconds;
         let timeout_ms = batch.spec.timeout.and_then(|limit| limit.ms(length)).unwrap_or(stage.facts().timeout_ms);
         let Ok(state) = job.state.after(Step::Start(run)) else { return };
+        // From here on the run begins, and with it the permit has an owner.
+        let Ok(asked) = self.take_permit(id, &stage) else { return };
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let started = batch.change(id.index, |job| {
             job.state = state;
             job.place = Place::Working;
@@ -354,8 +363,11 @@ impl Scheduler {
         let since = self.now.mono;
         let (begun, first_heard, heard) = (0.0, None, None);
         let credited = 0.0;
-        self.runs
-            .insert(run, Run { job: id, lane, slots, memory_mib, since, address, credited, begun, first_heard, heard });
+        let key = asked.as_ref().map(apis::Asked::key);
+        self.runs.insert(
+            run,
+            Run { job: id, lane, slots, memory_mib, since, address, credited, begun, first_heard, heard, asked },
+        );
         if let Some(address) = address {
             self.making.insert(address, run);
         }
@@ -372,6 +384,7 @@ impl Scheduler {
             slots,
             memory_mib,
             timeout_ms,
+            key,
         })));
     }
 
@@ -471,6 +484,9 @@ impl Scheduler {
     /// **Invariant:** a report whose RunId is not current is ignored.
     pub(super) fn release(&mut self, run: RunId) -> Option<(JobId, f64)> {
         let ended = self.runs.remove(&run)?;
+        if let Some(asked) = ended.asked {
+            self.give_permit_back(asked);
+        }
         if let Some(used) = self.used.get_mut(&ended.lane) {
             *used -= ended.slots;
         }
@@ -509,9 +525,17 @@ impl Scheduler {
             self.learn(run, done);
             self.credit(of, run, done.work);
         }
+        let asked = self.key_of(run);
+        let figures = match &outcome {
+            Outcome::Done(done) => self.note_call(run, true, Some(done.usage)),
+            // What the input is to blame for says nothing of the service.
+            Outcome::Failed(failure) => self.note_call(run, failure.kind == FailureKind::Input, None),
+            Outcome::Stopped => Detail::default(),
+        };
         let Some((id, seconds)) = self.release(run) else { return };
         match outcome {
-            Outcome::Done(done) => self.done(id, run, *done, seconds),
+            Outcome::Done(done) => self.done(id, run, *done, seconds, figures),
+            Outcome::Failed(failure) if asked.is_some() && self.refused_by_api(id, asked, &failure) => {}
             // As the worker sees it; whether anybody wished it is known here.
             Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled => self.stopped(id, run),
             Outcome::Failed(failure) => self.failed(id, run, failure),

@@ -28,7 +28,8 @@ const WORTH_WRITING_SECONDS: f64 = 1.0;
 
 impl Scheduler {
     /// A stage has ended well.
-    pub(super) fn done(&mut self, id: JobId, run: RunId, done: Done, seconds: f64) {
+    /// `figures`: what it has asked of a model API; no part of its artifact, as whoever finds that asks nobody.
+    pub(super) fn done(&mut self, id: JobId, run: RunId, done: Done, seconds: f64, figures: Detail) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
@@ -67,6 +68,7 @@ impl Scheduler {
         let tried = job.open.failure.is_some() || job.open.alone;
         let changed = batch.change(id.index, |job| {
             job.open.detail.absorb(done.detail);
+            job.open.detail.absorb(figures);
             job.open.timings.retain(|(known, _)| *known != name);
             job.open.timings.push((name, seconds));
             job.peak_memory_bytes = job.peak_memory_bytes.max(done.peak_memory_bytes);

@@ -24,7 +24,8 @@ impl Scheduler {
         let model = stage.model().map(|model| Resource::Model(model.to_owned()));
         let room = stage.facts().fills.then_some(Resource::Room);
         let last = stage.facts().artifact.then_some(Resource::LastRoom);
-        let needs = model.into_iter().chain([Resource::Service(stage.name())]).chain(room).chain(last);
+        let api = stage.api().map(|(provider, _)| Resource::Api(provider.name.clone()));
+        let needs = model.into_iter().chain(api).chain([Resource::Service(stage.name())]).chain(room).chain(last);
         needs
             .filter_map(|resource| self.breaker.find(&resource))
             .find(|number| self.breaker.get(*number).is_some_and(|closed| closed.probe != Some(id)))
@@ -42,6 +43,9 @@ impl Scheduler {
         let all = match &resource {
             Resource::Model(model) => {
                 batch.spec.recipe.map.iter().chain(&batch.spec.recipe.gather).any(|stage| stage.model() == Some(model))
+            }
+            Resource::Api(name) => {
+                batch.spec.recipe.map.iter().any(|stage| stage.api().is_some_and(|(p, _)| p.name == *name))
             }
             _ => true,
         };
@@ -95,7 +99,8 @@ impl Scheduler {
         }
         let model = stage.model().map(|model| Resource::Model(model.to_owned()));
         let devices = done.outputs.iter().filter_map(|output| Some(Resource::Device(output.identity?.dev)));
-        let used: Vec<_> = devices.chain(model).chain([Resource::Service(stage.name())]).collect();
+        let api = stage.api().map(|(provider, _)| Resource::Api(provider.name.clone()));
+        let used: Vec<_> = devices.chain(model).chain(api).chain([Resource::Service(stage.name())]).collect();
         for resource in used {
             if let Some((number, closed)) = self.breaker.works(&resource) {
                 self.unpark(number, closed);
@@ -129,6 +134,9 @@ impl Scheduler {
         let closed = self.breaker.all().filter(|(_, closed)| !closed.resource.is_measured() && waits(closed));
         let numbers: Vec<u32> = closed.map(|(number, _)| number).collect();
         for number in &numbers {
+            if let Some(Resource::Api(name)) = self.breaker.get(*number).map(|closed| closed.resource.clone()) {
+                self.ask_anyway(&name);
+            }
             self.open_again(*number);
         }
         !numbers.is_empty()

@@ -55,6 +55,7 @@ fn config(slots: u32) -> Config {
     Config {
         slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
         quota: Quota::default(),
+        providers: Default::default(),
         memory_mib: 1 << 20,
         disk_reserve_bytes: 0,
         version: "0".to_owned(),
@@ -757,6 +758,7 @@ fn stored(batch: BatchId, total: u32, status: BatchStatus) -> RecoveredBatch {
 
 fn status(counts: spindle_shared::batch::Counts) -> BatchStatus {
     BatchStatus {
+        cost: 0.0,
         gather: None,
         priority: Priority(50),
         paused: false,

@@ -91,6 +91,7 @@ fn turns_v2() -> Vec<Vec<Change>> {
                 at: Some(WallMs(70_000)),
                 halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
                 auto_priority: true,
+                max_cost: None,
             };
             batch.spec.timeout = Some(TimeLimit::TimesMedia(2.5));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use spindle_core::api::Used;
 use spindle_core::change::{
     BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact,
 };
@@ -24,6 +25,7 @@ pub(super) struct Model {
     pub published: BTreeMap<PathBytes, PublishedFile>,
     pub rates: BTreeMap<RateKey, Rate>,
     pub spent: BTreeMap<Owner, (u64, f64)>,
+    pub apis: BTreeMap<(String, u32), Used>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +98,7 @@ impl Model {
             Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
             Change::RateLearned(key, None) => drop(self.rates.remove(key)),
             Change::Spent(owner, day, seconds) => drop(self.spent.insert(*owner, (*day, *seconds))),
+            Change::ApiUsed(name, key, used) => drop(self.apis.insert((name.clone(), *key), used.clone())),
         }
         Ok(())
     }
@@ -115,6 +118,7 @@ impl Model {
             batches: self.batches.values().filter(unfinished).map(ModelBatch::recovered).collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
             spent: self.spent.iter().map(|(owner, (day, seconds))| (*owner, *day, *seconds)).collect(),
+            apis: self.apis.iter().map(|((name, key), used)| (name.clone(), *key, used.clone())).collect(),
         }
     }
 
@@ -226,7 +230,8 @@ impl ModelBatch {
     }
 
     fn view(&self) -> BatchView {
-        let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather } = self.status;
+        let BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather, cost: _ } =
+            self.status;
         let good = counts.completed + counts.skipped;
         let bad = counts.failed + counts.cancelled;
         let state = match (finished_at.is_some(), cancelling, paused) {

@@ -65,6 +65,7 @@ pub(super) fn fresh_status(jobs: &[JobSpec]) -> BatchStatus {
     let skipped = jobs.iter().filter(|job| job.skip.is_some()).count() as u32;
     let counts = Counts { pending: jobs.len() as u32 - skipped, skipped, ..Counts::default() };
     BatchStatus {
+        cost: 0.0,
         gather: None,
         priority: Priority::NORMAL,
         paused: false,

@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use spindle_core::api::Used;
 use spindle_core::change::{BatchStatus, Change, NewBatch, OpenJob};
 use spindle_shared::batch::{Counts, Priority};
 use spindle_shared::failure::FailureKind;
@@ -136,7 +137,7 @@ fn status() -> impl Strategy<Value = BatchStatus> {
             let [pending, running, retrying, completed, skipped, failed, cancelled] = counts;
             let counts = Counts { pending, running, retrying, completed, skipped, failed, cancelled };
             let priority = Priority(pending as u8);
-            BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather: None }
+            BatchStatus { priority, paused, cancelling, started_at, finished_at, counts, gather: None, cost: 0.0 }
         },
     )
 }
@@ -176,6 +177,10 @@ fn other() -> impl Strategy<Value = Change> {
         }),
         any::<bool>().prop_map(Change::HousePaused),
         (0..3_u32, 0..9_u64).prop_map(|(owner, day)| Change::Spent(Owner(owner), day, day as f64 + 0.5)),
+        (0..2_u32, 0..9_u64).prop_map(|(key, day)| {
+            let used = Used { day, calls: key + 7, recent: [(WallMs(day), 40)].into() };
+            Change::ApiUsed("gemini".to_owned(), key, used)
+        }),
         (0..4_u64, any::<bool>()).prop_map(|(number, known)| {
             let (key, rate) = samples::rate(number);
             Change::RateLearned(key, known.then_some(rate))

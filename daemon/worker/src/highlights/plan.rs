@@ -101,8 +101,6 @@ impl ClipPlan {
     }
 
     /// A plan that somebody wrote as text, repaired as far as that goes.
-    // The provider that will ask a model uses it; its rules are the file's, and the tests hold them.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub fn from_text(text: &str, videos: &[Source]) -> Option<Self> {
         let value = lenient::find(text, |value| value.get("segments").is_some_and(Value::is_array))?;
         let plan = Self::repaired(&value, videos)?;

@@ -36,7 +36,7 @@ impl Default for Patience {
 }
 
 /// How often a waiting run looks whether it is to stop.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 const REDIRECTS_MAX: usize = 5;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces between the thread that receives and the run that writes.
@@ -264,7 +264,7 @@ fn is_encrypted(url: &str) -> bool {
 }
 
 /// Scheme and host; what follows may hold a signature that belongs into no message.
-fn host_of(url: &str) -> &str {
+pub(super) fn host_of(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     &url[..end]

@@ -27,7 +27,11 @@ const KEY_PICTURES_APART_SECONDS: f64 = 0.5;
 
 pub fn run(context: &Context, stage: &Analyze) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
-    let (video, signals, key_pictures, notes) = measure(context, file, &name, stage.longest_seconds)?;
+    let measured = measure(context, file, &name, stage.longest_seconds);
+    let (video, signals, key_pictures, notes) = measured.map_err(|unseen| match unseen {
+        Unseen::Halt(halt) => halt,
+        Unseen::NoVideo { has } => halt_for(MediaError::NoVideo { has }, &name, None),
+    })?;
     let analyzer: &dyn Analyzer = match stage.analyzer {
         Provider::Local => &Local,
     };
@@ -54,15 +58,34 @@ pub fn run(context: &Context, stage: &Analyze) -> Result<Done, Halt> {
     })
 }
 
+/// Why a recording could not be measured.
+pub enum Unseen {
+    /// What there is instead.
+    NoVideo {
+        has: String,
+    },
+    Halt(Halt),
+}
+
+impl From<Halt> for Unseen {
+    fn from(halt: Halt) -> Self {
+        Unseen::Halt(halt)
+    }
+}
+
 /// Everything that this machine can measure of a video, and what a person should know.
-fn measure(
+pub fn measure(
     context: &Context,
     file: &File,
     name: &str,
     longest_seconds: u32,
-) -> Result<(Video, Signals, Vec<f64>, Vec<String>), Halt> {
+) -> Result<(Video, Signals, Vec<f64>, Vec<String>), Unseen> {
     let halt = |error: MediaError| halt_for(error, name, None);
-    let mut pictures = Pictures::open(file, name, context.assignment.threads, context.cancel_flag()).map_err(halt)?;
+    let opened = Pictures::open(file, name, context.assignment.threads, context.cancel_flag());
+    let mut pictures = opened.map_err(|error| match error {
+        MediaError::NoVideo { has } => Unseen::NoVideo { has },
+        error => Unseen::Halt(halt(error)),
+    })?;
     let facts = pictures.facts().clone();
     let promised = facts.duration_seconds.filter(|_| !facts.duration_is_guess);
     let too_long = |seconds: f64| -> Failure {
@@ -74,7 +97,7 @@ fn measure(
     };
     let limit = f64::from(longest_seconds);
     if let Some(seconds) = promised.filter(|seconds| *seconds > limit) {
-        return Err(too_long(seconds).into());
+        return Err(Unseen::Halt(too_long(seconds).into()));
     }
     let watched = watch(context, &mut pictures, promised.unwrap_or(limit), limit).map_err(|error| match error {
         WatchError::Halt(halt) => halt,
@@ -83,7 +106,7 @@ fn measure(
     })?;
     let tally = pictures.tally();
     if watched.seen.pictures == 0 {
-        return Err(halt(pictures.nothing()));
+        return Err(halt(pictures.nothing()).into());
     }
     let stream = pictures.stream().clone();
     let on_its_side = stream.picture.is_some_and(|picture| picture.turn.is_on_its_side());

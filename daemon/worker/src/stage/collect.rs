@@ -132,6 +132,7 @@ mod tests {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads: 1,
+            call: None,
         };
         let context = Context::new(assignment, descriptors, Arc::new(AtomicBool::new(false)), Arc::new(|_| ()));
         let done = run(&context, &stage)?;

@@ -18,10 +18,22 @@ const FORM: Form = Form { rate: SAMPLE_RATE, channels: 1, sample: Sample::S16 };
 static SILENCE: [u8; 2 * SAMPLE_RATE as usize] = [0; 2 * SAMPLE_RATE as usize];
 
 pub fn run(context: &Context, stage: &Decode) -> Result<Done, Halt> {
+    run_or_silence(context, stage, false)
+}
+
+/// `silence`: a recording without sound leaves no samples, instead of a failure.
+pub fn run_or_silence(context: &Context, stage: &Decode, silence: bool) -> Result<Done, Halt> {
     let (file, name) = context.input()?;
     let halt = |error: MediaError| halt_for(error, &name, stage);
-    let mut recording =
-        Recording::open(file, &name, stage.track.as_deref(), FORM, context.cancel_flag()).map_err(halt)?;
+    let mut recording = match Recording::open(file, &name, stage.track.as_deref(), FORM, context.cancel_flag()) {
+        Ok(recording) => recording,
+        Err(MediaError::NoAudio { .. }) if silence => {
+            let notes = vec!["there is nothing to hear: it has no audio".to_owned()];
+            let files = vec![context.write_artifact(AUDIO_FILE, |_| Ok(()))?];
+            return Ok(Done { files, detail: Detail { notes, ..Detail::default() }, ..Done::default() });
+        }
+        Err(error) => return Err(halt(error)),
+    };
     let expected_seconds = recording.expected_seconds();
     let path = context.scratch().join(AUDIO_FILE);
     let artifact = context.write_artifact(AUDIO_FILE, |writer| {

@@ -91,6 +91,7 @@ mod tests {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads: 1,
+            call: None,
         };
         let descriptor = file.try_clone().unwrap().into();
         run(&Context::new(assignment, vec![descriptor], Arc::new(AtomicBool::new(cancelled)), Arc::new(|_| ())))

@@ -1,6 +1,7 @@
 //! One exhaustive match: which code does which stage.
 
 pub mod analyze;
+pub mod ask;
 pub mod assemble;
 pub mod collect;
 pub mod compress;
@@ -8,13 +9,17 @@ pub mod convert;
 pub mod decode;
 pub mod identify;
 pub mod image;
+pub mod listen;
 pub mod pack;
 pub mod plan;
 pub mod preview;
+pub mod propose;
 pub mod publish;
 pub mod pull;
+pub mod sight;
 pub mod subtitle;
 pub mod transcribe;
+pub mod write;
 
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::Done;
@@ -39,5 +44,10 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Assemble(stage) => assemble::run(context, stage),
         Stage::Image(stage) => image::run(context, stage),
         Stage::Pack(stage) => pack::run(context, stage),
+        Stage::Listen(stage) => listen::run(context, stage),
+        Stage::Sight(stage) => sight::run(context, stage),
+        Stage::Write(stage) => write::run(context, stage),
+        Stage::Ask(stage) => ask::run(context, stage),
+        Stage::Propose(stage) => propose::run(context, stage),
     }
 }

@@ -116,6 +116,7 @@ mod tests {
             detail: Detail { language: language.map(str::to_owned), ..Detail::default() },
             replaceable: Vec::new(),
             threads: 1,
+            call: None,
         };
         run(&Context::new(assignment, descriptors, Arc::new(AtomicBool::new(false)), Arc::new(|_| ())), &stage)
     }

@@ -656,6 +656,7 @@ mod tests {
                 detail: Detail::default(),
                 replaceable: Vec::new(),
                 threads: 1,
+                call: None,
             };
             let context = Context::new(assignment, Vec::new(), Arc::clone(&self.stop), Arc::new(|_| {}));
             pull(&context, &self.stage, &pace)

@@ -96,6 +96,7 @@ mod tests {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads: 1,
+            call: None,
         };
         run(&Context::new(assignment, vec![file.into()], Arc::new(AtomicBool::new(false)), Arc::new(|_| ())), &stage)
     }

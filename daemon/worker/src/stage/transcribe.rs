@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, ContentHash};
 use spindle_shared::job::{Detail, FileIdentity};
-use spindle_shared::language::LANGUAGES;
+use spindle_shared::language::{LANGUAGES, UNDETERMINED};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::decode::AUDIO_FILE;
 use spindle_shared::stage::transcribe::{TRANSCRIPT_FILE, Transcribe};
-use spindle_shared::worker::Done;
+use spindle_shared::worker::{ArtifactFile, Done};
 
 use crate::checkpoint::Checkpoint;
 use crate::context::{Context, Halt, disk_failure_kind};
@@ -37,6 +37,9 @@ const LANGUAGE_SURE: f32 = 0.5;
 pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
     let audio = context.artifact(AUDIO_FILE)?;
     let recording = Recording::open(audio).map_err(audio_failure)?;
+    if recording.samples() == 0 {
+        return nothing(context);
+    }
     let fingerprint = fingerprint(stage, audio)?;
     let mut ledger = Ledger::open(context.checkpoint()?, fingerprint);
     let begun = ledger.begun();
@@ -84,14 +87,7 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
         segments: belief::in_order(segments, recording.seconds()),
     };
     let words = transcript.segments.iter().map(word_count).sum::<usize>();
-    let file = context.write_artifact(TRANSCRIPT_FILE, |writer| {
-        let failed = |e: &dyn std::fmt::Display| {
-            Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"))
-        };
-        serde_json::to_writer(&mut *writer, &transcript).map_err(|e| failed(&e))?;
-        writer.flush().map_err(|e| failed(&e))?;
-        Ok(())
-    })?;
+    let file = write(context, &transcript)?;
     Ok(Done {
         files: vec![file],
         detail: Detail {
@@ -105,6 +101,23 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
         work: recording.seconds() * (1.0 - begun),
         peak_memory_bytes: peak_memory_bytes(),
         ..Done::default()
+    })
+}
+
+/// Of no samples there is no need to load a model.
+fn nothing(context: &Context) -> Result<Done, Halt> {
+    let transcript = Transcript { language: UNDETERMINED.to_owned(), ..Transcript::default() };
+    Ok(Done { files: vec![write(context, &transcript)?], ..Done::default() })
+}
+
+fn write(context: &Context, transcript: &Transcript) -> Result<ArtifactFile, Halt> {
+    context.write_artifact(TRANSCRIPT_FILE, |writer| {
+        let failed = |e: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Internal, format!("failed to write the transcript: {e}"))
+        };
+        serde_json::to_writer(&mut *writer, transcript).map_err(|e| failed(&e))?;
+        writer.flush().map_err(|e| failed(&e))?;
+        Ok(())
     })
 }
 

@@ -93,6 +93,7 @@ impl World {
         let slots = [(Lane::Cpu, machine.slots), (Lane::Io, 4), (Lane::Net, 2)];
         let config = Config {
             quota: super::super::Quota::default(),
+            providers: Default::default(),
             memory_mib: 1 << 20,
             disk_reserve_bytes: 0,
             slots: slots.into(),

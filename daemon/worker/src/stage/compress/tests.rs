@@ -59,6 +59,7 @@ impl Workshop {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads,
+            call: None,
         };
         let context = Context::new(assignment, vec![OwnedFd::from(opened)], Arc::default(), Arc::new(|_| ()));
         let done = crate::stage::run(&context)?;

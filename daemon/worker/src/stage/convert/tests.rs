@@ -67,6 +67,7 @@ fn converted(file: &Path, stage: &Convert) -> Result<(Done, PathBuf), Halt> {
         detail: Detail::default(),
         replaceable: Vec::new(),
         threads: 1,
+        call: None,
     };
     let context = Context::new(assignment, vec![OwnedFd::from(opened)], Arc::default(), Arc::new(|_| ()));
     let done = crate::stage::run(&context)?;

@@ -67,6 +67,7 @@ fn context(
         detail: Detail::default(),
         replaceable: Vec::new(),
         threads: 1,
+        call: None,
     };
     let progress = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&progress);

@@ -58,6 +58,7 @@ fn a_sheet_shows_the_video_from_its_beginning_to_its_end() {
         detail: Detail::default(),
         replaceable: Vec::new(),
         threads: 1,
+        call: None,
     };
     let context = Context::new(assignment, vec![OwnedFd::from(opened)], Arc::default(), Arc::new(|_| ()));
     let done = run(&context, &stage).unwrap();

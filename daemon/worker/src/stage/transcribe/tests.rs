@@ -72,6 +72,7 @@ impl Bench {
             detail: Detail::default(),
             replaceable: Vec::new(),
             threads: self.slots,
+            call: None,
         };
         let (progress, told) = (Arc::clone(&self.progress), Arc::clone(&self.begun));
         let (cancel, stops_at) = (Arc::clone(&self.cancel), self.stops_at);
