@@ -117,6 +117,12 @@ impl Recipe {
         }
     }
 
+    /// With what is said in each input, for the stages that can use it: those that look come after those that listen.
+    pub fn heard(mut self, transcribe: Transcribe) -> Self {
+        self.map.splice(1..1, [Stage::Listen(Listen::default()), Stage::Transcribe(transcribe)]);
+        self
+    }
+
     /// As `highlights`, with a model that looks at each video and proposes what to cut; what it can't say is measured.
     pub fn highlights_by(
         provider: ProviderRef,
@@ -185,6 +191,17 @@ impl Recipe {
         chained("gather", &self.gather)?;
         match self.gather.first() {
             Some(Stage::Collect(_)) => self.makes_texts(),
+            Some(Stage::Plan(plan))
+                if !self.map.iter().any(|stage| matches!(stage, Stage::Transcribe(_)))
+                    && let Some(clip) =
+                        plan.rules.iter().flat_map(|rules| &rules.clips).find(|clip| clip.asks_texts()) =>
+            {
+                // It could never hold: better told now than found out from an empty film.
+                let name = &clip.name;
+                Err(format!(
+                    "the rules' clip `{name}` asks what is said, and nobody listens: name a whisper model (--model)"
+                ))
+            }
             Some(Stage::Plan(_)) if !self.map.iter().any(|stage| matches!(stage, Stage::Analyze(_))) => {
                 Err("`plan` needs the analysis of every input: end the map with `analyze`".to_owned())
             }
@@ -248,7 +265,7 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                             | Stage::Write(_)
                     )
                 )
-                | (Stage::Analyze(_), None | Some(Stage::Identify(_)))
+                | (Stage::Analyze(_), None | Some(Stage::Identify(_) | Stage::Transcribe(_)))
                 | (Stage::Plan(_), None)
                 | (Stage::Assemble(_), Some(Stage::Plan(_) | Stage::Propose(_)))
         );

@@ -21,7 +21,7 @@ speech = { max = 0.2 }     # share of the time that somebody speaks, 0–1
 motion = { min = 0.5 }     # movement, 0–1, 1 = the liveliest of this video
 length = { min = 2, max = 60 }   # of the scene, in seconds
 position = { min = 0.5 }   # where in the video it begins, 0–1
-text = ["bravo", "encore"] # one of these is said; needs a transcript, which `submit highlights` has not yet: refused there
+text = ["bravo", "encore"] # one of these is said; needs a transcript: `submit highlights --model NAME`
 without-text = ["advert"]  # none of these is said; likewise
 longest = 12               # the clip, in seconds: the liveliest part of a longer scene; 15 if left out
 "#;
@@ -104,6 +104,11 @@ impl Rules {
 }
 
 impl ClipRule {
+    /// Whether it takes a transcript to say if it holds.
+    pub fn asks_texts(&self) -> bool {
+        !self.text.is_empty() || !self.without_text.is_empty()
+    }
+
     fn takes(&self, scene: &Measured<'_>) -> bool {
         let holds = |range: Option<Range>, value: Option<f64>| {
             range.is_none_or(|range| value.is_some_and(|value| range.holds(value)))

@@ -75,6 +75,12 @@ impl Context {
         }
     }
 
+    /// The input itself, for a stage that works on it beside what earlier ones left, and its name: it comes behind that.
+    pub fn original(&self) -> Result<(&File, String), Failure> {
+        let last = self.inputs().last().map(|(input, file)| (file, input.name.to_string()));
+        last.ok_or_else(|| Failure::new(FailureKind::Internal, "the run came without its input"))
+    }
+
     /// An earlier stage's file, by the name it has in the artifact.
     pub fn artifact(&self, name: &str) -> Result<&File, Failure> {
         self.assignment

@@ -259,7 +259,10 @@ impl Stage {
 
     /// Whether it works on the inputs themselves, too, beside what earlier stages left; in a gather, those of all jobs that succeeded.
     pub fn rereads_inputs(&self) -> bool {
-        matches!(self, Stage::Assemble(_) | Stage::Sight(_) | Stage::Pack(pack::Pack { zip: true, .. }))
+        matches!(
+            self,
+            Stage::Assemble(_) | Stage::Analyze(_) | Stage::Sight(_) | Stage::Pack(pack::Pack { zip: true, .. })
+        )
     }
 
     /// Whether, where it works on all results, it is told of the inputs that have none.

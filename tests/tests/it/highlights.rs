@@ -324,3 +324,31 @@ fn an_original_that_is_gone_when_its_pieces_are_cut_fails_the_gather_with_its_na
     assert!(failure["message"].as_str().unwrap().contains("has changed since it was worked on"), "{failure}");
     daemon.say("submit highlights --quality medium -o out --wait first.mp4 second.mp4").expect(0);
 }
+
+#[test]
+fn rules_may_ask_what_is_said_where_a_model_listens() {
+    let daemon = Daemon::setup().parrot("base", "en", &[" bravo", " again"]).start();
+    let loud = Clip { name: "said.mp4", number: 1, size: (64, 64), rate: "24", frames: 96, sound: true, encoder: X264 };
+    let mute = Clip { name: "mute.mp4", number: 2, sound: false, ..loud };
+    let clips = [loud, mute].map(|clip| clip.make(&daemon.media()));
+    let rules = daemon.media().join("rules.toml");
+    fs::write(&rules, "[[clip]]\nname = 'joy'\ntext = ['bravo']").unwrap();
+    let words = |more: &[&str]| {
+        let mut words = vec!["submit", "highlights", "--quality=low", "--wait", "--rules", rules.to_str().unwrap()];
+        words.extend(more);
+        words.extend(clips.iter().map(|clip| clip.to_str().unwrap()));
+        words.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = daemon.ctl(words(&[])).expect(2);
+    assert!(refused.err.contains("`joy` asks what is said, and nobody listens"), "{}", refused.err);
+    daemon.ctl(words(&["--model=base"])).expect(0);
+    let result = daemon.json("result 1");
+    let analyses = result["gather"]["videos"].as_array().unwrap();
+    let said = |at: usize| {
+        let scenes = analyses[at]["scenes"].as_array().unwrap();
+        scenes.iter().any(|scene| scene["text"].as_str().unwrap().contains("bravo"))
+    };
+    assert!(said(0) && !said(1), "{result:#}");
+    let segments = result["gather"]["clip_plan"]["segments"].as_array().unwrap();
+    assert!(!segments.is_empty() && segments.iter().all(|segment| segment["video_index"] == 1), "{result:#}");
+}

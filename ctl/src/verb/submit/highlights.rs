@@ -9,8 +9,9 @@ use spindle_shared::stage::analyze::Analyze;
 use spindle_shared::stage::assemble::Assemble;
 use spindle_shared::stage::plan::{Plan, Strategy};
 use spindle_shared::stage::publish::Publish;
+use spindle_shared::stage::transcribe::{ModelRef, Transcribe};
 
-use super::{RecipeOptions, VIDEO_EXTENSIONS};
+use super::{RecipeOptions, VIDEO_EXTENSIONS, subtitles};
 use crate::output::human;
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,10 @@ pub struct Highlights {
     /// small pictures and what was measured are sent
     #[arg(long, value_name = "PROVIDER", default_value = LOCAL)]
     analyzer: String,
+    /// Have a whisper model listen, too: moments that are spoken of count more, and rules may ask what is said; a name from
+    /// `spindlectl models list`, or a file
+    #[arg(long, value_name = "NAME|PATH")]
+    model: Option<String>,
     #[command(flatten)]
     analyze: Analyze,
 }
@@ -41,12 +46,19 @@ impl RecipeOptions for Highlights {
         &["target-duration", "strategy", "rules", "quality", "fade", "analyzer"];
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {
-        let Highlights { plan, rules, assemble, analyzer, analyze } = self;
+        let Highlights { plan, rules, assemble, analyzer, model, analyze } = self;
         let plan = by_rules(plan, rules.map(|path| self::rules(&path)).transpose()?);
         let publish = Publish { force, ..Publish::default() };
         let recipe = match analyzer.as_str() {
             LOCAL => Recipe::highlights(analyze, plan, assemble, publish),
             name => Recipe::highlights_by(ProviderRef::named(name), analyze, plan, assemble, publish),
+        };
+        let recipe = match model {
+            Some(name) => recipe.heard(Transcribe {
+                model: ModelRef { name: subtitles::model(&name, Path::new(""))?, ..ModelRef::default() },
+                ..Transcribe::default()
+            }),
+            None => recipe,
         };
         recipe.validate()?;
         Ok(recipe)
@@ -65,14 +77,7 @@ pub fn by_rules(plan: Plan, rules: Option<Rules>) -> Plan {
 pub fn rules(path: &Path) -> Result<Rules, String> {
     let shown = human::escaped(&path.to_string_lossy());
     let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {shown}: {error}"))?;
-    let rules = rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))?;
-    match rules.clips.iter().find(|clip| !clip.text.is_empty() || !clip.without_text.is_empty()) {
-        // It could never hold: better told now than found out from an empty film.
-        Some(clip) => {
-            Err(format!("{shown}: the clip `{}` asks what is said, and highlights has no transcript yet", clip.name))
-        }
-        None => Ok(rules),
-    }
+    rules::parse(&text).map_err(|wrong| format!("{shown}:{wrong}"))
 }
 
 #[cfg(test)]
@@ -124,5 +129,8 @@ mod tests {
         std::fs::write(&path, "[[clip]]\nname = \"joy\"\ntext = [\"bravo\"]").unwrap();
         let told = recipe(&[&format!("--rules={}", path.display())]).unwrap_err();
         assert!(told.contains("`joy` asks what is said"), "{told}");
+        let recipe = recipe(&[&format!("--rules={}", path.display()), "--model=tiny"]).unwrap();
+        let stages: Vec<&str> = recipe.map.iter().map(Stage::name).collect();
+        assert_eq!(stages, ["identify", "listen", "transcribe", "analyze"]);
     }
 }

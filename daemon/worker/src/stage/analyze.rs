@@ -19,6 +19,7 @@ use crate::media::pictures::Pictures;
 use crate::media::{Facts, Form, MediaError, Piece, Recording, Sample};
 use crate::stage::compress::halt_for;
 use crate::stage::plan::write_json;
+use crate::stage::subtitle;
 
 /// Watching is most of the work, listening the rest.
 const WATCHING_SHARE: f32 = 0.9;
@@ -26,15 +27,16 @@ const WATCHING_SHARE: f32 = 0.9;
 const KEY_PICTURES_APART_SECONDS: f64 = 0.5;
 
 pub fn run(context: &Context, stage: &Analyze) -> Result<Done, Halt> {
-    let (file, name) = context.input()?;
+    let (file, name) = context.original()?;
     let measured = measure(context, file, &name, stage.longest_seconds);
-    let (video, signals, key_pictures, notes) = measured.map_err(|unseen| match unseen {
+    let (video, mut signals, key_pictures, notes) = measured.map_err(|unseen| match unseen {
         Unseen::Halt(halt) => halt,
         Unseen::NoVideo { has } => halt_for(MediaError::NoVideo { has }, &name, None),
     })?;
     let analyzer: &dyn Analyzer = match stage.analyzer {
         Provider::Local => &Local,
     };
+    signals.transcript = subtitle::transcript(context)?.map(|transcript| transcript.segments);
     let scenes = scenes(&video, &signals);
     let found = analyzer.analyze(&video, &scenes, &signals)?;
     let seconds = video.seconds;

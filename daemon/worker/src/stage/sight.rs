@@ -49,11 +49,7 @@ pub struct Picture {
 
 pub fn run(context: &Context, stage: &Sight) -> Result<Done, Halt> {
     // The recording itself comes behind what earlier stages left.
-    let (original, file) = context
-        .inputs()
-        .last()
-        .ok_or_else(|| Failure::new(FailureKind::Internal, "the run came without its input".to_owned()))?;
-    let name = original.name.to_string();
+    let (file, name) = context.original()?;
     let mut files = carry(context)?;
     let mut sighted = watched(context, file, &name)?;
     let mut detail = Detail { notes: sighted.notes.clone(), ..Detail::default() };

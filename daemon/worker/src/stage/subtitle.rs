@@ -44,6 +44,14 @@ pub fn run(context: &Context, stage: &Subtitle) -> Result<Done, Halt> {
     Ok(Done { files, detail, work: transcript.duration, ..Done::default() })
 }
 
+/// What an earlier stage heard, where one listened.
+pub fn transcript(context: &Context) -> Result<Option<Transcript>, Halt> {
+    match context.inputs().find(|(input, _)| input.name.0 == TRANSCRIPT_FILE.as_bytes()) {
+        Some((_, file)) => read(context, file).map(Some),
+        None => Ok(None),
+    }
+}
+
 fn read(context: &Context, file: &File) -> Result<Transcript, Halt> {
     let failed = |what: String| Failure::new(FailureKind::Internal, format!("failed to read the transcript: {what}"));
     let mut json = Vec::new();
