@@ -14,8 +14,10 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use spindle_shared::batch::BatchSpec;
 use spindle_shared::client::Which;
 use spindle_shared::exit;
+use spindle_shared::wire::request::Submission;
 
 use console::Console;
 use daemon::Daemon;
@@ -73,6 +75,45 @@ pub fn run(arguments: &[OsString]) -> u8 {
             fault.code
         }
     }
+}
+
+/// `submit` with all its recipes and options, for whoever makes a form of it.
+pub fn submission() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command.find_subcommand("submit").cloned().unwrap_or(command)
+}
+
+/// What a command line of `submit` asks for: finds the inputs, plans the outputs, says nothing and sends nothing.
+pub fn prepared(arguments: &[OsString]) -> Result<(BatchSpec, Vec<Submission>), String> {
+    let (verb, context) = silent(arguments)?;
+    match verb {
+        verb::Verb::Submit(submit) => submit.prepared(&context).map_err(|fault| in_words(&fault)),
+        _ => Err("this is no submission".to_owned()),
+    }
+}
+
+/// Does what a command line of `export` asks for, and gives back what it would have said.
+pub fn exported(arguments: &[OsString]) -> Result<String, String> {
+    let (verb, context) = silent(arguments)?;
+    match verb {
+        verb::Verb::Export(export) => export.told_only(&context).map_err(|fault| in_words(&fault)),
+        _ => Err("this is no export".to_owned()),
+    }
+}
+
+fn silent(arguments: &[OsString]) -> Result<(verb::Verb, Context), String> {
+    let read = Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    let (cli, matches) = read.map_err(|error| split_message(&error.render().to_string()).0)?;
+    let daemon = Daemon::new(Which { socket: cli.socket, system: cli.system });
+    Ok((cli.verb, Context { console: Console::new(false, true), daemon, matches }))
+}
+
+fn in_words(fault: &Fault) -> String {
+    let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{}{hint}", fault.message)
 }
 
 /// Help and version are data; all else that clap says is a mistake of usage.

@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde::Serialize;
-use spindle_shared::batch::BatchView;
+use spindle_shared::batch::{BatchState, BatchView, Counts};
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::job::JobView;
+use spindle_shared::job::{JobView, PathBytes};
 use spindle_shared::limits::FRAME_BYTES_MAX;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
 use spindle_shared::wire::frame::{FrameDecoder, encode_frame};
 use spindle_shared::wire::hello::Hello;
-use spindle_shared::wire::request::{Request, Scope, Selection};
-use spindle_shared::wire::response::{Acted, Response};
+use spindle_shared::wire::request::{Request, Scope, Selection, Submission};
+use spindle_shared::wire::response::{Acted, Explanation, PlannedJob, Response, Submitted};
 
 use crate::model::tests::house;
 
@@ -124,32 +124,93 @@ impl Inside {
                 vec![Response::Snapshot(Box::new(snapshot))]
             }
             Request::House => vec![Response::House(house()), Response::End],
-            Request::List { .. } => vec![Response::End],
+            Request::List { .. } | Request::Metrics | Request::Workers | Request::Stats { .. } => vec![Response::End],
+            Request::Jobs { batch, states, .. } => {
+                let fits = |view: &&JobView| view.id.batch == *batch && states.contains(&view.state);
+                vec![Response::Jobs(self.jobs.iter().filter(fits).cloned().collect()), Response::End]
+            }
+            Request::Failures { .. } => {
+                let failed = self.jobs.iter().filter(|view| view.failure.is_some()).cloned().collect();
+                vec![Response::Jobs(failed), Response::End]
+            }
+            Request::Explain(target) => {
+                self.asked.lock().unwrap().send(request.clone()).unwrap();
+                let (state, why) = ("running".to_owned(), "a worker is at it".to_owned());
+                let advice = Some("wait for its end".to_owned());
+                vec![Response::Explained(vec![Explanation { target: *target, state, why, advice }]), Response::End]
+            }
+            Request::Submit { dry_run, total, .. } => {
+                let inputs = read_inputs(&mut stream, *total);
+                self.asked.lock().unwrap().send(request.clone()).unwrap();
+                let told = if *dry_run { planned(inputs) } else { submitted(inputs.len()) };
+                vec![told, Response::End]
+            }
             other => {
                 self.asked.lock().unwrap().send(other.clone()).unwrap();
                 vec![Response::Acted(done(other)), Response::End]
             }
         };
+        let scope = if let Request::Watch { scope, .. } = request { Some(scope) } else { None };
+        // Whoever has seen the snapshot is told what follows.
+        let mut streams = self.streams.lock().unwrap();
         for frame in &frames {
             say(&mut stream, frame);
         }
-        let scope = if let Request::Watch { scope, .. } = request { Some(scope) } else { None };
         if scope.is_some() || silent {
-            self.streams.lock().unwrap().push((stream, scope));
+            streams.push((stream, scope));
         }
     }
 }
 
-fn done(request: &Request) -> Vec<Acted> {
-    match request {
-        Request::Cancel(what) | Request::Pause { what, .. } | Request::Resume(what) | Request::Retry(what) => {
-            match what {
-                Selection::Targets(targets) => {
-                    targets.iter().map(|target| Acted { target: *target, what: "done".to_owned() }).collect()
-                }
-                _ => vec![],
+/// What was sent behind a submission.
+fn read_inputs(stream: &mut UnixStream, total: u32) -> Vec<Submission> {
+    let (mut decoder, mut buffer, mut inputs) = (FrameDecoder::new(), [0; 4096], Vec::new());
+    while inputs.len() < total as usize {
+        match stream.read(&mut buffer) {
+            Ok(bytes) if bytes > 0 => decoder.push(&buffer[..bytes]),
+            _ => break,
+        }
+        while let Ok(Some(frame)) = decoder.next() {
+            if let Request::Inputs(more) = codec::decode(&frame, FRAME_BYTES_MAX).unwrap() {
+                inputs.extend(more);
             }
         }
+    }
+    inputs
+}
+
+/// The first is skipped.
+fn planned(inputs: Vec<Submission>) -> Response {
+    let plan = |(nth, submission): (usize, Submission)| PlannedJob {
+        index: nth as u32 + 1,
+        input: submission.input,
+        outputs: vec![PathBytes(b"/out/made.srt".to_vec())],
+        skipped_reason: (nth == 0).then(|| "it is there already".to_owned()),
+        estimated_seconds: None,
+        estimated_bytes: None,
+    };
+    Response::Planned(inputs.into_iter().enumerate().map(plan).collect())
+}
+
+fn submitted(inputs: usize) -> Response {
+    let counts = Counts { pending: inputs as u32, ..Counts::default() };
+    let batch = crate::model::tests::batch(77, "new", BatchState::Pending, 0.0, counts);
+    Response::Submitted(Submitted { batch, estimated_seconds: None, repeated: false })
+}
+
+fn done(request: &Request) -> Vec<Acted> {
+    match request {
+        Request::Cancel(what)
+        | Request::Pause { what, .. }
+        | Request::Resume(what)
+        | Request::Retry(what)
+        | Request::Prioritize { what, .. }
+        | Request::Remove { what, .. } => match what {
+            Selection::Targets(targets) => {
+                targets.iter().map(|target| Acted { target: *target, what: "done".to_owned() }).collect()
+            }
+            _ => vec![],
+        },
         _ => vec![],
     }
 }
@@ -159,8 +220,9 @@ fn say<T: Serialize>(stream: &mut UnixStream, value: &T) -> Option<()> {
     stream.write_all(&encode_frame(&codec::encode(value))).ok()
 }
 
+/// Byte by byte: what follows the request is for another.
 fn read_request(stream: &mut UnixStream) -> Option<Request> {
-    let (mut decoder, mut buffer, mut hello) = (FrameDecoder::new(), [0; 4096], false);
+    let (mut decoder, mut byte, mut hello) = (FrameDecoder::new(), [0], false);
     loop {
         while let Ok(Some(frame)) = decoder.next() {
             if hello {
@@ -168,8 +230,8 @@ fn read_request(stream: &mut UnixStream) -> Option<Request> {
             }
             hello = true;
         }
-        match stream.read(&mut buffer) {
-            Ok(bytes) if bytes > 0 => decoder.push(&buffer[..bytes]),
+        match stream.read(&mut byte) {
+            Ok(1) => decoder.push(&byte),
             _ => return None,
         }
     }

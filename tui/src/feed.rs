@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use spindle_shared::batch::BatchView;
 use spindle_shared::client::{Client, ClientError, Hangup, Heard, Watch, Which};
 use spindle_shared::event::Fact;
+use spindle_shared::job::PathBytes;
+use spindle_shared::metrics::Metric;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::wire::request::{BatchFilter, Request, Scope};
 use spindle_shared::wire::response::Response;
 
+use crate::machine::Watcher;
 use crate::message::{Message, News};
 use crate::terminal::spawn;
 
@@ -56,6 +59,11 @@ impl Feed {
         Feed { found, messages, windows, hangup }
     }
 
+    /// The daemon that this one watches.
+    pub fn found(&self) -> Found {
+        self.found.clone()
+    }
+
     /// Asks; the answer comes as a message. Never waits.
     pub fn ask(&self, request: Request) {
         if let Request::Watch { scope, .. } = request {
@@ -80,7 +88,7 @@ impl Feed {
 
 /// Which daemon: looked for once; from then on it is this one, even if another would answer while it is away.
 #[derive(Clone)]
-struct Found {
+pub struct Found {
     which: Which,
     socket: Arc<Mutex<Option<PathBuf>>>,
 }
@@ -90,7 +98,7 @@ impl Found {
         locked(&self.socket).clone()
     }
 
-    fn connect(&self) -> Result<(PathBuf, Client), ClientError> {
+    pub fn connect(&self) -> Result<(PathBuf, Client), ClientError> {
         if let Some(socket) = self.socket() {
             return Client::connect(&socket).map(|client| (socket, client));
         }
@@ -241,34 +249,57 @@ fn ended_batches(found: &Found) -> Result<Vec<BatchView>, Ended> {
     Ok(batches.flatten().collect())
 }
 
-/// Asks once a second how the daemon itself is. Its silence is the model's to notice.
+/// Asks once a second how the daemon itself is, and feels the machine. Its silence is the model's to notice.
 fn feel(found: &Found, messages: &SyncSender<Message>) {
+    let (mut watcher, mut state_dir) = (Watcher::default(), None);
     loop {
-        if let Some(socket) = found.socket()
-            && let Ok(responses) = Client::connect(&socket).and_then(|client| client.call(&Request::House))
-        {
-            for response in responses {
-                if let Response::House(house) = response
-                    && send(messages, Message::House(Box::new(house), Instant::now())).is_err()
-                {
+        if let Some(socket) = found.socket() {
+            let ask = |request| Client::connect(&socket).and_then(|client| client.call(request)).unwrap_or_default();
+            for response in ask(&Request::House).into_iter().chain(ask(&Request::Metrics)) {
+                let told = match response {
+                    Response::House(house) => {
+                        state_dir = Some(house.state_dir.clone());
+                        Message::House(Box::new(house), Instant::now())
+                    }
+                    Response::Metrics(metrics) => match output_bytes(&metrics) {
+                        Some(bytes) => Message::OutputBytes(bytes, Instant::now()),
+                        None => continue,
+                    },
+                    _ => continue,
+                };
+                if send(messages, told).is_err() {
                     return;
                 }
             }
+        }
+        let machine = watcher.look(state_dir.as_ref().map(PathBytes::as_path));
+        if send(messages, Message::Machine(machine)).is_err() {
+            return;
         }
         std::thread::sleep(PULSE);
     }
 }
 
+fn output_bytes(metrics: &[Metric]) -> Option<f64> {
+    let metric = metrics.iter().find(|metric| metric.name == "spindle_output_bytes_total")?;
+    metric.samples.first().map(|sample| sample.value)
+}
+
 fn answer(found: &Found, request: Request, messages: &SyncSender<Message>) {
-    let result = found.connect().and_then(|(_, client)| client.call(&request)).map_err(|error| match error {
+    let result = found.connect().and_then(|(_, client)| client.call(&request)).map_err(refused);
+    // The loop may be over already.
+    let _ = send(messages, Message::Answered(Box::new(request), result));
+}
+
+/// Why something wasn't done, for people.
+pub fn refused(error: ClientError) -> String {
+    match error {
         ClientError::Refused(refusal) => {
             let hint = refusal.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
             format!("{}{hint}", refusal.message)
         }
         other => other.to_string(),
-    });
-    // The loop may be over already.
-    let _ = send(messages, Message::Answered(Box::new(request), result));
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use spindle_shared::batch::BatchView;
 use spindle_shared::event::Event;
-use spindle_shared::job::JobView;
+use spindle_shared::job::{JobView, PathBytes};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::{Request, Scope};
-use spindle_shared::wire::response::{HouseView, Response};
+use spindle_shared::wire::response::{HouseView, PlannedJob, Response, Submitted};
+
+use crate::errand::{FileEntry, Picture, PictureKey};
+use crate::machine::Machine;
 
 #[derive(Debug)]
 pub enum Message {
@@ -34,7 +37,23 @@ pub enum Message {
     House(Box<HouseView>, Instant),
     /// What came of a request, or why it wasn't done.
     Answered(Box<Request>, Result<Vec<Response>, String>),
+    /// The machine itself, felt once a second.
+    Machine(Machine),
+    /// Bytes of outputs since the daemon began.
+    OutputBytes(f64, Instant),
+    /// A picture for the results, or why there is none.
+    Picture(PictureKey, Result<Picture, String>),
+    /// A text for the results.
+    Text(PathBytes, Result<String, String>),
+    /// What is in a folder.
+    Files(PathBuf, Result<Vec<FileEntry>, String>),
+    /// What a submission would do.
+    Planned(Result<Vec<PlannedJob>, String>),
+    Submitted(Result<Box<Submitted>, String>),
+    /// Something is done that asked for no more than a word.
+    Done(Result<String, String>),
     Key(KeyEvent),
+    Mouse(MouseEvent),
     /// The terminal has another size.
     Resized,
     /// Time has passed.

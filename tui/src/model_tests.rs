@@ -104,6 +104,11 @@ pub fn house() -> HouseView {
     }
 }
 
+/// A dashboard of a person who looks at the batches.
+pub fn fresh() -> Model {
+    Model { view: View::Batches, ..Model::new(Look::default(), TimeZone::UTC) }
+}
+
 /// A house at work: three open batches, two ended; CJK names and a name that would move the cursor.
 pub fn busy() -> Model {
     let counts = Counts { pending: 3, running: 2, completed: 4, failed: 2, ..Counts::default() };
@@ -148,7 +153,7 @@ pub fn busy() -> Model {
         known[at].worker = Some("speech-1".to_owned());
         known[at].detail.media_seconds = Some(4_000.0);
     }
-    let mut model = Model::new(true);
+    let mut model = fresh();
     let asked = model.update(watching(snapshot(open, []), ended));
     assert_eq!(asked, Some(Request::Watch { scope: window(12, 1), jobs: 0 }));
     hear(&mut model, window(12, 1), jobs(known));
@@ -164,7 +169,7 @@ pub fn busy() -> Model {
 
 /// A house with one batch of so many jobs, and the first window that was asked for.
 fn with_many(counts: Counts) -> (Model, Scope) {
-    let mut model = Model::new(false);
+    let mut model = fresh();
     let asked = model.update(watching(snapshot([batch(1, "", BatchState::Running, 0.5, counts)], []), Vec::new()));
     let Some(Request::Watch { scope, .. }) = asked else { panic!("no window is asked for") };
     (model, scope)
@@ -223,12 +228,12 @@ fn moving_chooses_and_asks_for_the_jobs() {
     assert_eq!(press(&mut model, "g"), Some(Request::Watch { scope: window(12, 1), jobs: 0 }));
     let running = [2, 4].map(|index| job(12, index, JobState::Running, "x"));
     hear(&mut model, window(12, 1), jobs(running));
-    press(&mut model, "\tj");
-    assert_eq!((model.panel, index(&model)), (Panel::Jobs, Some(4)));
+    press(&mut model, "\rj");
+    assert_eq!((model.view, index(&model)), (View::Batch, Some(4)));
     press(&mut model, "\r");
-    assert_eq!(model.cover, Some(Cover::Job { scroll: 0 }));
-    press(&mut model, "\u{1b}\t");
-    assert_eq!((model.cover.clone(), model.panel), (None, Panel::Batches));
+    assert!(matches!(&model.cover, Some(Cover::Job { job, .. }) if job.id.index == 4));
+    press(&mut model, "\u{1b}\u{1b}");
+    assert!(model.cover.is_none() && model.view == View::Batches);
 }
 
 #[test]
@@ -241,7 +246,7 @@ fn cancel_asks_and_no_is_the_default() {
     assert_eq!(press(&mut model, "cy"), Some(Request::Cancel(targets(TWELVE))));
     assert_eq!(press(&mut model, "c\t\r"), Some(Request::Cancel(targets(TWELVE))));
     let job = JobId { batch: BatchId(12), index: 2 };
-    assert_eq!(press(&mut model, "\tcy"), Some(Request::Cancel(targets(Target::Job(job)))));
+    assert_eq!(press(&mut model, "3cy"), Some(Request::Cancel(targets(Target::Job(job)))));
 }
 
 #[test]
@@ -279,7 +284,7 @@ fn a_search_shows_what_has_all_its_words() {
         press(&mut model, "\u{1b}");
     }
     let mut model = busy();
-    press(&mut model, "\t/mp3\r");
+    press(&mut model, "3/mp3\r");
     assert_eq!(model.jobs().iter().map(|job| job.id.index).collect::<Vec<_>>(), [3, 5]);
     assert_eq!(index(&model), Some(3), "what is chosen is seen");
     assert_eq!(model.batches().len(), 5, "each panel has its own search");
@@ -357,7 +362,7 @@ fn the_chosen_job_stays_chosen_and_an_unchosen_one_does_not() {
     };
     assert_eq!(index(&model), None);
     ends(&mut model, 2, 11);
-    press(&mut model, "\t");
+    press(&mut model, "3");
     assert_eq!(index(&model), Some(4), "what is at work comes first");
     ends(&mut model, 4, 12);
     assert_eq!(index(&model), Some(4), "it was looked at");
@@ -374,7 +379,7 @@ fn a_window_of_a_large_batch_begins_where_its_work_is_and_goes_with_it() {
     let asked = model.update(Message::Event(told_of(11, fact(on))));
     assert_eq!(asked, Some(Request::Watch { scope: window(1, 30_275), jobs: 0 }));
     hear(&mut model, window(1, 30_275), jobs(all_of(&window(1, 30_275), 100_000, JobState::Pending)));
-    press(&mut model, "\t");
+    press(&mut model, "3");
     let far = Counts { completed: 50_000, pending: 49_998, ..counts };
     assert_eq!(model.update(Message::Event(told_of(12, fact(far)))), None, "somebody looks at a job of it");
 }
@@ -384,7 +389,7 @@ fn beyond_a_windows_ends_others_follow() {
     let (mut model, first) = with_many(Counts { pending: 1_200, ..Counts::default() });
     assert_eq!(first, window(1, 1));
     hear(&mut model, first.clone(), jobs(all_of(&first, 1_200, JobState::Pending)));
-    assert_eq!(press(&mut model, "\tG"), None);
+    assert_eq!(press(&mut model, "3G"), None);
     assert_eq!(index(&model), Some(500));
     assert_eq!(press(&mut model, "j"), Some(Request::Watch { scope: window(1, 501), jobs: 0 }));
     assert_eq!(press(&mut model, "jjj"), None, "one at a time");
@@ -407,7 +412,7 @@ fn beyond_a_windows_ends_others_follow() {
 fn a_search_goes_through_all_windows() {
     let (mut model, first) = with_many(Counts { pending: 1_200, ..Counts::default() });
     hear(&mut model, first.clone(), jobs(all_of(&first, 1_200, JobState::Pending)));
-    assert_eq!(press(&mut model, "\t/1100.wav\r"), Some(Request::Watch { scope: window(1, 501), jobs: 0 }));
+    assert_eq!(press(&mut model, "3/1100.wav\r"), Some(Request::Watch { scope: window(1, 501), jobs: 0 }));
     let part = all_of(&window(1, 501), 1_200, JobState::Pending);
     let (one, other) = part.split_at(200);
     assert_eq!(hear(&mut model, window(1, 501), jobs(one.to_vec())), None, "all of a window is looked at");

@@ -17,14 +17,23 @@ const BAR: Duration = Duration::from_secs(5);
 /// Bars kept: ten minutes.
 pub const BARS_MAX: usize = 120;
 
+/// One counter over the last minutes.
+#[derive(Debug, Default)]
+struct Trend {
+    samples: VecDeque<(Instant, f64)>,
+    /// Where the bar begins that isn't full yet, and what was done by then.
+    bar: Option<(Instant, f64)>,
+    /// Per second.
+    bars: VecDeque<f64>,
+}
+
 #[derive(Debug, Default)]
 pub struct Pace {
     /// Whose counters these are: process and start.
     daemon: Option<(u32, WallMs)>,
-    samples: VecDeque<(Instant, WorkDone)>,
-    /// Where the bar begins that isn't full yet, and what was done by then.
-    bar: Option<(Instant, f64)>,
-    bars: VecDeque<f64>,
+    media: Trend,
+    jobs: Trend,
+    bytes: Trend,
 }
 
 impl Pace {
@@ -34,14 +43,58 @@ impl Pace {
             // Its counters begin at nothing.
             *self = Pace { daemon, ..Pace::default() };
         }
-        if let Some(&(before, done)) = self.samples.back() {
+        let WorkDone { jobs, media_seconds } = house.done;
+        self.media.note(media_seconds, at);
+        self.jobs.note(jobs as f64, at);
+    }
+
+    pub fn note_bytes(&mut self, bytes: f64, at: Instant) {
+        if self.bytes.samples.back().is_some_and(|(_, before)| bytes < *before) {
+            self.bytes = Trend::default();
+        }
+        self.bytes.note(bytes, at);
+    }
+
+    /// Seconds of recordings worked through per second; `None` = not known yet.
+    pub fn real_time(&self) -> Option<f64> {
+        self.media.per_second(NOW)
+    }
+
+    pub fn jobs_per_minute(&self) -> Option<f64> {
+        Some(self.jobs.per_second(MINUTE)? * 60.0)
+    }
+
+    /// Bytes of outputs.
+    pub fn bytes_per_minute(&self) -> Option<f64> {
+        Some(self.bytes.per_second(MINUTE)? * 60.0)
+    }
+
+    /// × real time of the last so many spans of five seconds, oldest first; fewer where fewer are known.
+    pub fn bars(&self, count: usize) -> Vec<f64> {
+        self.media.last(count)
+    }
+
+    /// As [`Pace::bars`], jobs per minute.
+    pub fn job_bars(&self, count: usize) -> Vec<f64> {
+        self.jobs.last(count).into_iter().map(|rate| rate * 60.0).collect()
+    }
+
+    /// As [`Pace::bars`], bytes per minute.
+    pub fn byte_bars(&self, count: usize) -> Vec<f64> {
+        self.bytes.last(count).into_iter().map(|rate| rate * 60.0).collect()
+    }
+}
+
+impl Trend {
+    fn note(&mut self, value: f64, at: Instant) {
+        if let Some(&(before, last)) = self.samples.back() {
             if at <= before {
                 return;
             }
-            self.fill_bars((before, done.media_seconds), (at, house.done.media_seconds));
+            self.fill_bars((before, last), (at, value));
         }
-        self.bar.get_or_insert((at, house.done.media_seconds));
-        self.samples.push_back((at, house.done));
+        self.bar.get_or_insert((at, value));
+        self.samples.push_back((at, value));
         while self.samples.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= MINUTE) {
             self.samples.pop_front();
         }
@@ -68,28 +121,16 @@ impl Pace {
         self.bar = Some((begins, behind));
     }
 
-    /// Seconds of recordings worked through per second; `None` = not known yet.
-    pub fn real_time(&self) -> Option<f64> {
-        let (before, after, seconds) = self.over(NOW)?;
-        Some((after.media_seconds - before.media_seconds).max(0.0) / seconds)
-    }
-
-    pub fn jobs_per_minute(&self) -> Option<f64> {
-        let (before, after, seconds) = self.over(MINUTE)?;
-        Some(after.jobs.saturating_sub(before.jobs) as f64 / seconds * 60.0)
-    }
-
-    /// The counters now and so long ago, or as long ago as is known, and the seconds between.
-    fn over(&self, time: Duration) -> Option<(WorkDone, WorkDone, f64)> {
+    /// Over this time, or as much of it as is known.
+    fn per_second(&self, time: Duration) -> Option<f64> {
         let &(now, after) = self.samples.back()?;
         let &(then, before) =
             self.samples.iter().rev().find(|(at, _)| now.duration_since(*at) >= time).or(self.samples.front())?;
         let between = now.duration_since(then);
-        (between >= LEAST).then_some((before, after, between.as_secs_f64()))
+        (between >= LEAST).then(|| (after - before).max(0.0) / between.as_secs_f64())
     }
 
-    /// × real time of the last so many spans of five seconds, oldest first; fewer where fewer are known.
-    pub fn bars(&self, count: usize) -> Vec<f64> {
+    fn last(&self, count: usize) -> Vec<f64> {
         self.bars.iter().skip(self.bars.len().saturating_sub(count)).copied().collect()
     }
 }
@@ -136,6 +177,6 @@ mod tests {
         assert_eq!(bars.len(), BARS_MAX);
         assert!(bars.iter().all(|bar| (bar - 2.0).abs() < 1e-6), "{bars:?}");
         assert_eq!(pace.real_time(), Some(2.0));
-        assert!(pace.samples.len() < 10);
+        assert!(pace.media.samples.len() < 10);
     }
 }

@@ -1,4 +1,4 @@
-//! The loop: messages into the model, the model onto the terminal, at most twenty times a second and only when something changed.
+//! The loop: messages into the model, the model onto the terminal, at most ten times a second and only when something changed.
 //! Knows no panel.
 
 use std::fmt::Display;
@@ -9,14 +9,14 @@ use ratatui::Terminal;
 use ratatui::backend::Backend;
 use ratatui::layout::{Position, Rect};
 use spindle_shared::time::WallMs;
-use spindle_shared::wire::request::Request;
 
+use crate::errand::Errand;
 use crate::message::Message;
 use crate::model::Model;
 use crate::view;
 
 /// Between two frames.
-const FRAME: Duration = Duration::from_millis(50);
+const FRAME: Duration = Duration::from_millis(100);
 /// The model is told the time this often, to notice a silent daemon.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -34,13 +34,15 @@ pub fn run<B: Backend>(
     terminal: &mut Terminal<B>,
     model: &mut Model,
     messages: &Receiver<Message>,
-    mut ask: impl FnMut(Request),
+    mut run: impl FnMut(Errand),
 ) -> Result<(), ScreenError<B::Error>> {
     let (mut next_frame, mut next_tick) = (Instant::now(), Instant::now());
     loop {
         let now = Instant::now();
         if model.changed && now >= next_frame {
-            terminal.draw(|frame| view::draw(frame, model)).map_err(ScreenError::Terminal)?;
+            let mut hits = Vec::new();
+            let drawn = terminal.draw(|frame| hits = view::draw(frame, model)).map_err(ScreenError::Terminal)?;
+            (model.size, model.hits) = ((drawn.area.width, drawn.area.height), hits);
             model.changed = false;
             next_frame = now + FRAME;
         }
@@ -55,7 +57,7 @@ pub fn run<B: Backend>(
         let now = Instant::now();
         if now >= next_tick {
             next_tick = now + TICK;
-            model.update(Message::Tick(now, wall())).map(&mut ask);
+            serve(model, Message::Tick(now, wall()), &mut run);
         }
         while let Some(message) = next {
             if matches!(message, Message::Resized) {
@@ -64,7 +66,7 @@ pub fn run<B: Backend>(
                 let size = terminal.size().map_err(ScreenError::Terminal)?;
                 terminal.resize(Rect::from((Position::ORIGIN, size))).map_err(ScreenError::Terminal)?;
             }
-            model.update(message).map(&mut ask);
+            serve(model, message, &mut run);
             if let Some(ending) = model.ending.take() {
                 return ending.map_err(ScreenError::Stopped);
             }
@@ -72,6 +74,14 @@ pub fn run<B: Backend>(
             next = if now.elapsed() < FRAME { messages.try_recv().ok() } else { None };
         }
     }
+}
+
+/// Tells the model, and has done what it wants.
+fn serve(model: &mut Model, message: Message, run: &mut impl FnMut(Errand)) {
+    if let Some(request) = model.update(message) {
+        run(Errand::Ask(request));
+    }
+    model.errands.drain(..).for_each(run);
 }
 
 fn wall() -> WallMs {
@@ -82,3 +92,7 @@ fn wall() -> WallMs {
 #[cfg(test)]
 #[path = "screen_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod load_tests;

@@ -8,16 +8,21 @@ use std::thread::JoinHandle;
 use ratatui::backend::{ClearType, TestBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
+use ratatui_image::picker::Picker;
 use spindle_shared::batch::{BatchState, BatchView, Counts, Priority};
 use spindle_shared::client::Which;
 use spindle_shared::event::Fact;
+use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, JobId, Target};
 use spindle_shared::job::{JobState, JobView};
-use spindle_shared::wire::request::Selection;
+use spindle_shared::wire::request::{Request, Selection};
 
 use super::*;
+use crate::errand::Errands;
 use crate::fake::Fake;
 use crate::feed::Feed;
+use crate::look::{Look, Theme};
+use crate::model::View;
 use crate::model::tests::{batch, job, stroke};
 
 /// Nothing in these tests takes longer, on a busy machine either.
@@ -87,10 +92,13 @@ impl Dashboard {
         let (sender, messages) = mpsc::sync_channel(64);
         let (frames, seen) = mpsc::channel();
         let feed = Feed::start(Which { socket: Some(socket.to_owned()), system: false }, sender.clone());
+        let errands = Errands::start(feed, sender.clone(), Picker::halfblocks()).unwrap();
         let over = std::thread::spawn(move || {
             let mut terminal = Terminal::new(Shown { screen: TestBackend::new(80, 24), frames }).unwrap();
-            let mut model = Model::new(false);
-            run(&mut terminal, &mut model, &messages, |request| feed.ask(request)).map_err(|error| error.to_string())
+            let look = Look { theme: Theme::Plain, ..Look::default() };
+            let mut model = Model::new(look, jiff::tz::TimeZone::UTC);
+            model.view = View::Batches;
+            run(&mut terminal, &mut model, &messages, |errand| errands.run(errand)).map_err(|error| error.to_string())
         });
         Dashboard { keys: sender, frames: seen, over }
     }
@@ -138,16 +146,21 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn keys_become_requests_and_their_answers_are_shown() {
     let (_folder, socket) = place();
-    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 0)], jobs());
+    let mut jobs = jobs();
+    for (at, name) in [(3, "empty"), (4, "also empty")] {
+        jobs[at].state = JobState::Failed;
+        jobs[at].failure = Some(Failure::new(FailureKind::Input, format!("`{name}` is empty")));
+    }
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 0)], jobs);
     let dashboard = Dashboard::start(&socket);
-    dashboard.shows("12/1 ");
+    dashboard.shows("batches · 1");
     let whole = || Selection::Targets(vec![Target::Batch(BatchId(12))]);
     let asked = || daemon.asked.recv_timeout(PATIENCE).unwrap();
     dashboard.press("p");
     assert_eq!(asked(), Request::Pause { what: whole(), now: false });
     dashboard.shows("12: done");
     dashboard.press("c\r");
-    dashboard.shows("12: not cancelled");
+    dashboard.shows("cancelling 12: left as it is");
     dashboard.press("c\t\r");
     assert_eq!(asked(), Request::Cancel(whole()), "and nothing was asked for before");
     dashboard.press("r");
@@ -156,12 +169,33 @@ fn keys_become_requests_and_their_answers_are_shown() {
     assert_eq!(asked(), Request::Prioritize { what: whole(), priority: Priority(25) });
     dashboard.press("P");
     assert_eq!(asked(), Request::Pause { what: Selection::House, now: false });
-    dashboard.press("\t/7.wav\r");
+    dashboard.press("e");
+    assert_eq!(asked(), Request::Explain(Target::Batch(BatchId(12))));
+    dashboard.shows("12 is running: a worker is at it");
+    dashboard.press("\u{1b} c");
+    dashboard.shows("Cancel batch 12 (night)?");
+    dashboard.press("n\u{1b}3/7.wav\r");
     dashboard.shows("jobs of 12 · 2 of 20 with `7.wav`");
     dashboard.press("\ncy");
     let seventeen = JobId { batch: BatchId(12), index: 17 };
     assert_eq!(asked(), Request::Cancel(Selection::Targets(vec![Target::Job(seventeen)])));
     dashboard.shows("12/17: done");
+    dashboard.press("\u{1b}g  r");
+    let both = [1, 2].map(|index| Target::Job(JobId { batch: BatchId(12), index })).to_vec();
+    assert_eq!(asked(), Request::Retry(Selection::Targets(both)), "all that are marked");
+    dashboard.shows("12/1: done; 12/2: done");
+    let failed = |indices: &[u32]| {
+        let targets = indices.iter().map(|index| Target::Job(JobId { batch: BatchId(12), index: *index }));
+        Request::Retry(Selection::Targets(targets.collect()))
+    };
+    dashboard.press("4");
+    dashboard.shows("failures · jobs: 2 · causes: 1");
+    dashboard.press("r");
+    assert_eq!(asked(), failed(&[4, 5]));
+    dashboard.press("\rjjr");
+    assert_eq!(asked(), failed(&[5]), "one of its jobs");
+    dashboard.press("R");
+    assert_eq!(asked(), failed(&[4, 5]));
     dashboard.press("?");
     dashboard.shows("show these keys");
     dashboard.press("qq");
@@ -169,10 +203,43 @@ fn keys_become_requests_and_their_answers_are_shown() {
 }
 
 #[test]
+fn a_batch_is_submitted_with_keys_alone() {
+    let (_folder, socket) = place();
+    let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 0)], jobs());
+    let dashboard = Dashboard::start(&socket);
+    dashboard.shows("batches · 1");
+    dashboard.press("n");
+    dashboard.shows("new batch");
+    dashboard.press("S");
+    dashboard.shows("no inputs are chosen");
+    // The list begins where the program was started: for tests that is this package.
+    dashboard.press("j\r");
+    dashboard.shows("Cargo.toml");
+    dashboard.press("\r");
+    dashboard.shows("causes.rs");
+    dashboard.press("h");
+    dashboard.shows("Cargo.toml");
+    dashboard.press("\r");
+    dashboard.shows("causes.rs");
+    dashboard.press("j");
+    dashboard.press("  t");
+    dashboard.shows("causes.rs +1");
+    dashboard.press("v");
+    dashboard.shows("preview · 2 inputs, 1 skipped");
+    assert!(matches!(daemon.asked.recv_timeout(PATIENCE), Ok(Request::Submit { dry_run: true, total: 2, .. })));
+    dashboard.press("\u{1b}S");
+    let asked = daemon.asked.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(&asked, Request::Submit { dry_run: false, spec, .. } if spec.key.is_some()), "{asked:?}");
+    dashboard.shows("batch 77: 2 inputs, 0 skipped");
+    dashboard.shows("batch 77 · new");
+}
+
+#[test]
 fn a_jobs_end_is_soon_on_the_screen() {
     let (_folder, socket) = place();
     let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 0)], jobs());
     let dashboard = Dashboard::start(&socket);
+    dashboard.press("3");
     dashboard.shows("12/1 ");
     let mut took: Vec<Duration> = (1..=19_u32)
         .map(|nth| {
@@ -194,6 +261,7 @@ fn a_killed_daemon_is_told_of_at_once_and_its_successor_is_shown() {
     let (_folder, socket) = place();
     let daemon = Fake::start(&socket, vec![twelve(BatchState::Running, 3)], jobs());
     let dashboard = Dashboard::start(&socket);
+    dashboard.press("3");
     dashboard.shows("12/1 ");
     let killed = Instant::now();
     daemon.die();

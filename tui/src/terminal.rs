@@ -2,18 +2,19 @@
 //! messages. Knows no model.
 
 use std::cell::RefCell;
-use std::io::{self, Stdout, stdout};
+use std::io::{self, BufWriter, Stdout, stdout};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use crossterm::cursor::Show;
-use crossterm::event::{self, Event};
+use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event, MouseEventKind};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui_image::picker::Picker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -21,13 +22,14 @@ use crate::message::Message;
 
 /// The terminal while it is ours.
 pub struct Taken {
-    pub terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// A frame goes out in one piece.
+    pub terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes the terminal. From here on a panic of this thread gives it back before it is told.
-pub fn take() -> io::Result<Taken> {
+pub fn take(mouse: bool) -> io::Result<Taken> {
     let tell = panic::take_hook();
     let screen = thread::current().id();
     panic::set_hook(Box::new(move |panic| {
@@ -43,7 +45,8 @@ pub fn take() -> io::Result<Taken> {
     TAKEN.store(true, Ordering::SeqCst);
     let taken = enable_raw_mode()
         .and_then(|()| execute!(stdout(), EnterAlternateScreen))
-        .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        .and_then(|()| if mouse { execute!(stdout(), EnableMouseCapture) } else { Ok(()) })
+        .and_then(|()| Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, stdout()))));
     match taken {
         Ok(terminal) => Ok(Taken { terminal }),
         Err(error) => {
@@ -72,8 +75,16 @@ fn give_back() -> io::Result<()> {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return Ok(());
     }
-    let screen = execute!(stdout(), LeaveAlternateScreen, Show);
+    let screen = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
     disable_raw_mode().and(screen)
+}
+
+/// The largest frame of a large screen fits.
+const FRAME_BYTES: usize = 256 * 1_024;
+
+/// How the terminal can show pictures; half blocks where it doesn't say.
+pub fn picker() -> Picker {
+    Picker::from_query_stdio().unwrap_or_else(|_| Picker::halfblocks())
 }
 
 /// Starts what listens to the keyboard and to signals.
@@ -90,6 +101,7 @@ pub fn listen(messages: SyncSender<Message>) -> io::Result<()> {
         loop {
             let message = match event::read() {
                 Ok(Event::Key(key)) => Message::Key(key),
+                Ok(Event::Mouse(mouse)) if !matches!(mouse.kind, MouseEventKind::Moved) => Message::Mouse(mouse),
                 Ok(Event::Resize(..)) => Message::Resized,
                 Ok(_) => continue,
                 Err(error) => Message::Deaf(error.to_string()),

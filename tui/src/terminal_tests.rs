@@ -57,7 +57,7 @@ fn in_a_terminal(name: &str, happens: &str, keys: &str) -> (String, ExitStatus) 
         }
         all.clone()
     };
-    until("later");
+    until("Space");
     assert!(!is_plain(&held), "while it is ours, it is raw");
     File::from(master).write_all(keys.as_bytes()).unwrap();
     // The test's own closing line: nothing comes after it.
@@ -84,7 +84,7 @@ fn check_order(all: &str, told: &str) {
 
 /// What the program does, with one thing going wrong.
 fn dashboard(happens: &str) -> Result<(), String> {
-    let mut taken = take().unwrap();
+    let mut taken = take(true).unwrap();
     let (sender, messages) = mpsc::sync_channel(64);
     listen(sender.clone()).unwrap();
     let mut model = busy();

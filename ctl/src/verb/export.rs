@@ -58,6 +58,17 @@ struct Tally {
 
 impl Export {
     pub fn run(self, context: &Context) -> Result<u8, Fault> {
+        let (id, tally) = self.packed(context)?;
+        self.told(context, id, &tally)
+    }
+
+    /// As [`Export::run`], and says what came of it to the caller alone.
+    pub fn told_only(self, context: &Context) -> Result<String, Fault> {
+        let (id, tally) = self.packed(context)?;
+        Ok(self.summary(id, &tally))
+    }
+
+    fn packed(&self, context: &Context) -> Result<(BatchId, Tally), Fault> {
         let id =
             match self.id.parse().map_err(|error: spindle_shared::id::BadTarget| Fault::usage(error.to_string()))? {
                 Target::Batch(id) => id,
@@ -103,7 +114,16 @@ impl Export {
             return Err(fault);
         }
         written?;
-        self.told(context, id, &tally)
+        Ok((id, tally))
+    }
+
+    fn summary(&self, id: BatchId, tally: &Tally) -> String {
+        let Tally { files, failed, missing } = *tally;
+        let shown = human::escaped(&self.output.to_string_lossy());
+        let bytes = std::fs::metadata(&self.output).map_or(0, |meta| meta.len());
+        let lacking = if failed > 0 { format!(", {failed} inputs failed") } else { String::new() };
+        let gone = if missing > 0 { format!(", {missing} files are missing") } else { String::new() };
+        format!("{files} files of batch {id} are in {shown} ({}){lacking}{gone}", human::bytes(bytes))
     }
 
     fn told(&self, context: &Context, id: BatchId, tally: &Tally) -> Result<u8, Fault> {

@@ -1,27 +1,49 @@
-//! The batches: one row each, what is at work first.
+//! The batches: one row each, what is at work first; and below them what there is to say of the chosen one.
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::widgets::Paragraph;
 use spindle_shared::batch::{BatchView, Priority};
 
 use super::figures::{bar, eta, percent, span};
-use super::style::{Palette, shown};
+use super::style::shown;
 use super::table::{self, Column, Kind, Rows, first_row};
-use crate::model::{Model, Panel};
+use super::{Hits, detail};
+use crate::look::Look;
+use crate::model::{Model, Sort, View};
 
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
-    let focused = model.panel == Panel::Batches;
+pub fn draw_view(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
+    if body.height < 12 {
+        return draw(frame, body, model, hits);
+    }
+    // The batches take what they need, and leave the rest to say something of one of them.
+    let needed = u16::try_from(model.batches().len()).unwrap_or(u16::MAX).saturating_add(3);
+    let least = (body.height / 3).max(6);
+    let upper = needed.clamp(4, body.height - least);
+    let [upper, lower] = Layout::vertical([Constraint::Length(upper), Constraint::Fill(1)]).areas(body);
+    draw(frame, upper, model, hits);
+    detail::draw(frame, lower, model);
+}
+
+fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
+    let look = model.look;
+    let focused = model.view == View::Batches;
     let batches = model.batches();
     let all = model.snapshot.batches.len();
-    let title = super::title_of_list("batches", batches.len(), all, &model.batch_filter);
-    let block = super::panel(&title, focused, area, model, palette);
+    let mut title = super::title_of_list(look.t("batches"), batches.len(), all, &model.batch_filter, look);
+    if model.sort != Sort::Course {
+        title = format!("{title} · {}", look.t(model.sort.name()));
+    }
+    if !model.marked_batches.is_empty() {
+        title = format!("{title} · {}", look.fill("{} marked", &[&model.marked_batches.len()]));
+    }
+    let block = super::panel(&title, focused, area, model);
     if batches.is_empty() {
         let text = match (all, model.is_stale()) {
-            (0, false) => "no batch yet: `spindlectl submit` makes one",
+            (0, false) => look.t("no batch yet: press n to make one"),
             (0, true) => "",
-            _ => "no batch has these words; Esc shows all again",
+            _ => look.t("no batch has these words; Esc shows all again"),
         };
         frame.render_widget(Paragraph::new(text).block(block), area);
         return;
@@ -31,54 +53,52 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) 
     // Only what may be seen is made into rows.
     let first = first_row(at, rows, batches.len());
     let seen: Vec<_> = batches.into_iter().skip(first).take(usize::from(rows)).collect();
-    let plain = |text: fn(&BatchView) -> String| seen.iter().map(|batch| (text(batch), Style::new())).collect();
+    let plain =
+        |text: &dyn Fn(&BatchView) -> String| seen.iter().map(|batch| (text(batch), Style::new())).collect::<Vec<_>>();
     let styled = |text: &dyn Fn(&BatchView) -> String, style: &dyn Fn(&BatchView) -> Style| {
         seen.iter().map(|batch| (text(batch), style(batch))).collect()
     };
     let cells = if area.width < 120 { 6 } else { 20 };
-    let columns = vec![
-        Column::new("id", 0, 3, plain(|batch| batch.id.to_string())).right(),
-        Column::new("name", 0, 14, plain(super::batch_name)).fills(Kind::Name),
-        Column::new("recipe", 8, 9, plain(|batch| shown(&batch.recipe))),
-        Column::new(
-            "state",
-            0,
-            10,
-            styled(&|batch| batch.state.name().to_owned(), &|batch| palette.batch(batch.state)),
-        ),
-        Column::new("stage", 9, 10, plain(|batch| batch.stage.as_deref().map(shown).unwrap_or_default())),
+    let marked = |batch: &BatchView| model.marked_batches.contains(&batch.id);
+    let mut columns = vec![
+        Column::new("id", 0, 3, plain(&|batch| batch.id.to_string())).right(),
+        Column::new("name", 0, 14, plain(&|batch| super::batch_name(batch))).fills(Kind::Name),
+        Column::new("recipe", 8, 9, plain(&|batch| shown(&batch.recipe))),
+        Column::new("state", 0, 10, styled(&|batch| look.word(batch.state.name()), &|batch| look.batch(batch.state))),
+        Column::new("stage", 9, 10, plain(&|batch| batch.stage.as_deref().map(shown).unwrap_or_default())),
         Column::new(
             "",
             5,
             cells,
-            styled(&|batch| bar(batch.progress, usize::from(cells)), &|batch| palette.batch(batch.state)),
+            styled(&|batch| bar(batch.progress, usize::from(cells)), &|batch| look.batch(batch.state)),
         ),
-        Column::new("done", 1, 4, plain(|batch| percent(batch.progress))).right(),
-        Column::new("jobs", 3, 5, plain(|batch| format!("{}/{}", batch.counts.ended(), batch.counts.total()))).right(),
+        Column::new("done", 1, 4, plain(&|batch| percent(batch.progress))).right(),
+        Column::new("jobs", 3, 5, plain(&|batch| format!("{}/{}", batch.counts.ended(), batch.counts.total()))).right(),
         Column::new(
             "failed",
             4,
             6,
             styled(&|batch| batch.counts.failed.to_string(), &|batch| {
-                if batch.counts.failed > 0 { palette.bad() } else { palette.faint() }
+                if batch.counts.failed > 0 { look.bad() } else { look.faint() }
             }),
         )
         .right(),
-        Column::new("time", 7, 11, plain_time(&seen, model)).right(),
+        Column::new("time", 7, 11, plain(&|batch| time(batch, model))).right(),
         Column::new(
             "left",
             2,
             14,
-            plain(|batch| if batch.state.is_terminal() { String::new() } else { eta(batch.eta) }),
+            plain(&|batch| if batch.state.is_terminal() { String::new() } else { eta(batch.eta) }),
         ),
-        Column::new("prio", 6, 6, plain(|batch| priority(batch.priority))),
+        Column::new("prio", 6, 6, plain(&|batch| priority(batch.priority, look))),
+        Column::new("ended", 10, 11, plain(&|batch| batch.finished_at.map(|at| model.clock(at)).unwrap_or_default())),
     ];
-    let rows = Rows { chosen: at.map(|at| at - first), heads: area.height > 3, focused };
-    table::draw(frame, area, columns, &rows, block, palette);
-}
-
-fn plain_time(seen: &[&BatchView], model: &Model) -> Vec<(String, Style)> {
-    seen.iter().map(|batch| (time(batch, model), Style::new())).collect()
+    if !model.marked_batches.is_empty() {
+        let mark = |batch: &BatchView| if marked(batch) { "■".to_owned() } else { String::new() };
+        columns.insert(0, Column::new("", 0, 1, styled(&mark, &|_| look.held())));
+    }
+    let rows = Rows { first, chosen: at.map(|at| at - first), heads: area.height > 3, focused };
+    table::draw(frame, area, columns, &rows, block, look, hits);
 }
 
 /// How long it has been at work, or was.
@@ -89,7 +109,7 @@ pub fn time(batch: &BatchView, model: &Model) -> String {
 }
 
 /// The word for it, where it has one.
-pub fn priority(priority: Priority) -> String {
+pub fn priority(priority: Priority, look: Look) -> String {
     let word = Priority::WORDS.iter().find(|(_, known)| *known == priority);
-    word.map_or_else(|| priority.to_string(), |(word, _)| (*word).to_owned())
+    word.map_or_else(|| priority.to_string(), |(word, _)| look.word(word))
 }

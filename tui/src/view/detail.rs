@@ -11,17 +11,19 @@ use spindle_shared::failure::Failure;
 use spindle_shared::id::JobId;
 use spindle_shared::job::JobView;
 
-use super::style::{Palette, clipped, clipped_middle, shown, wrapped};
+use super::style::{clipped, clipped_middle, shown, wrapped};
 use super::{batches, figures};
-use crate::model::{Model, Panel, file_name};
+use crate::look::Look;
+use crate::model::{Model, View, file_name};
 
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, palette: Palette) {
-    let (title, lines) = match (model.panel, model.chosen_batch(), model.chosen_job()) {
-        (Panel::Jobs, _, Some(job)) => (format!("job {}", job.id), of_job(job, model, area.width, palette)),
-        (_, Some(batch), _) => of_batch(batch, model, area, palette),
-        _ => ("failures".to_owned(), Vec::new()),
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let look = model.look;
+    let (title, lines) = match (model.view, model.chosen_batch(), model.chosen_job()) {
+        (View::Batch, _, Some(job)) => (look.fill("job {}", &[&job.id]), of_job(job, model, area.width)),
+        (_, Some(batch), _) => of_batch(batch, model, area),
+        _ => (look.t("failures").to_owned(), Vec::new()),
     };
-    frame.render_widget(Paragraph::new(lines).block(super::panel(&title, false, area, model, palette)), area);
+    frame.render_widget(Paragraph::new(lines).block(super::panel(&title, false, area, model)), area);
 }
 
 /// Failures with one cause.
@@ -31,34 +33,39 @@ struct Cause<'m> {
     failure: &'m Failure,
 }
 
-fn of_batch(batch: &BatchView, model: &Model, area: Rect, palette: Palette) -> (String, Vec<Line<'static>>) {
+fn of_batch(batch: &BatchView, model: &Model, area: Rect) -> (String, Vec<Line<'static>>) {
+    let look = model.look;
     let causes = causes(model);
     let known: usize = causes.iter().map(|cause| cause.count).sum();
     let failed = batch.counts.failed as usize;
     let title = match failed {
-        0 => format!("batch {}", batch.id),
-        _ if known < failed && model.arrived => format!("batch {} · {failed} failed, causes of {known}", batch.id),
-        _ => format!("batch {} · {failed} failed", batch.id),
+        0 => look.fill("batch {}", &[&batch.id]),
+        _ if known < failed && model.arrived => {
+            look.fill("batch {} · {} failed, causes of {}", &[&batch.id, &failed, &known])
+        }
+        _ => look.fill("batch {} · {} failed", &[&batch.id, &failed]),
     };
     let rows = usize::from(if area.height < 3 { area.height } else { area.height - 1 });
     let facts = wrapped(&facts(batch, model), area.width, if rows < 8 { 1 } else { 3 });
     let mut lines: Vec<_> = facts.into_iter().map(Line::from).collect();
     if failed == 0 {
-        lines.push(Line::styled("no failures", palette.faint()));
+        lines.push(Line::styled(look.t("no failures"), look.faint()));
     }
     // With room for it, all that is told of a cause; in little room a line of each. None is begun that has no room.
     let each = (rows.saturating_sub(lines.len()) / causes.len().max(1)).clamp(2, 9);
     for (nth, cause) in causes.iter().enumerate() {
         let (count, kind, first) = (cause.count, cause.failure.kind, cause.first);
-        let named = if count > 1 { format!("{count} × {kind} (first {first})") } else { format!("{kind} ({first})") };
-        let told = told(&named, cause.failure, area.width, each / 2, palette);
+        let kind = look.word(kind.name());
+        let named = if count > 1 {
+            look.fill("{} × {} (first {})", &[&count, &kind, &first])
+        } else {
+            format!("{kind} ({first})")
+        };
+        let told = told(&named, cause.failure, area.width, each / 2, look);
         let last = nth + 1 == causes.len();
         if lines.len() + told.len() + usize::from(!last) > rows {
-            let more = match causes.len() - nth {
-                1 => "1 more cause: `spindlectl failures` tells it".to_owned(),
-                more => format!("{more} more causes: `spindlectl failures` lists them"),
-            };
-            lines.push(Line::styled(clipped(&more, area.width), palette.faint()));
+            let more = look.fill("{} more causes: 4 shows them all", &[&(causes.len() - nth)]);
+            lines.push(Line::styled(clipped(&more, area.width), look.faint()));
             break;
         }
         lines.extend(told);
@@ -83,48 +90,59 @@ fn causes(model: &Model) -> Vec<Cause<'_>> {
 }
 
 /// What a batch is, in a line.
-fn facts(batch: &BatchView, model: &Model) -> String {
+pub fn facts(batch: &BatchView, model: &Model) -> String {
+    let look = model.look;
     let mut facts = vec![shown(&batch.recipe)];
     if !batch.state.is_terminal() {
         facts.extend(batch.stage.as_deref().map(shown));
-        facts.push(format!("{} at once", batch.parallel));
-        facts.push(format!("priority {}", batches::priority(batch.priority)));
+        facts.push(look.fill("{} at once", &[&batch.parallel]));
+        facts.push(look.fill("priority {}", &[&batches::priority(batch.priority, look)]));
     }
     let time = batches::time(batch, model);
     if !time.is_empty() {
-        facts.push(format!("{} {time}", if batch.state.is_terminal() { "took" } else { "for" }));
+        facts.push(look.fill(if batch.state.is_terminal() { "took {}" } else { "for {}" }, &[&time]));
     }
     let counts = &batch.counts;
     for (count, name) in [(counts.retrying, "retrying"), (counts.skipped, "skipped"), (counts.cancelled, "cancelled")] {
         if count > 0 {
-            facts.push(format!("{count} {name}"));
+            facts.push(format!("{count} {}", look.word(name)));
         }
     }
     facts.extend(batch.tags.iter().map(|(key, value)| shown(&format!("{key}={value}"))));
     facts.join(" · ")
 }
 
-fn of_job(job: &JobView, model: &Model, cells: u16, palette: Palette) -> Vec<Line<'static>> {
+fn of_job(job: &JobView, model: &Model, cells: u16) -> Vec<Line<'static>> {
+    let look = model.look;
     let path = job.input.as_ref().map_or_else(|| file_name(job), ToString::to_string);
-    let mut facts = vec![job.state.name().to_owned(), shown(&job.stage), figures::percent(job.progress)];
+    let mut facts = vec![look.word(job.state.name()), shown(&job.stage), figures::percent(job.progress)];
     let time = super::jobs::time(job, model);
     if !time.is_empty() {
         facts.push(time);
     }
     if job.attempts > 1 {
-        facts.push(format!("{} tries", job.attempts));
+        facts.push(look.fill("{} tries", &[&job.attempts]));
     }
-    facts.extend(job.worker.as_deref().map(|worker| format!("worker {}", shown(worker))));
-    facts.extend(job.detail.media_seconds.map(|seconds| format!("{} long", figures::span(seconds))));
-    facts.extend(job.detail.language.as_deref().map(|language| format!("language {}", shown(language))));
+    facts.extend(job.worker.as_deref().map(|worker| look.fill("worker {}", &[&shown(worker)])));
+    facts.extend(job.detail.media_seconds.map(|seconds| look.fill("{} long", &[&figures::span(seconds)])));
+    facts.extend(job.detail.language.as_deref().map(|language| look.fill("language {}", &[&shown(language)])));
     let mut lines = vec![
-        Line::styled(clipped_middle(&shown(&path), cells), palette.plain()),
-        Line::styled(clipped(&facts.join(" · "), cells), palette.plain()),
+        Line::styled(clipped_middle(&shown(&path), cells), look.plain()),
+        Line::styled(clipped(&facts.join(" · "), cells), look.plain()),
     ];
+    if !job.timings.is_empty() {
+        let timings: Vec<_> = job
+            .timings
+            .iter()
+            .map(|(stage, seconds)| format!("{} {}", shown(stage), figures::span(*seconds)))
+            .collect();
+        let text = wrapped(&timings.join(" · "), cells, 2);
+        lines.extend(text.into_iter().map(|line| Line::styled(line, look.faint())));
+    }
     match (&job.failure, &job.skipped_reason) {
-        (Some(failure), _) => lines.extend(told(failure.kind.name(), failure, cells, 3, palette)),
+        (Some(failure), _) => lines.extend(told(&look.word(failure.kind.name()), failure, cells, 3, look)),
         (None, Some(reason)) => {
-            lines.extend(wrapped(&format!("skipped: {}", shown(reason)), cells, 2).into_iter().map(Line::from))
+            lines.extend(wrapped(&look.fill("skipped: {}", &[&shown(reason)]), cells, 2).into_iter().map(Line::from))
         }
         (None, None) => {}
     }
@@ -132,9 +150,9 @@ fn of_job(job: &JobView, model: &Model, cells: u16, palette: Palette) -> Vec<Lin
 }
 
 /// What happened, and what to do, in so many lines each.
-pub fn told(cause: &str, failure: &Failure, cells: u16, most: usize, palette: Palette) -> Vec<Line<'static>> {
+pub fn told(cause: &str, failure: &Failure, cells: u16, most: usize, look: Look) -> Vec<Line<'static>> {
     let message = wrapped(&format!("{cause}: {}", shown(&failure.message)), cells, most);
-    let mut lines: Vec<_> = message.into_iter().map(|line| Line::styled(line, palette.bad())).collect();
+    let mut lines: Vec<_> = message.into_iter().map(|line| Line::styled(line, look.bad())).collect();
     if !failure.advice.is_empty() {
         let advice = wrapped(&shown(&failure.advice), cells.saturating_sub(2), most);
         let begins = |nth| if nth == 0 { "→ " } else { "  " };

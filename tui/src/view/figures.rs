@@ -60,6 +60,21 @@ pub fn per_minute(rate: Option<f64>) -> String {
     }
 }
 
+/// `980 B`, `12.3 kB`, `1.2 GB`; thousands, as disks are sold.
+pub fn bytes(bytes: f64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    if !bytes.is_finite() || bytes < 0.0 {
+        return UNKNOWN.to_owned();
+    }
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1_000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 99.95);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
 /// Whole per cents; 100 only when all is done.
 pub fn percent(share: f32) -> String {
     format!("{}%", (share.clamp(0.0, 1.0) * 100.0) as u8)
@@ -115,6 +130,14 @@ mod tests {
                 assert_eq!(bar(share as f32 / 100.0, cells).chars().count(), cells);
             }
         }
+    }
+
+    #[test]
+    fn sizes_have_three_figures_at_most() {
+        assert_eq!(
+            [0.0, 999.0, 999.6, 12_345.0, 123_456_789.0, 1.5e12, -1.0].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "12.3 kB", "123 MB", "1.5 TB", "–"]
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How things look and how wide they are: colours where they are wanted, cells counted as a terminal does. Knows no panel.
 
+use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use spindle_shared::batch::BatchState;
 use spindle_shared::job::JobState;
@@ -7,13 +8,10 @@ use spindle_shared::text::escaped;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Meaning never hangs on colour alone: every state is a word too.
-#[derive(Debug, Clone, Copy)]
-pub struct Palette {
-    pub colour: bool,
-}
+use crate::look::{Look, Theme};
 
-impl Palette {
+/// What is drawn means the same without its colours: every state is a word too.
+impl Look {
     pub fn plain(self) -> Style {
         Style::new()
     }
@@ -23,27 +21,38 @@ impl Palette {
     }
 
     pub fn faint(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
+        match (self.theme, self.rich) {
+            (Theme::Contrast, _) => Style::new(),
+            // Dim is hard to read on many bright screens.
+            (Theme::Light, true) => Style::new().fg(Color::Indexed(242)),
+            (Theme::Dark, true) => Style::new().fg(Color::Indexed(245)),
+            _ => Style::new().add_modifier(Modifier::DIM),
+        }
     }
 
     pub fn chosen(self, focused: bool) -> Style {
         Style::new().add_modifier(if focused { Modifier::REVERSED } else { Modifier::UNDERLINED })
     }
 
+    /// Titles and the open tab.
+    pub fn title(self) -> Style {
+        self.coloured([Color::Cyan, Color::Blue, Color::White], [111, 25, 15]).add_modifier(Modifier::BOLD)
+    }
+
     pub fn good(self) -> Style {
-        self.coloured(Color::Green)
+        self.coloured([Color::Green, Color::Green, Color::LightGreen], [114, 28, 46])
     }
 
     pub fn bad(self) -> Style {
-        self.coloured(Color::Red).add_modifier(Modifier::BOLD)
+        self.coloured([Color::Red, Color::Red, Color::LightRed], [203, 124, 203]).add_modifier(Modifier::BOLD)
     }
 
     pub fn busy(self) -> Style {
-        self.coloured(Color::Cyan)
+        self.coloured([Color::Cyan, Color::Blue, Color::LightCyan], [80, 31, 51])
     }
 
     pub fn held(self) -> Style {
-        self.coloured(Color::Yellow)
+        self.coloured([Color::Yellow, Color::Magenta, Color::LightYellow], [179, 130, 226])
     }
 
     pub fn batch(self, state: BatchState) -> Style {
@@ -68,8 +77,51 @@ impl Palette {
         }
     }
 
-    fn coloured(self, colour: Color) -> Style {
-        if self.colour { Style::new().fg(colour) } else { Style::new() }
+    /// For dark, light and strong screens: of the terminal's 16 colours, or of its 256.
+    fn coloured(self, few: [Color; 3], many: [u8; 3]) -> Style {
+        let at = match self.theme {
+            Theme::Dark => 0,
+            Theme::Light => 1,
+            Theme::Contrast => 2,
+            Theme::Plain => return Style::new(),
+        };
+        let style = Style::new().fg(if self.rich { Color::Indexed(many[at]) } else { few[at] });
+        if self.theme == Theme::Contrast { style.add_modifier(Modifier::BOLD) } else { style }
+    }
+}
+
+/// Draws the same with ASCII alone; what stands for more than a line or a block becomes `?`.
+pub fn to_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if cell.symbol().is_ascii() {
+            continue;
+        }
+        let letter = cell.symbol().chars().next().unwrap_or(' ');
+        let plain = match letter {
+            '─' | '━' | '–' | '—' => "-",
+            '│' | '┃' => "|",
+            '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '╭' | '╮' | '╰' | '╯' => {
+                "+"
+            }
+            '▸' | '›' | '→' | '▶' => ">",
+            '◂' | '←' => "<",
+            '↑' => "^",
+            '↓' => "v",
+            '·' | '░' | '○' => ".",
+            '●' | '✓' | '█' | '▉' | '▊' | '▋' | '▌' => "#",
+            '▍' | '▎' | '▏' | '◐' => "+",
+            '▁' => "_",
+            '▂' | '▃' => ".",
+            '▄' | '▅' => "o",
+            '▆' | '▇' => "O",
+            '×' => "x",
+            '…' | '~' => "~",
+            '■' => "*",
+            _ if letter.is_whitespace() => " ",
+            _ => "?",
+        };
+        let wide = width(cell.symbol()) > 1;
+        cell.set_symbol(if wide { "??" } else { plain });
     }
 }
 

@@ -6,7 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, HighlightSpacing, Row, Table, TableState};
 
-use super::style::{Palette, clipped, clipped_middle, width};
+use super::style::{clipped, clipped_middle, width};
+use crate::look::Look;
+use crate::model::Hit;
 
 /// Where a name has no room for its own least width, the rows are kept readable all the same.
 const NAME_LEAST: u16 = 5;
@@ -48,14 +50,16 @@ impl Column {
         self
     }
 
-    fn width(&self) -> u16 {
+    fn width(&self, look: Look) -> u16 {
         let widest = self.cells.iter().map(|(text, _)| width(text)).max().unwrap_or(0);
-        u16::try_from(widest.max(width(self.head))).unwrap_or(u16::MAX).max(self.least)
+        u16::try_from(widest.max(width(look.t(self.head)))).unwrap_or(u16::MAX).max(self.least)
     }
 }
 
 /// What of a list is seen, and what of that is chosen.
 pub struct Rows {
+    /// Of the whole list.
+    pub first: usize,
     pub chosen: Option<usize>,
     pub heads: bool,
     pub focused: bool,
@@ -67,12 +71,15 @@ pub fn draw(
     mut columns: Vec<Column>,
     rows: &Rows,
     block: Block<'_>,
-    palette: Palette,
+    look: Look,
+    hits: &mut Vec<(Rect, Hit)>,
 ) {
+    let block_inside = block.inner(area);
     // One cell marks the chosen row: not every terminal shows it reversed.
     let inner = area.width.saturating_sub(1);
     let filling = loop {
-        let fixed: u16 = columns.iter().filter(|column| column.kind == Kind::Whole).map(Column::width).sum();
+        let fixed: u16 =
+            columns.iter().filter(|column| column.kind == Kind::Whole).map(|column| column.width(look)).sum();
         let gaps = u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX);
         let left = inner.saturating_sub(fixed.saturating_add(gaps));
         let last = columns.iter().map(|column| column.rank).max().unwrap_or(0);
@@ -84,7 +91,7 @@ pub fn draw(
         columns.retain(|column| column.rank != last);
     };
     let widths: Vec<u16> =
-        columns.iter().map(|column| if column.kind == Kind::Whole { column.width() } else { filling }).collect();
+        columns.iter().map(|column| if column.kind == Kind::Whole { column.width(look) } else { filling }).collect();
     let count = columns.first().map_or(0, |column| column.cells.len());
     let cell = |column: &Column, cells: u16, row: usize| {
         let (text, style) = column.cells.get(row).cloned().unwrap_or_default();
@@ -99,15 +106,21 @@ pub fn draw(
         (0..count).map(|row| Row::new(columns.iter().zip(&widths).map(|(column, cells)| cell(column, *cells, row))));
     let table = Table::new(body, widths.iter().map(|cells| Constraint::Length(*cells)))
         .column_spacing(1)
-        .row_highlight_style(palette.chosen(rows.focused))
+        .row_highlight_style(look.chosen(rows.focused))
         .highlight_symbol("›")
         .highlight_spacing(HighlightSpacing::Always)
         .block(block);
     let heads = columns.iter().map(|column| {
-        let line = Line::from(column.head);
+        let line = Line::from(look.t(column.head));
         if column.right { line.right_aligned() } else { line }
     });
-    let table = if rows.heads { table.header(Row::new(heads).style(palette.faint())) } else { table };
+    let table = if rows.heads { table.header(Row::new(heads).style(look.faint())) } else { table };
+    for row in 0..count {
+        let y = block_inside.y + u16::from(rows.heads) + u16::try_from(row).unwrap_or(u16::MAX);
+        if y < block_inside.bottom() {
+            hits.push((Rect::new(block_inside.x, y, block_inside.width, 1), Hit::Row(rows.first + row)));
+        }
+    }
     frame.render_stateful_widget(table, area, &mut TableState::new().with_selected(rows.chosen));
 }
 

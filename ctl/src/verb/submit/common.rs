@@ -121,6 +121,30 @@ impl Common {
 
 /// Finds the inputs, plans the outputs, submits, and stays if it was asked to.
 pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -> Result<u8, Fault> {
+    let (spec, inputs) = prepared(context, options, &common)?;
+    if common.dry_run {
+        return dry_run(context, spec, &inputs);
+    }
+    if let Some(path) = &common.progress_file {
+        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        if !folder.is_some_and(|folder| folder.is_dir()) {
+            return Err(Fault::usage(format!("--progress-file {}: its folder isn't there", shown(path))));
+        }
+        // It is replaced at every change; a device or a pipe would be gone.
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(Fault::usage(format!("--progress-file {}: is there, and is no file", shown(path))));
+        }
+    }
+    let submitted = send(context, spec, &inputs)?;
+    stay(context, &submitted, &common)
+}
+
+/// What is to be submitted: all that can be known without the daemon.
+pub fn prepared<R: RecipeOptions>(
+    context: &Context,
+    options: R,
+    common: &Common,
+) -> Result<(BatchSpec, Vec<Submission>), Fault> {
     let matches = context
         .matches
         .subcommand_matches("submit")
@@ -132,8 +156,8 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
         return Err(Fault::usage("--skip-existing: an input that is skipped has no result to gather")
             .hint("--force does what is needed: what is known already isn't done again, and what is the same isn't written again"));
     }
-    let inputs = inputs::<R>(context, &common, &recipe.map, &mut overrides)?;
-    let gather_to = gather_to(&recipe, &common, &inputs)?;
+    let inputs = inputs::<R>(context, common, &recipe.map, &mut overrides)?;
+    let gather_to = gather_to(&recipe, common, &inputs)?;
     if common.tag.len() > TAGS_MAX {
         return Err(Fault::usage(format!("{} tags are more than {TAGS_MAX}", common.tag.len())));
     }
@@ -154,21 +178,7 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
         terms: common.terms(),
         gather_to,
     };
-    if common.dry_run {
-        return dry_run(context, spec, &inputs);
-    }
-    if let Some(path) = &common.progress_file {
-        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        if !folder.is_some_and(|folder| folder.is_dir()) {
-            return Err(Fault::usage(format!("--progress-file {}: its folder isn't there", shown(path))));
-        }
-        // It is replaced at every change; a device or a pipe would be gone.
-        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-            return Err(Fault::usage(format!("--progress-file {}: is there, and is no file", shown(path))));
-        }
-    }
-    let submitted = send(context, spec, &inputs)?;
-    stay(context, &submitted, &common)
+    Ok((spec, inputs))
 }
 
 /// Inputs with their outputs' places and names that are taken already.

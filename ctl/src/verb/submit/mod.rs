@@ -13,7 +13,9 @@ pub mod send;
 mod subtitles;
 
 use clap::{Args, Subcommand};
+use spindle_shared::batch::BatchSpec;
 use spindle_shared::intake::MEDIA_EXTENSIONS;
+use spindle_shared::wire::request::Submission;
 
 use crate::Context;
 use crate::fault::Fault;
@@ -103,6 +105,19 @@ impl Submit {
             RecipeArgs::Report(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Images(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
+        }
+    }
+
+    /// What it would send, for whoever sends it themselves.
+    pub fn prepared(self, context: &Context) -> Result<(BatchSpec, Vec<Submission>), Fault> {
+        match self.recipe {
+            RecipeArgs::Subtitles(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Compress(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Convert(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Preview(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Highlights(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Images(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Custom(of) => common::prepared(context, of.options, &of.common),
         }
     }
 }
