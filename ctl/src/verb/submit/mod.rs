@@ -116,6 +116,7 @@ impl Submit {
             RecipeArgs::Convert(of) => common::prepared(context, of.options, &of.common),
             RecipeArgs::Preview(of) => common::prepared(context, of.options, &of.common),
             RecipeArgs::Highlights(of) => common::prepared(context, of.options, &of.common),
+            RecipeArgs::Report(of) => common::prepared(context, of.options, &of.common),
             RecipeArgs::Images(of) => common::prepared(context, of.options, &of.common),
             RecipeArgs::Custom(of) => common::prepared(context, of.options, &of.common),
         }
