@@ -328,9 +328,15 @@ fn an_original_that_is_gone_when_its_pieces_are_cut_fails_the_gather_with_its_na
 #[test]
 fn rules_may_ask_what_is_said_where_a_model_listens() {
     let daemon = Daemon::setup().parrot("base", "en", &[" bravo", " again"]).start();
-    let loud = Clip { name: "said.mp4", number: 1, size: (64, 64), rate: "24", frames: 96, sound: true, encoder: X264 };
-    let mute = Clip { name: "mute.mp4", number: 2, sound: false, ..loud };
-    let clips = [loud, mute].map(|clip| clip.make(&daemon.media()));
+    // One scene each, long enough for a piece.
+    let sound = daemon.sound("sound.wav", 4.0);
+    let clips = [("said.mp4", &["-i", sound.to_str().unwrap()][..]), ("mute.mp4", &[])].map(|(name, sound)| {
+        let path = daemon.media().join(name);
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-f", "lavfi", "-i", "smptebars=size=64x64:rate=12"]).args(sound);
+        assert!(command.args(["-t", "4"]).args(X264).arg(&path).status().unwrap().success());
+        path
+    });
     let rules = daemon.media().join("rules.toml");
     fs::write(&rules, "[[clip]]\nname = 'joy'\ntext = ['bravo']").unwrap();
     let words = |more: &[&str]| {
