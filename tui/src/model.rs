@@ -258,6 +258,7 @@ pub struct Model {
     pub finding: bool,
     pub cover: Option<Cover>,
     pub status: Option<Status>,
+    said_at: Option<Instant>,
     /// Something is to be drawn.
     pub changed: bool,
     /// Set when the program is to end; an error says why.
@@ -312,6 +313,7 @@ impl Model {
             finding: false,
             cover: None,
             status: None,
+            said_at: None,
             changed: true,
             ending: None,
             wall: WallMs(0),
@@ -590,6 +592,11 @@ impl Model {
         }
         if self.is_stale() && silence.as_secs() != self.silent_for {
             self.silent_for = silence.as_secs();
+            self.changed = true;
+        }
+        let read = |said: Instant| at.saturating_duration_since(said) >= READ;
+        if self.status.is_some() && self.said_at.is_some_and(read) && !self.is_stale() {
+            self.status = None;
             self.changed = true;
         }
         if !self.is_stale() {
@@ -908,6 +915,7 @@ impl Model {
 
     fn say(&mut self, text: String, bad: bool) {
         self.status = Some(Status { text, bad });
+        self.said_at = self.now;
     }
 
     /// Something is chosen where there is something to choose.
@@ -1172,8 +1180,14 @@ impl Model {
     }
 
     fn go(&mut self, view: View) {
+        let here = self.view == View::Batch || self.view == View::Results;
         self.view = view;
         self.finding = false;
+        if view == View::Results && !here && !self.chosen_batch().is_some_and(has_results) {
+            // What has something to show is shown.
+            let first = self.batches().into_iter().find(|batch| has_results(batch)).map(|batch| batch.id);
+            self.go_to(first.or(self.batch));
+        }
         // What a view shows is asked for as soon as it is there.
         if let Some(now) = self.now.filter(|_| !self.is_stale()) {
             self.read(now);
@@ -1388,8 +1402,8 @@ impl Model {
 
     /// The results of another batch that has some.
     fn other_batch(&mut self, on: bool) {
-        let has = |batch: &&&BatchView| batch.counts.completed > 0 || batch.gather == Some(JobState::Completed);
-        let ids: Vec<BatchId> = self.batches().iter().filter(has).map(|batch| batch.id).collect();
+        let ids: Vec<BatchId> =
+            self.batches().into_iter().filter(|batch| has_results(batch)).map(|batch| batch.id).collect();
         let at = ids.iter().position(|id| Some(*id) == self.batch);
         let next = match (at, on) {
             (None, _) => ids.first(),
@@ -1651,6 +1665,10 @@ fn jobs_of(result: Result<Vec<Response>, String>) -> Vec<JobView> {
     told.flatten().collect()
 }
 
+fn has_results(batch: &BatchView) -> bool {
+    batch.counts.completed > 0 || batch.gather == Some(JobState::Completed)
+}
+
 fn pause_or_resume(what: Selection, paused: bool) -> Request {
     if paused { Request::Resume(what) } else { Request::Pause { what, now: false } }
 }
@@ -1734,6 +1752,8 @@ fn told(request: &Request, acted: &[Acted], look: Look) -> String {
     }
 }
 
+/// What came of an action is told for so long.
+const READ: Duration = Duration::from_secs(20);
 /// Days of the history.
 const DAYS: i64 = 7;
 /// Between two questions for what no watch tells.

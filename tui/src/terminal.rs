@@ -7,6 +7,7 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread;
+use std::time::Duration;
 
 use crossterm::cursor::Show;
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event, MouseEventKind};
@@ -15,6 +16,7 @@ use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_ra
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui_image::picker::Picker;
+use ratatui_image::picker::cap_parser::QueryStdioOptions;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -82,10 +84,18 @@ fn give_back() -> io::Result<()> {
 /// The largest frame of a large screen fits.
 const FRAME_BYTES: usize = 256 * 1_024;
 
-/// How the terminal can show pictures; half blocks where it doesn't say.
+/// How the terminal can show pictures. It is asked, and keys that are pressed before it answers are lost: so it isn't asked for long, and
+/// one inside another (tmux, screen), which seldom lets pictures through, not at all.
 pub fn picker() -> Picker {
-    Picker::from_query_stdio().unwrap_or_else(|_| Picker::halfblocks())
+    let inside = std::env::var_os("TMUX").is_some() || std::env::var_os("STY").is_some();
+    if inside {
+        return Picker::halfblocks();
+    }
+    let options = QueryStdioOptions { timeout: ANSWER, ..QueryStdioOptions::default() };
+    Picker::from_query_stdio_with_options(options).unwrap_or_else(|_| Picker::halfblocks())
 }
+
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// Starts what listens to the keyboard and to signals.
 pub fn listen(messages: SyncSender<Message>) -> io::Result<()> {

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
     let lanes = lane_lines(model);
     let machine = machine_lines(model);
     let middle = u16::try_from(lanes.len().max(machine.len())).unwrap_or(4) + 1;
-    let wide = body.width >= 120;
+    let wide = body.width >= WIDE;
     let (pace_rows, middle_rows) = (6, middle.min(body.height / 3));
     let rest = body.height.saturating_sub(pace_rows + middle_rows);
     let [pace, halves, lower] =
@@ -55,6 +55,9 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
         }
     }
 }
+
+/// Room from which on what is at work and what has ended stand side by side.
+const WIDE: u16 = 160;
 
 fn lines_panel(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'static>>, model: &Model) {
     // A panel of one line under its title is one all the same.
@@ -262,6 +265,8 @@ fn alert_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
     lines
 }
 
+/// Of a batch's name so much is seen.
+const NAME_LEAST: usize = 10;
 const ALERTS_SHOWN: usize = 4;
 
 /// The batches that have ended last.
@@ -278,8 +283,16 @@ fn ends(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             let state = pad(&look.word(batch.state.name()), 10);
             let (counts, took) = (&batch.counts, super::batches::time(batch, model));
             let figures = look.fill("{} ok, {} failed", &[&(counts.completed + counts.skipped), &counts.failed]);
-            let tail = if took.is_empty() { figures } else { format!("{figures} · {took}") };
             let lead = format!(" {} {:>4} ", pad(&when, 11), batch.id.to_string());
+            let fixed = width(&lead) + width(&state) + NAME_LEAST + 2;
+            let tail = match took.as_str() {
+                "" => figures,
+                took if fixed + width(&figures) + width(took) + 3 <= usize::from(area.width) => {
+                    format!("{figures} · {took}")
+                }
+                _ => figures,
+            };
+            let tail = clipped(&tail, area.width.saturating_sub(fixed as u16));
             let room = usize::from(area.width).saturating_sub(width(&lead) + width(&state) + width(&tail) + 2);
             let name = clipped_middle(&super::batch_name(batch), room as u16);
             let gap = " ".repeat(room.saturating_sub(width(&name)) + 1);
