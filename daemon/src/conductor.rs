@@ -19,6 +19,7 @@ use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
@@ -82,6 +83,8 @@ pub struct Conductor {
     house: PathBytes,
     /// Of what became durable since the start.
     tally: Tally,
+    /// What the configuration says about fetching.
+    fetching: Fetch,
     exit: bool,
 }
 
@@ -107,11 +110,13 @@ pub struct Parts {
     pub own_inbox: Inbox,
     pub runtime: Handle,
     pub house: PathBytes,
+    pub fetching: Fetch,
 }
 
 impl Conductor {
     pub fn new(parts: Parts) -> Self {
-        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house } = parts;
+        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house, fetching } =
+            parts;
         Conductor {
             scheduler,
             reader: store.reader(),
@@ -130,6 +135,7 @@ impl Conductor {
             runs: HashMap::new(),
             house,
             tally: Tally::default(),
+            fetching,
             exit: false,
         }
     }
@@ -461,7 +467,8 @@ impl Conductor {
 
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
-        let Start { run, job, stage, address, feed, identity, detail, alone, slots, memory_mib: _, timeout_ms } = start;
+        let Start { run, job, mut stage, address, feed, identity, detail, alone, slots, memory_mib: _, timeout_ms } =
+            start;
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -480,6 +487,13 @@ impl Conductor {
                 inputs.push(InputFile::new(path.clone(), identity.bytes));
                 open.push(ToOpen::Input { path: path.clone(), identity });
             }
+            // Whoever fetches it is told where from; there is nothing to open.
+            (None, JobInput::Url(url)) if matches!(stage, Stage::Fetch(_)) => {
+                inputs.push(InputFile::new(PathBytes(url.as_str().as_bytes().to_vec()), 0));
+                open.push(ToOpen::Bytes(Arc::from([])));
+                stage = Stage::Fetch(self.fetching.clone());
+            }
+            (None, JobInput::Url(url)) => return internal(format!("{url} was not fetched")),
             (None, JobInput::Name(_)) => {
                 if let Some(reads) = stage.gathers() {
                     let Some(gathered) = self.gathered.get(&job) else {

@@ -29,5 +29,6 @@ pub mod stage;
 pub mod style;
 pub mod text;
 pub mod time;
+pub mod url;
 pub mod wire;
 pub mod worker;

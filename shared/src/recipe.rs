@@ -175,10 +175,10 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         }
         let fits = matches!(
             (stage, before),
-            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
+            (Stage::Identify(_) | Stage::Fetch(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
                 | (
                     Stage::Decode(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Image(_),
-                    None | Some(Stage::Identify(_))
+                    None | Some(Stage::Identify(_) | Stage::Fetch(_))
                 )
                 | (Stage::Transcribe(_), Some(Stage::Decode(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
@@ -195,7 +195,7 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                             | Stage::Pack(_)
                     )
                 )
-                | (Stage::Analyze(_), None | Some(Stage::Identify(_)))
+                | (Stage::Analyze(_), None | Some(Stage::Identify(_) | Stage::Fetch(_)))
                 | (Stage::Plan(_), None)
                 | (Stage::Assemble(_), Some(Stage::Plan(_)))
         );

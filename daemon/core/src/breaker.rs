@@ -36,6 +36,8 @@ impl Resource {
     pub fn behind(failure: &Failure, stage: &Stage) -> Option<Self> {
         match failure.kind {
             FailureKind::ModelMissing => stage.model().map(|model| Resource::Model(model.to_owned())),
+            // Each input has its own place; what one of them asks for says nothing of the others.
+            FailureKind::Auth if matches!(stage, Stage::Fetch(_)) => None,
             FailureKind::Auth => Some(Resource::Service(stage.name())),
             FailureKind::Permission | FailureKind::DiskFull => failure.device.map(Resource::Device),
             _ => None,

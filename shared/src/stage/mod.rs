@@ -6,6 +6,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod fetch;
 pub mod identify;
 pub mod image;
 pub mod pack;
@@ -41,6 +42,7 @@ pub enum Stage {
     Assemble(assemble::Assemble),
     Image(image::Image),
     Pack(pack::Pack),
+    Fetch(fetch::Fetch),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -80,8 +82,9 @@ pub struct StageFacts {
     pub unit: Unit,
 }
 
-/// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them.
-pub const TRANSIENT: [&str; 1] = ["decode"];
+/// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them, and what is left live no longer than what is
+/// temporary.
+pub const TRANSIENT: [&str; 2] = ["decode", "fetch"];
 
 /// Kinds whose artifacts are made for somebody to take away: they live no longer than what is temporary.
 pub const EXPORTS: [&str; 1] = ["pack"];
@@ -110,6 +113,7 @@ impl Stage {
                 None => ("image", Role::Media, Lane::Cpu, 90),
             },
             Stage::Pack(_) => ("pack", Role::Media, Lane::Cpu, 10),
+            Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
         };
         StageFacts {
             name,
@@ -121,12 +125,13 @@ impl Stage {
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
-            fills: matches!(role, Role::Media | Role::Vision),
+            fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
-            timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
-                12 * HOUR_MS
-            } else {
-                HOUR_MS
+            timeout_ms: match self {
+                Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => 12 * HOUR_MS,
+                // 20 GiB at a tenth of a gigabit take half an hour; a server that never ends is not waited for all day.
+                Stage::Fetch(_) => 4 * HOUR_MS,
+                _ => HOUR_MS,
             },
             weight,
             unit: match self {
@@ -142,7 +147,7 @@ impl Stage {
                 | Stage::Analyze(_)
                 | Stage::Plan(_)
                 | Stage::Assemble(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) => Unit::OutputBytes,
+                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) => Unit::OutputBytes,
             },
         }
     }
@@ -189,7 +194,8 @@ impl Stage {
             | Stage::Publish(_)
             | Stage::Pull(_)
             | Stage::Collect(_)
-            | Stage::Plan(_) => 0,
+            | Stage::Plan(_)
+            | Stage::Fetch(_) => 0,
         }
     }
 
@@ -238,7 +244,8 @@ impl Stage {
             | Stage::Publish(_)
             | Stage::Pull(_)
             | Stage::Analyze(_)
-            | Stage::Plan(_) => Vec::new(),
+            | Stage::Plan(_)
+            | Stage::Fetch(_) => Vec::new(),
         }
     }
 
@@ -247,7 +254,8 @@ impl Stage {
         let facts = self.facts();
         hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
         match self {
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) => {}
+            // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -266,7 +274,7 @@ impl Stage {
     /// What the types can't say: ranges and combinations. The message names the parameter and the range.
     pub fn validate(&self) -> Result<(), String> {
         match self {
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Decode(_) => Ok(()),
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Decode(_) | Stage::Fetch(_) => Ok(()),
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),

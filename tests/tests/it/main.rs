@@ -15,6 +15,7 @@ mod highlights;
 mod housekeeping;
 mod images;
 mod main_path;
+mod remote;
 mod restarts;
 mod seeing;
 mod shapes;

@@ -1,3 +1,5 @@
 //! What comes from other machines: HTTP, wrapped once. Knows no decoder and no model.
 
 pub mod http;
+#[cfg(test)]
+pub mod scripted;

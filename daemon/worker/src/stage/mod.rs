@@ -6,6 +6,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod fetch;
 pub mod identify;
 pub mod image;
 pub mod pack;
@@ -39,5 +40,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Assemble(stage) => assemble::run(context, stage),
         Stage::Image(stage) => image::run(context, stage),
         Stage::Pack(stage) => pack::run(context, stage),
+        Stage::Fetch(stage) => fetch::run(context, stage),
     }
 }
