@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use spindle_core::cache;
 use spindle_core::change::Change;
 use spindle_core::effect::{
     Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
@@ -19,6 +20,7 @@ use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
@@ -84,6 +86,8 @@ pub struct Conductor {
     providers: Vec<Provider>,
     /// Of what became durable since the start.
     tally: Tally,
+    /// What the configuration says about fetching.
+    fetching: Fetch,
     exit: bool,
 }
 
@@ -111,12 +115,24 @@ pub struct Parts {
     pub house: PathBytes,
     /// Model APIs that can be named.
     pub providers: Vec<Provider>,
+    pub fetching: Fetch,
 }
 
 impl Conductor {
     pub fn new(parts: Parts) -> Self {
-        let Parts { scheduler, store, supervisor, artifacts, clock, inbox, own_inbox, runtime, house, providers } =
-            parts;
+        let Parts {
+            scheduler,
+            store,
+            supervisor,
+            artifacts,
+            clock,
+            inbox,
+            own_inbox,
+            runtime,
+            house,
+            providers,
+            fetching,
+        } = parts;
         Conductor {
             providers,
             scheduler,
@@ -136,6 +152,7 @@ impl Conductor {
             runs: HashMap::new(),
             house,
             tally: Tally::default(),
+            fetching,
             exit: false,
         }
     }
@@ -468,8 +485,20 @@ impl Conductor {
 
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
-        let Start { run, job, stage, address, feed, identity, detail, alone, slots, memory_mib: _, timeout_ms, key } =
-            start;
+        let Start {
+            run,
+            job,
+            mut stage,
+            address,
+            feed,
+            identity,
+            detail,
+            alone,
+            slots,
+            memory_mib: _,
+            timeout_ms,
+            key,
+        } = start;
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -488,6 +517,13 @@ impl Conductor {
                 inputs.push(InputFile::new(path.clone(), identity.bytes));
                 open.push(ToOpen::Input { path: path.clone(), identity });
             }
+            // Whoever fetches it is told where from; there is nothing to open.
+            (None, JobInput::Url(url)) if matches!(stage, Stage::Fetch(_)) => {
+                inputs.push(InputFile::new(PathBytes(url.as_str().as_bytes().to_vec()), 0));
+                open.push(ToOpen::Bytes(Arc::from([])));
+                stage = Stage::Fetch(self.fetching.clone());
+            }
+            (None, JobInput::Url(url)) => return internal(format!("{url} was not fetched")),
             (None, JobInput::Name(_)) => {
                 if let Some(reads) = stage.gathers() {
                     let Some(gathered) = self.gathered.get(&job) else {
@@ -497,13 +533,34 @@ impl Conductor {
                 }
             }
         }
-        if stage.rereads_inputs()
-            && feed.is_some()
-            && let JobInput::File { path, identity: submitted } = &spec.input
+        if let Some((before, _)) = &feed
+            && stage.rereads_inputs()
+            && !job.is_gather()
         {
-            let identity = identity.unwrap_or(*submitted);
-            inputs.push(InputFile::new(path.clone(), identity.bytes));
-            open.push(ToOpen::Input { path: path.clone(), identity });
+            match &spec.input {
+                JobInput::File { path, identity: submitted } => {
+                    let identity = identity.unwrap_or(*submitted);
+                    inputs.push(InputFile::new(path.clone(), identity.bytes));
+                    open.push(ToOpen::Input { path: path.clone(), identity });
+                }
+                // Where it was just fetched it came along.
+                JobInput::Url(_) if *before == cache::fetched(job) => {}
+                JobInput::Url(url) => {
+                    let fetched = cache::fetched(job);
+                    let found = self.reader.artifact(&fetched).ok().flatten();
+                    let Some(files) =
+                        found.filter(|found| self.artifacts.has(&fetched, found)).map(|found| found.files)
+                    else {
+                        return internal(format!("{url} is not there any more"));
+                    };
+                    let folder = self.artifacts.folder(&fetched);
+                    for file in files {
+                        inputs.push(InputFile::new(PathBytes(file.name.clone().into_bytes()), file.bytes));
+                        open.push(ToOpen::Artifact { path: folder.join(&file.name).into() });
+                    }
+                }
+                JobInput::Name(_) => {}
+            }
         }
         if stage.rereads_inputs() && job.is_gather() {
             let Some(results) = self.gathered.get(&job) else {

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use spindle_shared::lane::Lane;
-use spindle_shared::limits::{PROFILES_MAX, PROVIDERS_MAX};
+use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX};
 use spindle_shared::paths::{self, Service};
 use spindle_shared::stage::compress::{DYNAMIC, Profile};
+use spindle_shared::stage::fetch::Fetch;
+use spindle_shared::url;
 
 use crate::providers::{self, OwnProvider, Provider};
 
@@ -20,6 +22,7 @@ pub struct Config {
     pub limits: Limits,
     pub models: Models,
     pub housekeeping: Housekeeping,
+    pub remote: Remote,
     /// What videos can be made into besides the built-in profiles, by name.
     pub profiles: BTreeMap<String, OwnProfile>,
     /// Model APIs besides those that Spindle knows, or those otherwise, by name.
@@ -100,6 +103,29 @@ impl Default for Housekeeping {
     }
 }
 
+/// Inputs that lie elsewhere.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Remote {
+    /// Largest input that is fetched.
+    pub input_max_mib: u64,
+    /// `HOST:PORT` that inputs may come from although they are no public ones.
+    pub allow: Vec<String>,
+}
+
+impl Default for Remote {
+    fn default() -> Self {
+        Remote { input_max_mib: 20_480, allow: Vec::new() }
+    }
+}
+
+impl Remote {
+    /// What a run is told that fetches.
+    pub fn fetching(&self) -> Fetch {
+        Fetch { bytes_max: self.input_max_mib.saturating_mul(1 << 20), allow: self.allow.clone() }
+    }
+}
+
 /// A profile of compression; what is left out is as in `balanced`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -165,7 +191,10 @@ impl Config {
             let Some((section, key)) = name.strip_prefix("SPINDLE_").and_then(|rest| rest.split_once("__")) else {
                 continue;
             };
-            let value = value.parse::<i64>().map_or(toml::Value::String(value), toml::Value::Integer);
+            let value = match value.parse::<i64>() {
+                Ok(number) => toml::Value::Integer(number),
+                Err(_) => list(&value).unwrap_or(toml::Value::String(value)),
+            };
             let section = table.entry(section.to_lowercase()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             let toml::Value::Table(section) = section else { continue };
             section.insert(key.to_lowercase(), value);
@@ -193,6 +222,7 @@ impl Config {
             ("housekeeping.temporary_hours", Some(self.housekeeping.temporary_hours), 1..=168, "1–168"),
             ("housekeeping.artifacts_days", Some(self.housekeeping.artifacts_days), 1..=36_500, "1–36500"),
             ("housekeeping.records_days", Some(self.housekeeping.records_days), 1..=36_500, "1–36500"),
+            ("remote.input_max_mib", Some(self.remote.input_max_mib), 1..=16_777_216, "1–16777216"),
             ("limits.max_inputs", self.limits.max_inputs.map(u64::from), 1..=1_000_000, "1–1000000"),
             ("limits.user_batches", self.limits.user_batches.map(u64::from), 1..=1_000_000, "1–1000000"),
             ("limits.user_jobs", self.limits.user_jobs.map(u64::from), 1..=100_000_000, "1–100000000"),
@@ -208,6 +238,12 @@ impl Config {
             return Err(ConfigError::Profile(format!("{count} providers are more than {PROVIDERS_MAX}")));
         }
         providers::all(&self.providers).map_err(ConfigError::Profile)?;
+        if self.remote.allow.len() > ALLOWED_HOSTS_MAX {
+            return Err(ConfigError::Profile(format!("remote.allow has more than {ALLOWED_HOSTS_MAX} hosts")));
+        }
+        if let Some(why) = self.remote.allow.iter().find_map(|entry| url::check_allowed(entry).err()) {
+            return Err(ConfigError::Profile(format!("remote.allow: {why}")));
+        }
         if self.profiles.len() > PROFILES_MAX {
             return Err(ConfigError::Profile(format!("{} profiles are more than {PROFILES_MAX}", self.profiles.len())));
         }
@@ -259,6 +295,12 @@ impl Config {
     }
 }
 
+/// A list, written as in the file: `["a", "b"]`.
+fn list(text: &str) -> Option<toml::Value> {
+    let text = Some(text).filter(|text| text.trim_start().starts_with('['))?;
+    toml::from_str::<toml::Table>(&format!("list = {text}")).ok()?.remove("list")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +346,17 @@ mod tests {
     }
 
     #[test]
+    fn hosts_that_are_allowed_are_named_with_their_port() {
+        assert_eq!(load("[remote]\nallow = [\"localhost:80\"]\n").unwrap().remote.allow, ["localhost:80"]);
+        for wrong in ["localhost", "http://localhost:80", "Host:80", "a:b", ""] {
+            let error = load(&format!("[remote]\nallow = [\"{wrong}\"]\n")).unwrap_err().to_string();
+            assert!(error.contains("remote.allow"), "{wrong}: {error}");
+        }
+        assert_eq!(list("[\"a:1\"]"), Some(toml::Value::Array(vec![toml::Value::String("a:1".to_owned())])));
+        assert_eq!((list("a"), list("[a")), (None, None));
+    }
+
+    #[test]
     fn a_named_file_must_exist() {
         assert!(matches!(
             Config::load(Some(Path::new("/nonexistent/x.toml")), Service::User),
@@ -343,7 +396,7 @@ mod tests {
                 let value = &shown[&section][&key];
                 let Err(error) = load(&format!("[{section}]\n{key} = 0\n")) else { panic!("{section}.{key} takes 0") };
                 let ConfigError::Range { range, .. } = error else {
-                    assert!(value.is_str(), "{section}.{key}: {error}");
+                    assert!(value.is_str() || value.is_array(), "{section}.{key}: {error}");
                     continue;
                 };
                 let comment =

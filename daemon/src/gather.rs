@@ -5,9 +5,10 @@ use std::sync::Arc;
 use spindle_core::cache;
 use spindle_core::scheduler::gather::result_is_gone;
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::{AddressHasher, BatchId, ContentHash};
+use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId};
 use spindle_shared::job::{Detail, FileIdentity, Input, PathBytes};
 use spindle_shared::stage::Stage;
+use spindle_shared::url::Url;
 use spindle_shared::wire::codec;
 use spindle_shared::worker::{Gathered, InputFile, RESULTS_FILE};
 
@@ -41,10 +42,17 @@ pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result
         let artifact = reader.artifact(&address).map_err(failed)?;
         let artifact = artifact.filter(|artifact| artifacts.has(&address, artifact));
         let artifact = artifact.ok_or_else(|| result_is_gone(index, batch))?;
-        if rereads && let Input::File { path, identity } = &completed.input {
+        if rereads {
+            let job = JobId { batch, index };
             let stages = completed.stages.as_deref().unwrap_or(&recipe.map);
-            let identity = still_the_same(reader, path, identity, stages, address).map_err(failed)?;
-            originals.push(ToOpen::Original { path: path.clone(), identity });
+            match &completed.input {
+                Input::File { path, identity } => {
+                    let identity = still_the_same(reader, path, identity, (job, stages), address).map_err(failed)?;
+                    originals.push(ToOpen::Original { path: path.clone(), identity });
+                }
+                Input::Url(url) => originals.push(fetched(reader, artifacts, job, url).map_err(failed)?),
+                Input::Name(_) => {}
+            }
         }
         let input = path_of(completed.input);
         // Names are part of the result; where the files lie is not.
@@ -68,6 +76,7 @@ fn path_of(input: Input) -> PathBytes {
     match input {
         Input::File { path, .. } => path,
         Input::Name(name) => PathBytes(name.into_bytes()),
+        Input::Url(url) => PathBytes(url.file_name().into_bytes()),
     }
 }
 
@@ -76,7 +85,7 @@ fn still_the_same(
     reader: &Reader,
     path: &PathBytes,
     submitted: &FileIdentity,
-    stages: &[Stage],
+    (job, stages): (JobId, &[Stage]),
     address: ContentHash,
 ) -> Result<Result<FileIdentity, String>, StoreError> {
     let now = match std::fs::metadata(path.as_path()) {
@@ -84,9 +93,26 @@ fn still_the_same(
         // Whoever opens it will say what is wrong.
         Err(_) => return Ok(Ok(*submitted)),
     };
-    let made_of_it = |content| cache::addresses(stages, content).into_iter().flatten().next_back() == Some(address);
+    let made_of_it =
+        |content| cache::addresses(job, stages, content).into_iter().flatten().next_back() == Some(address);
     let same = now == *submitted || reader.content_of(&now)?.is_some_and(made_of_it);
     Ok(if same { Ok(now) } else { Err(format!("{path} has changed since it was worked on")) })
+}
+
+/// The file that was fetched for an input, while it is kept.
+fn fetched(reader: &Reader, artifacts: &Artifacts, job: JobId, url: &Url) -> Result<ToOpen, StoreError> {
+    let address = cache::fetched(job);
+    let artifact = reader.artifact(&address)?.filter(|artifact| artifacts.has(&address, artifact));
+    let path = artifact.and_then(|artifact| Some(artifacts.folder(&address).join(&artifact.files.first()?.name)));
+    let gone = || format!("what was fetched from {url} is kept no more");
+    let identity = path
+        .as_ref()
+        .ok_or_else(gone)
+        .and_then(|path| std::fs::metadata(path).map(|meta| FileIdentity::of(&meta)).map_err(|_| gone()));
+    Ok(ToOpen::Original {
+        path: path.map_or_else(|| PathBytes(url.file_name().into_bytes()), PathBytes::from),
+        identity,
+    })
 }
 
 /// The inputs themselves, in the rows' order.

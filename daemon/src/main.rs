@@ -91,6 +91,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let fetching = config.remote.fetching();
     let state_dir = paths::state(service);
     let model_dir = paths::models(service);
     let socket = args.socket.clone().unwrap_or_else(|| paths::socket(service));
@@ -174,6 +175,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
         providers: house_providers,
+        fetching,
     };
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::job::{FileIdentity, OutputPlan, PathBytes};
+use crate::job::{FileIdentity, Input, OutputPlan, PathBytes};
 use crate::limits::{INPUTS_MAX, LIST_BYTES_MAX, PATH_BYTES_MAX};
 use crate::output::{self, Candidates};
+use crate::url::{self, Url};
 use crate::wire::request::TakenName;
 
 /// Extensions taken from folders where sound is wanted; compared without regard to case.
@@ -39,11 +40,12 @@ pub struct Intake<'a> {
 /// One input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Absolute; links in it are not resolved, so outputs land where the person sees the input.
+    /// Absolute; links in it are not resolved, so outputs land where the person sees the input. Of an address: as if it lay in the current
+    /// folder under its own name.
     pub path: PathBuf,
     /// The folder that was named and in which it was found.
     pub root: Option<PathBuf>,
-    pub identity: FileIdentity,
+    pub input: Input,
     /// Column and value, from a list; columns as in [`Intake::columns`].
     pub overrides: Vec<(String, String)>,
     pub origin: Origin,
@@ -103,8 +105,13 @@ pub enum ListFile {
 impl Intake<'_> {
     /// Finds everything named, arguments first. All that is wrong is told at once.
     pub fn take(&self, arguments: &[PathBuf], lists: &[ListFile]) -> Result<Inputs, Vec<Problem>> {
-        let mut gathering =
-            Gathering { intake: self, inputs: Inputs::default(), problems: Vec::new(), known: HashMap::new() };
+        let mut gathering = Gathering {
+            intake: self,
+            inputs: Inputs::default(),
+            problems: Vec::new(),
+            known: HashMap::new(),
+            urls: HashMap::new(),
+        };
         for argument in arguments {
             gathering.named(argument, Vec::new(), Origin::Argument);
         }
@@ -344,15 +351,17 @@ struct Gathering<'a> {
     problems: Vec<Problem>,
     /// Device and inode to what was found with them; more than one are hard links of one file, or one file with other parameters.
     known: HashMap<(u64, u64), Vec<usize>>,
+    urls: HashMap<Url, Vec<usize>>,
 }
 
 impl Gathering<'_> {
     fn named(&mut self, named: &Path, overrides: Vec<(String, String)>, origin: Origin) {
+        if url::is_url(named.as_os_str().as_bytes()) && named.symlink_metadata().is_err() {
+            return self.elsewhere(named, overrides, origin);
+        }
         match self.look(named) {
             Ok((path, meta)) if meta.is_dir() => self.folder(path, named, &overrides, &origin),
-            Ok((path, meta)) => {
-                self.found(Found { path, root: None, identity: FileIdentity::of(&meta), overrides, origin })
-            }
+            Ok((path, meta)) => self.found(Found { input: file(&path, &meta), path, root: None, overrides, origin }),
             Err(why) => self.wrong(origin, named, why),
         }
     }
@@ -363,14 +372,7 @@ impl Gathering<'_> {
             return Err(format!("the path has more than {PATH_BYTES_MAX} bytes"));
         }
         let path = std::path::absolute(named).map_err(|error| told(&error))?;
-        let meta = std::fs::metadata(&path).map_err(|error| {
-            let text = named.as_os_str().as_bytes();
-            let scheme = text.windows(3).position(|window| window == b"://");
-            match scheme.is_some_and(|at| at > 0 && text[..at].iter().all(u8::is_ascii_alphanumeric)) {
-                true => "is an address, not a file; fetch it first".to_owned(),
-                false => told(&error),
-            }
-        })?;
+        let meta = std::fs::metadata(&path).map_err(|error| told(&error))?;
         if meta.is_dir() {
             return match self.intake.recurse {
                 true => Ok((path, meta)),
@@ -423,7 +425,7 @@ impl Gathering<'_> {
                 Ok(meta) => self.found(Found {
                     path: path.to_owned(),
                     root: Some(root.clone()),
-                    identity: FileIdentity::of(&meta),
+                    input: file(path, &meta),
                     overrides: overrides.to_vec(),
                     origin: origin.clone(),
                 }),
@@ -440,16 +442,40 @@ impl Gathering<'_> {
         self.intake.extensions.iter().any(|known| known.eq_ignore_ascii_case(extension))
     }
 
+    /// An address is taken as it is written: what is there, only fetching tells.
+    fn elsewhere(&mut self, named: &Path, overrides: Vec<(String, String)>, origin: Origin) {
+        let text = named.to_str().ok_or_else(|| "is no UTF-8".to_owned());
+        let url = text.and_then(|text| Url::parse(text).map_err(|error| error.to_string()));
+        let placed = url.and_then(|url| {
+            let path = std::path::absolute(url.file_name()).map_err(|error| told(&error))?;
+            Ok((url, path))
+        });
+        match placed {
+            Ok((url, path)) => self.found(Found { input: Input::Url(url), path, root: None, overrides, origin }),
+            // It may hold secrets, and what can't be read can't be shown without them.
+            Err(why) => {
+                let start: String = named.to_string_lossy().chars().take_while(|c| *c != ':').collect();
+                self.wrong(origin, Path::new(&format!("{start}://…")), why);
+            }
+        }
+    }
+
     fn found(&mut self, found: Found) {
         let inputs = &mut self.inputs.found;
-        let known = self.known.entry((found.identity.dev, found.identity.inode)).or_default();
+        let known = match &found.input {
+            Input::File { identity, .. } => self.known.entry((identity.dev, identity.inode)).or_default(),
+            Input::Url(url) => self.urls.entry(url.clone()).or_default(),
+            Input::Name(_) => return,
+        };
         let twin = known.iter().any(|at| {
             let other = &inputs[*at];
-            other.overrides == found.overrides && (other.path == found.path || resolve_alike(&other.path, &found.path))
+            let alike = matches!(found.input, Input::Url(_)) || resolve_alike(&other.path, &found.path);
+            other.overrides == found.overrides && (other.path == found.path || alike)
         });
         if twin {
-            let Found { path, origin, .. } = found;
-            return self.drop_it(origin, &path, "is named twice".to_owned());
+            let Found { path, input, origin, .. } = found;
+            let shown = if matches!(input, Input::Url(_)) { PathBuf::from(input.to_string()) } else { path };
+            return self.drop_it(origin, &shown, "is named twice".to_owned());
         }
         if inputs.len() == INPUTS_MAX {
             let why = format!("more than {INPUTS_MAX} inputs; split them over several batches");
@@ -533,6 +559,10 @@ pub fn writable(folder: &Path) -> Result<(), String> {
     })
 }
 
+fn file(path: &Path, meta: &Metadata) -> Input {
+    Input::File { path: path.into(), identity: FileIdentity::of(meta) }
+}
+
 /// Two names lead to one file through links; two hard links don't: each has its own place for outputs.
 fn resolve_alike(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
@@ -613,7 +643,8 @@ mod tests {
         let path = folder.path(".talk.bin");
         let inputs = INTAKE.take(std::slice::from_ref(&path), &[]).unwrap();
         let identity = FileIdentity::of(&path.metadata().unwrap());
-        assert_eq!((inputs.found[0].identity, inputs.found[0].root.clone()), (identity, None));
+        let input = Input::File { path: path.into(), identity };
+        assert_eq!((inputs.found[0].input.clone(), inputs.found[0].root.clone()), (input, None));
     }
 
     #[test]

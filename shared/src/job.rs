@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::id::JobId;
 use crate::stage::Stage;
 use crate::time::WallMs;
+use crate::url::Url;
 
 /// A path as the kernel has it: any bytes but NUL. On the wire bytes; shown lossily with control characters escaped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -95,13 +96,15 @@ pub enum Input {
     File { path: PathBytes, identity: FileIdentity },
     /// Something with a name and no file here (a model in the catalogue).
     Name(String),
+    /// Something that lies elsewhere and is fetched first.
+    Url(Url),
 }
 
 impl Input {
     pub fn bytes(&self) -> u64 {
         match self {
             Input::File { identity, .. } => identity.bytes,
-            Input::Name(_) => 0,
+            Input::Name(_) | Input::Url(_) => 0,
         }
     }
 }
@@ -111,6 +114,7 @@ impl fmt::Display for Input {
         match self {
             Input::File { path, .. } => path.fmt(f),
             Input::Name(name) => crate::text::write_escaped(f, name),
+            Input::Url(url) => url.fmt(f),
         }
     }
 }

@@ -31,5 +31,6 @@ pub mod style;
 pub mod template;
 pub mod text;
 pub mod time;
+pub mod url;
 pub mod wire;
 pub mod worker;

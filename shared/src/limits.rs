@@ -113,5 +113,9 @@ pub const PICTURE_BYTES_MAX: u64 = 1 << 30;
 pub const PICTURE_READ_SIDE_MAX: u32 = 65_535;
 /// Passes over one progressive JPEG: more make a small file take minutes.
 pub const JPEG_SCANS_MAX: u32 = 500;
+/// An address of an input; signed ones have some two thousand.
+pub const URL_BYTES_MAX: usize = 8_192;
+/// Hosts that inputs may come from although they are not public.
+pub const ALLOWED_HOSTS_MAX: usize = 100;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

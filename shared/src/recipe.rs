@@ -236,7 +236,7 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         }
         let fits = matches!(
             (stage, before),
-            (Stage::Identify(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
+            (Stage::Identify(_) | Stage::Fetch(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
                 | (
                     Stage::Decode(_)
                         | Stage::Listen(_)
@@ -244,10 +244,13 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                         | Stage::Convert(_)
                         | Stage::Preview(_)
                         | Stage::Image(_),
-                    None | Some(Stage::Identify(_))
+                    None | Some(Stage::Identify(_) | Stage::Fetch(_))
                 )
                 | (Stage::Transcribe(_), Some(Stage::Decode(_) | Stage::Listen(_)))
-                | (Stage::Sight(_), None | Some(Stage::Identify(_) | Stage::Transcribe(_) | Stage::Analyze(_)))
+                | (
+                    Stage::Sight(_),
+                    None | Some(Stage::Identify(_) | Stage::Fetch(_) | Stage::Transcribe(_) | Stage::Analyze(_))
+                )
                 | (Stage::Write(_) | Stage::Ask(_), Some(Stage::Sight(_)))
                 | (Stage::Propose(_), Some(Stage::Plan(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
@@ -265,7 +268,7 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                             | Stage::Write(_)
                     )
                 )
-                | (Stage::Analyze(_), None | Some(Stage::Identify(_) | Stage::Transcribe(_)))
+                | (Stage::Analyze(_), None | Some(Stage::Identify(_) | Stage::Fetch(_) | Stage::Transcribe(_)))
                 | (Stage::Plan(_), None)
                 | (Stage::Assemble(_), Some(Stage::Plan(_) | Stage::Propose(_)))
         );

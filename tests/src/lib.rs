@@ -4,4 +4,5 @@ pub mod harness;
 pub mod onnx;
 pub mod parrot;
 pub mod sim;
+pub mod site;
 pub mod terminal;

@@ -1652,6 +1652,7 @@ pub fn file_name(job: &JobView) -> String {
             Some(name) => PathBytes::from(name).to_string(),
             None => path.to_string(),
         },
+        Some(Input::Url(url)) => PathBytes(url.file_name().into_bytes()).to_string(),
         Some(input) => input.to_string(),
         None => String::new(),
     }

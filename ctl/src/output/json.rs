@@ -28,6 +28,7 @@ pub fn input_text(input: &Input) -> (String, Option<String>) {
     match input {
         Input::File { path, .. } => path_text(path),
         Input::Name(name) => (name.clone(), None),
+        Input::Url(url) => (url.to_string(), None),
     }
 }
 

@@ -165,6 +165,8 @@ impl Tally {
                 }
             }
             Some(Input::Name(name)) => entry.input = name.clone(),
+            // What was fetched is kept only for a while; where it came from is told.
+            Some(Input::Url(url)) => entry.input = url.to_string(),
             None => {}
         }
         for output in &job.outputs {

@@ -33,6 +33,7 @@ fn names(inputs: &[Submission]) -> Vec<String> {
         .map(|submission| match &submission.input {
             Input::File { path, .. } => path.as_path().file_name().unwrap().to_string_lossy().into_owned(),
             Input::Name(name) => name.clone(),
+            Input::Url(url) => url.as_str().to_owned(),
         })
         .collect()
 }
@@ -170,9 +171,9 @@ fn all_that_is_wrong_is_told_before_a_batch_exists() {
     let daemon = daemon();
     daemon.file("a.mp4", "a");
     std::fs::create_dir(daemon.path().join("folder")).unwrap();
-    let ran = daemon.run(&["submit", "subtitles", "a.mp4", "gone.mp4", "folder", "https://x.org/v.mp4"]).with(2);
+    let ran = daemon.run(&["submit", "subtitles", "a.mp4", "gone.mp4", "folder", "ftp://x.org/v.mp4"]).with(2);
     let expected = "error: 3 inputs can't be taken:\n  gone.mp4: no such file\n  folder: is a folder; -r takes what is in it\n  \
-        https://x.org/v.mp4: is an address, not a file; fetch it first\n";
+        ftp://…: `ftp` is no way to fetch: https and http are\n";
     assert_eq!((ran.err.as_str(), ran.out.as_str()), (expected, ""));
 
     daemon.file("list.txt", "a.mp4\ngone.mp4\n");
@@ -362,4 +363,20 @@ fn a_submission_whose_answer_was_lost_is_sent_again_under_its_key() {
         .collect();
     assert_eq!(keys.len(), 2);
     assert!(keys[0].is_some() && keys[0] == keys[1]);
+}
+
+#[test]
+fn an_address_is_an_input_whose_outputs_land_in_the_current_folder() {
+    let daemon = daemon();
+    let url = "https://me:pw@x.org/a/talk%201.mp4?sig=s3cret";
+    let ran = daemon.run(&["submit", "subtitles", url, url, "https://x.org/b/talk%201.mp4"]).with(0);
+    assert!(ran.err.contains("left out: https://x.org/a/talk%201.mp4?…: is named twice"), "{ran:#?}");
+    assert!(!ran.err.contains("s3cret") && !ran.err.contains("pw@"), "{ran:#?}");
+    let inputs = daemon.inputs();
+    assert_eq!(names(&inputs), [url, "https://x.org/b/talk%201.mp4"]);
+    let places: Vec<_> =
+        inputs.iter().map(|input| (input.output.directory.as_path(), input.output.stem.to_string())).collect();
+    let here = daemon.path().canonicalize().unwrap();
+    let here = here.as_path();
+    assert_eq!(places, [(here, "talk 1".to_owned()), (here, "talk 1.mp4".to_owned())]);
 }

@@ -38,6 +38,8 @@ impl Resource {
     pub fn behind(failure: &Failure, stage: &Stage) -> Option<Self> {
         match failure.kind {
             FailureKind::ModelMissing => stage.model().map(|model| Resource::Model(model.to_owned())),
+            // Each input has its own place; what one of them asks for says nothing of the others.
+            FailureKind::Auth if matches!(stage, Stage::Fetch(_)) => None,
             FailureKind::Auth => Some(match stage.api() {
                 Some((provider, _)) => Resource::Api(provider.name.clone()),
                 None => Resource::Service(stage.name()),

@@ -98,6 +98,7 @@ pub fn kib(bytes: u64) -> u32 {
 pub fn size_of(job: &JobSpec, stages: &[Stage]) -> u32 {
     match &job.input {
         Input::File { identity, .. } => kib(identity.bytes),
+        Input::Url(_) => 0,
         Input::Name(_) => stages
             .iter()
             .find_map(|stage| if let Stage::Pull(pull) = stage { Some(kib(pull.bytes)) } else { None })

@@ -431,10 +431,19 @@ pub async fn addresses_of(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<C
             let Some(batch) = house.reader.recovered(id)? else { continue };
             for index in 1..=batch.total {
                 let Some(spec) = house.reader.job_spec(JobId { batch: id, index })? else { continue };
-                let Input::File { identity, .. } = &spec.input else { continue };
-                let Some(content) = house.reader.content_of(identity)? else { continue };
+                let job = JobId { batch: id, index };
+                let content = match &spec.input {
+                    Input::File { identity, .. } => house.reader.content_of(identity)?,
+                    Input::Url(_) => {
+                        let address = cache::fetched(job);
+                        addresses.push(address);
+                        house.reader.artifact(&address)?.and_then(|found| cache::fetched_content(&found.files))
+                    }
+                    Input::Name(_) => None,
+                };
+                let Some(content) = content else { continue };
                 let stages = spec.stages.as_deref().unwrap_or(&batch.spec.recipe.map);
-                addresses.extend(cache::addresses(stages, content).into_iter().flatten());
+                addresses.extend(cache::addresses(job, stages, content).into_iter().flatten());
             }
         }
         Ok(addresses)

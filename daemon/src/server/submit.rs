@@ -11,14 +11,16 @@ use spindle_core::estimate::{Estimate, Expected};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchSpec, OnExisting};
 use spindle_shared::id::ContentHash;
-use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
+use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
 use spindle_shared::recipe::{REPORT, Recipe};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::compress::VIDEO_EXTENSION;
+use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::transcribe::Transcribe;
+use spindle_shared::url::Url;
 use spindle_shared::wire::request::{Request, Submission, TakenName};
 use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response};
 
@@ -156,6 +158,12 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
         {
             return Ok(Err(refusal));
         }
+        if let Input::Url(url) = &input {
+            if let Err(error) = Url::parse(url.as_str()) {
+                return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
+            }
+            stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
+        }
         let stages = named(stages, &spec.recipe.map, &output);
         let mut job = JobSpec { input, output, stages, skip: None, replace: Vec::new() };
         match spec.on_existing {
@@ -206,6 +214,13 @@ fn named(own: Option<Vec<Stage>>, stages: &[Stage], output: &OutputPlan) -> Opti
     Some(stages)
 }
 
+/// The stages of an input that lies elsewhere: fetched, it is hashed, too.
+fn fetching(mut stages: Vec<Stage>) -> Vec<Stage> {
+    stages.retain(|stage| !matches!(stage, Stage::Identify(_)));
+    stages.insert(0, Stage::Fetch(Fetch::default()));
+    stages
+}
+
 /// What a taken name means for its job.
 enum Verdict {
     /// Made from this input with these parameters, or never ours: it stays.
@@ -217,11 +232,13 @@ enum Verdict {
 /// Keeps what is up to date or not ours, redoes what was made otherwise; formats that are kept are not made again.
 fn skip_existing(house: &House, spec: &BatchSpec, job: &mut JobSpec, taken: &[TakenName]) -> Result<(), StoreError> {
     let stages = job.stages.clone().unwrap_or_else(|| spec.recipe.map.clone());
-    let Input::File { identity, .. } = &job.input else { return Ok(()) };
+    if matches!(job.input, Input::Name(_)) {
+        return Ok(());
+    }
     let parameters = cache::parameters(&stages);
     let mut kept: Vec<(PathBytes, &'static str)> = Vec::new();
     for name in taken {
-        match verdict(house, name, identity, parameters)? {
+        match verdict(house, name, &job.input, parameters)? {
             Verdict::Keep(reason) => kept.push((name.path.clone(), reason)),
             Verdict::Redo(content) => job.replace.push((name.path.clone(), content)),
         }
@@ -254,12 +271,7 @@ const EXISTS: &str = "exists";
 const EDITED: &str = "edited since";
 const UP_TO_DATE: &str = "up to date";
 
-fn verdict(
-    house: &House,
-    name: &TakenName,
-    input: &FileIdentity,
-    parameters: ContentHash,
-) -> Result<Verdict, StoreError> {
+fn verdict(house: &House, name: &TakenName, input: &Input, parameters: ContentHash) -> Result<Verdict, StoreError> {
     let Some(record) = house.reader.published(&name.path)? else {
         return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EXISTS) });
     };
@@ -267,9 +279,15 @@ fn verdict(
     if content != Some(record.content) {
         return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EDITED) });
     }
-    // Inode and ctime change when a file is restored from a backup or given another mode; size and time of change don't.
-    let same_input =
-        record.input.is_some_and(|made_from| made_from.bytes == input.bytes && made_from.mtime_ns == input.mtime_ns);
+    let same_input = match input {
+        // Inode and ctime change when a file is restored from a backup or given another mode; size and time of change don't.
+        Input::File { identity, .. } => record
+            .input
+            .is_some_and(|made_from| made_from.bytes == identity.bytes && made_from.mtime_ns == identity.mtime_ns),
+        // Whether what lies there is another by now, only fetching would tell.
+        Input::Url(_) => house.reader.job_spec(record.job)?.is_some_and(|made_from| made_from.input == *input),
+        Input::Name(_) => false,
+    };
     Ok(if same_input && record.parameters == parameters {
         Verdict::Keep(UP_TO_DATE)
     } else {
@@ -347,10 +365,11 @@ fn outputs_of(job: &JobSpec, stages: &[Stage]) -> Vec<PathBytes> {
     let shown = suffix.unwrap_or(true).then(|| language.unwrap_or_else(|| "{lang}".to_owned()));
     let directory = job.output.directory.as_path();
     let input = match &job.input {
-        Input::File { path, .. } => path.as_path(),
-        Input::Name(_) => Path::new(""),
+        Input::File { path, .. } => path.clone(),
+        Input::Url(url) => PathBytes(url.file_name().into_bytes()),
+        Input::Name(_) => PathBytes::default(),
     };
-    let mut endings: Vec<String> = stages.iter().flat_map(|stage| stage.endings(input)).collect();
+    let mut endings: Vec<String> = stages.iter().flat_map(|stage| stage.endings(input.as_path())).collect();
     if let Some(compress) =
         stages.iter().find_map(|stage| if let Stage::Compress(stage) = stage { Some(stage) } else { None })
         && compress.endings().len() > 1

@@ -148,6 +148,7 @@ impl Reader {
         let transaction = self.database.begin_read()?;
         let (open, jobs) = (transaction.open_table(tables::OPEN)?, transaction.open_table(tables::JOBS)?);
         let inputs = transaction.open_table(tables::INPUTS)?;
+        let artifacts = transaction.open_table(tables::ARTIFACTS)?;
         let mut known: Option<(BatchId, StoredBatch)> = None;
         for entry in open.iter()? {
             let key = entry?.0.value();
@@ -157,11 +158,24 @@ impl Reader {
             }
             let (Some((_, batch)), Some(row)) = (&known, jobs.get(key)?) else { return Err(orphan("open", id)) };
             let spec = rows::read_job(row.value())?;
-            let Input::File { identity, .. } = &spec.input else { continue };
-            let Some(row) = inputs.get((identity.dev, identity.inode))? else { continue };
-            let Some(content) = rows::read_input(row.value(), identity)? else { continue };
+            let job = JobId { batch: id, index: key.1 };
+            let content = match &spec.input {
+                Input::File { identity, .. } => match inputs.get((identity.dev, identity.inode))? {
+                    Some(row) => rows::read_input(row.value(), identity)?,
+                    None => None,
+                },
+                Input::Url(_) => {
+                    let address = cache::fetched(job);
+                    take(address);
+                    let artifact =
+                        artifacts.get(&address.0)?.map(|row| rows::read_artifact(row.value())).transpose()?;
+                    artifact.and_then(|artifact| cache::fetched_content(&artifact.files))
+                }
+                Input::Name(_) => None,
+            };
+            let Some(content) = content else { continue };
             let stages = spec.stages.as_deref().unwrap_or(&batch.spec.recipe.map);
-            cache::addresses(stages, content).into_iter().flatten().for_each(&mut take);
+            cache::addresses(job, stages, content).into_iter().flatten().for_each(&mut take);
         }
         let ended = transaction.open_table(tables::ENDED)?;
         for entry in transaction.open_table(tables::UNFINISHED)?.iter()? {
@@ -170,7 +184,10 @@ impl Reader {
                 continue;
             }
             for entry in ended.range((id, GATHER_INDEX + 1)..=(id, u32::MAX))? {
-                rows::read_ended(entry?.1.value())?.artifact.into_iter().for_each(&mut take);
+                let (key, row) = entry?;
+                rows::read_ended(row.value())?.artifact.into_iter().for_each(&mut take);
+                // Where nothing was fetched for it, nothing lies there.
+                take(cache::fetched(JobId { batch: BatchId(id), index: key.value().1 }));
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use spindle_shared::job::{Detail, Figure, FileIdentity, Input, JobSpec, JobState
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
+use spindle_shared::url::Url;
 use spindle_shared::wire::codec;
 use spindle_shared::worker::ArtifactFile;
 
@@ -263,6 +264,7 @@ struct JobRowV1 {
 enum InputRowV1 {
     File { path: Vec<u8>, identity: IdentityRowV1 },
     Name(String),
+    Url(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -283,6 +285,7 @@ pub(super) fn write_job(spec: &JobSpec) -> Vec<u8> {
                 InputRowV1::File { path: path.0.clone(), identity: IdentityRowV1::from(identity) }
             }
             Input::Name(name) => InputRowV1::Name(name.clone()),
+            Input::Url(url) => InputRowV1::Url(url.as_str().to_owned()),
         },
         directory: unless_own(&spec.output.directory, own.map(|(directory, _)| directory)),
         stem: unless_own(&spec.output.stem, own.map(|(_, stem)| stem)),
@@ -298,6 +301,7 @@ pub(super) fn read_job(bytes: &[u8]) -> Result<JobSpec, StoreError> {
     let input = match row.input {
         InputRowV1::File { path, identity } => Input::File { path: PathBytes(path), identity: identity.into() },
         InputRowV1::Name(name) => Input::Name(name),
+        InputRowV1::Url(url) => Input::Url(Url::stored(url)),
     };
     let (own_directory, own_stem) = own_output(&input).unwrap_or((&[], &[]));
     let output = OutputPlan {

@@ -7,6 +7,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod fetch;
 pub mod identify;
 pub mod image;
 pub mod listen;
@@ -52,6 +53,7 @@ pub enum Stage {
     Write(Box<write::Write>),
     Ask(ask::Ask),
     Propose(propose::Propose),
+    Fetch(fetch::Fetch),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -91,8 +93,9 @@ pub struct StageFacts {
     pub unit: Unit,
 }
 
-/// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them.
-pub const TRANSIENT: [&str; 2] = ["decode", "listen"];
+/// Kinds whose artifacts are large and quickly made again: they go with the last job that wants them, and what is left live no longer than what is
+/// temporary.
+pub const TRANSIENT: [&str; 3] = ["decode", "listen", "fetch"];
 
 /// Kinds whose artifacts are made for somebody to take away: they live no longer than what is temporary.
 pub const EXPORTS: [&str; 1] = ["pack"];
@@ -130,6 +133,7 @@ impl Stage {
             },
             Stage::Ask(_) => ("ask", Role::Net, Lane::Api, 15),
             Stage::Propose(_) => ("propose", Role::Net, Lane::Api, 15),
+            Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
         };
         StageFacts {
             name,
@@ -141,16 +145,15 @@ impl Stage {
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
-            fills: matches!(role, Role::Media | Role::Vision),
+            fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
-            timeout_ms: if matches!(self, Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_)) {
-                12 * HOUR_MS
-            } else {
-                match self.api() {
-                    // As long as its calls may take, and some.
-                    Some(_) => HOUR_MS / 2,
-                    None => HOUR_MS,
-                }
+            timeout_ms: match self {
+                Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => 12 * HOUR_MS,
+                // 20 GiB at a tenth of a gigabit take half an hour; a server that never ends is not waited for all day.
+                Stage::Fetch(_) => 4 * HOUR_MS,
+                // As long as its calls may take, and some.
+                _ if self.api().is_some() => HOUR_MS / 2,
+                _ => HOUR_MS,
             },
             weight,
             unit: match self {
@@ -171,7 +174,7 @@ impl Stage {
                 | Stage::Write(_)
                 | Stage::Ask(_)
                 | Stage::Propose(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) => Unit::OutputBytes,
+                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) => Unit::OutputBytes,
             },
         }
     }
@@ -220,6 +223,7 @@ impl Stage {
             | Stage::Pull(_)
             | Stage::Collect(_)
             | Stage::Plan(_)
+            | Stage::Fetch(_)
             | Stage::Write(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => 0,
@@ -297,6 +301,7 @@ impl Stage {
             | Stage::Pull(_)
             | Stage::Analyze(_)
             | Stage::Plan(_)
+            | Stage::Fetch(_)
             | Stage::Listen(_)
             | Stage::Sight(_)
             | Stage::Ask(_)
@@ -309,7 +314,8 @@ impl Stage {
         let facts = self.facts();
         hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
         match self {
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) => {}
+            // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -336,6 +342,7 @@ impl Stage {
             Stage::Identify(_)
             | Stage::Publish(_)
             | Stage::Decode(_)
+            | Stage::Fetch(_)
             | Stage::Listen(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => Ok(()),

@@ -9,12 +9,14 @@ use spindle_shared::job::{FileIdentity, Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::provider::ProviderRef;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::pull::Pull;
 use spindle_shared::stage::subtitle::{Format, Subtitle};
 use spindle_shared::stage::transcribe::Transcribe;
 use spindle_shared::stage::write::{DocumentFormat, Write};
 use spindle_shared::template::Template;
 use spindle_shared::time::WallMs;
+use spindle_shared::url::Url;
 use spindle_shared::wire::request::Selection;
 
 use super::random::Random;
@@ -193,6 +195,8 @@ fn job(random: &mut Random, files: &[File], recipe: &Recipe, pull: bool, number:
     let inode = random.below(files.len() as u64);
     let input = if pull {
         Input::Name("base".to_owned())
+    } else if random.permille(150) {
+        Input::Url(Url::stored(format!("https://host.example/{inode}.mp4")))
     } else {
         let identity = files[inode as usize].identity;
         Input::File { path: PathBytes(format!("/in/{inode}").into_bytes()), identity }
@@ -206,6 +210,15 @@ fn job(random: &mut Random, files: &[File], recipe: &Recipe, pull: bool, number:
         }
         stages
     });
+    let own_stages = match input {
+        // As the daemon makes them at submission.
+        Input::Url(_) => {
+            let mut stages = own_stages.unwrap_or_else(|| recipe.map.clone());
+            stages[0] = Stage::Fetch(Fetch::default());
+            Some(stages)
+        }
+        _ => own_stages,
+    };
     JobSpec {
         input,
         output: OutputPlan {

@@ -260,7 +260,7 @@ impl Disk {
         let spec = self.batches.get(&id.batch)?.spec_of(id.index);
         let (is_file, identity) = match &spec.input {
             Input::File { identity: submitted, .. } => (true, Some(identity.unwrap_or(*submitted))),
-            Input::Name(_) => (false, None),
+            Input::Name(_) | Input::Url(_) => (false, None),
         };
         let content = identity.and_then(|identity| self.inputs.get(&identity).copied());
         Some(FoundInput { is_file, bytes: spec.input.bytes(), content, stages: spec.stages.clone() })

@@ -641,7 +641,7 @@ impl World {
                 let number: usize = String::from_utf8_lossy(&path.0).rsplit('/').next()?.parse().ok()?;
                 self.files.get(number).copied()
             }
-            JobInput::Name(_) => None,
+            JobInput::Name(_) | JobInput::Url(_) => None,
         }
     }
 

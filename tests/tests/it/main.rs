@@ -16,6 +16,7 @@ mod housekeeping;
 mod images;
 mod main_path;
 mod manager;
+mod remote;
 mod restarts;
 mod seeing;
 mod shapes;

@@ -7,7 +7,7 @@ use spindle_shared::batch::{After, BatchSpec, Halt, OnExisting, Priority, Terms,
 use spindle_shared::exit;
 use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
-use spindle_shared::job::{Input, OutputPlan, PathBytes};
+use spindle_shared::job::{OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
 use spindle_shared::output::{self, Candidates, Placed};
 use spindle_shared::recipe::Recipe;
@@ -36,7 +36,7 @@ const LISTED_MAX: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Batch options")]
 pub struct Common {
-    /// Files, and with -r folders
+    /// Files, and with -r folders; https:// and http:// addresses are fetched first
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Take the recordings and videos in folders, and in folders in them
@@ -46,7 +46,7 @@ pub struct Common {
     /// `input` are options of the recipe for that input; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
-    /// Folder for outputs; otherwise they land beside their inputs
+    /// Folder for outputs; otherwise they land beside their inputs, and those of addresses in the current folder
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// 0–100, smaller runs first; or urgent, high, normal, low, idle; `auto` = by the inputs' sizes (small ones earlier), and
@@ -217,7 +217,7 @@ fn inputs<R: RecipeOptions>(
             row => match overrides.stages::<R>(row) {
                 Ok(stages) => Some(stages),
                 Err(why) => {
-                    let path = Some(input.path.as_path().into());
+                    let path = Some(PathBytes(input.input.to_string().into_bytes()));
                     problems.push(Problem { origin: input.origin.clone(), path, why });
                     None
                 }
@@ -254,12 +254,7 @@ fn inputs<R: RecipeOptions>(
         .zip(plans)
         .zip(own_stages)
         .zip(taken)
-        .map(|(((input, output), stages), taken)| Submission {
-            input: Input::File { path: input.path.into(), identity: input.identity },
-            output,
-            stages,
-            taken,
-        })
+        .map(|(((input, output), stages), taken)| Submission { input: input.input, output, stages, taken })
         .collect())
 }
 

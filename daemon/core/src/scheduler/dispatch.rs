@@ -3,7 +3,7 @@
 use spindle_shared::batch::Priority;
 use spindle_shared::event::Fact;
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::{AddressHasher, BatchId, JobId, RunId, WorkerId};
+use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, RunId, WorkerId};
 use spindle_shared::job::Detail;
 use spindle_shared::lane::Lane;
 use spindle_shared::stage::Stage;
@@ -20,6 +20,8 @@ use crate::rates::{RateKey, Scale};
 
 /// Begins the note that says which stages another job's work has saved.
 const FROM_THE_CACHE: &str = "from the cache: ";
+/// The stage whose saving is worth no word: a job finds what was fetched for itself alone.
+const FETCH: &str = "fetch";
 /// A wait after a restart is never longer than this, whatever the clock says.
 const WAIT_AFTER_RESTART_MS_MAX: u64 = 3_600_000;
 
@@ -141,45 +143,61 @@ impl Scheduler {
         let before = batch.change(id.index, |job| job.facts.replace(facts)).flatten();
         match content {
             Some(content) => self.identified(id, content),
+            None if self.first_stage(id).is_some_and(|stage| matches!(stage, Stage::Fetch(_))) => {
+                // Perhaps it is here already: its content then is what was fetched.
+                self.want(id, vec![Some(cache::fetched(id))], None);
+            }
             None => {
                 // Unknown content: the first stage finds it out. Nothing to identify: the first stage does the work.
-                let skip = usize::from(!is_file && self.first_stage_identifies(id));
+                let identifies = self.first_stage(id).is_some_and(|stage| matches!(stage, Stage::Identify(_)));
+                let skip = usize::from(!is_file && identifies);
                 self.make_ready(id, skip);
             }
         }
         self.want_no_more(before.unwrap_or_default());
     }
 
-    fn first_stage_identifies(&self, id: JobId) -> bool {
-        self.batches
-            .get(&id.batch)
-            .and_then(|batch| Some(batch.stages_of(batch.job(id.index)?).first()))
-            .is_some_and(|stage| matches!(stage, Some(Stage::Identify(_))))
+    fn first_stage(&self, id: JobId) -> Option<&Stage> {
+        let batch = self.batches.get(&id.batch)?;
+        batch.stages_of(batch.job(id.index)?).first()
     }
 
     /// The input's content is known: what of the way is done already?
-    pub(super) fn identified(&mut self, id: JobId, content: spindle_shared::id::ContentHash) {
+    pub(super) fn identified(&mut self, id: JobId, content: ContentHash) {
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
-        let stages = batch.stages_of(job).to_vec();
-        let addresses = cache::addresses(&stages, content);
-        for (stage, address) in stages.iter().zip(&addresses) {
+        let addresses = cache::addresses(id, batch.stages_of(job), content);
+        self.want(id, addresses, Some(content));
+    }
+
+    /// A job has these on its way from now on, instead of what it had; the store is asked which of them are there. `content`: of its input.
+    fn want(&mut self, id: JobId, addresses: Vec<Option<ContentHash>>, content: Option<ContentHash>) {
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
+        // The gather works on the inputs once more, long after their jobs have ended.
+        let rereads = batch.spec.recipe.gather.iter().any(Stage::rereads_inputs);
+        for (stage, address) in batch.stages_of(job).iter().zip(&addresses) {
             if let Some(address) = address {
                 let wanted = self.wanted.entry(*address).or_default();
                 wanted.jobs += 1;
-                wanted.transient = stage.facts().transient;
+                wanted.transient = stage.facts().transient && !(rereads && matches!(stage, Stage::Fetch(_)));
             }
         }
         let asked: Vec<_> = addresses.iter().copied().flatten().collect();
-        batch.change(id.index, |job| {
+        let before = batch.change(id.index, |job| {
             job.place = Place::Looking;
-            if let Some(facts) = &mut job.facts {
-                facts.content = Some(content);
-                facts.artifacts = vec![None; addresses.len()];
-                facts.addresses = addresses;
-            }
+            let facts = job.facts.get_or_insert_default();
+            let stages = facts.stages.take();
+            // What its own run has just left is there, whatever a look says.
+            let known = |(at, address): (usize, &Option<_>)| match facts.addresses.get(at) == Some(address) {
+                true => facts.artifacts.get(at).cloned().flatten(),
+                false => None,
+            };
+            let artifacts = addresses.iter().enumerate().map(known).collect();
+            std::mem::replace(facts, Facts { stages, content, addresses, artifacts })
         });
         self.effects.push(Effect::LookupArtifacts { job: id, addresses: asked });
+        self.want_no_more(before.unwrap_or_default());
     }
 
     pub(super) fn artifacts_found(&mut self, id: JobId, found: Vec<Option<StoredArtifact>>) {
@@ -196,6 +214,12 @@ impl Scheduler {
                 wanted.stored = found.is_some();
             }
         }
+        // Nothing but what was fetched was asked for: now that it is here, its content is known, and all the rest by that.
+        let content =
+            batch.job(id.index).and_then(|job| job.facts.as_ref()).map_or(Some(None), |facts| facts.content.map(Some));
+        if content.is_none() {
+            return self.fetched_found(id, found.into_iter().next().flatten());
+        }
         let next = batch.change(id.index, |job| {
             let mut next = identify;
             let mut found = found.into_iter();
@@ -207,11 +231,13 @@ impl Scheduler {
                 }
                 if let Some(artifact) = found.next().flatten() {
                     next = stage + 1;
-                    if !job.open.timings.iter().any(|(done, _)| *done == artifact.stage) {
+                    if artifact.stage != FETCH && !job.open.timings.iter().any(|(done, _)| *done == artifact.stage) {
                         reused.push(artifact.stage.clone());
                     }
                     facts.artifacts[stage] = Some(artifact.files);
                     job.open.detail.absorb(artifact.detail);
+                } else if facts.artifacts[stage].is_some() {
+                    next = stage + 1;
                 }
             }
             if !reused.is_empty() {
@@ -226,6 +252,18 @@ impl Scheduler {
         {
             self.make_ready(id, next);
         }
+    }
+
+    /// An input from elsewhere is here, or has to be fetched.
+    fn fetched_found(&mut self, id: JobId, found: Option<StoredArtifact>) {
+        let Some((content, files)) = found.and_then(|found| Some((cache::fetched_content(&found.files)?, found.files)))
+        else {
+            return self.make_ready(id, 0);
+        };
+        if let Some(batch) = self.batches.get_mut(&id.batch) {
+            batch.resize(id.index, files.iter().map(|file| file.bytes).sum());
+        }
+        self.identified(id, content);
     }
 
     /// Everything but publishing is done already: perhaps that is, too. Gives whether it asks.
@@ -501,7 +539,7 @@ impl Scheduler {
     }
 
     /// Jobs that waited for an artifact look again, after its maker's result is written.
-    pub(super) fn wake_held(&mut self, address: Option<spindle_shared::id::ContentHash>) {
+    pub(super) fn wake_held(&mut self, address: Option<ContentHash>) {
         for id in address.and_then(|address| self.held.remove(&address)).unwrap_or_default() {
             if self
                 .batches
@@ -514,7 +552,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn address_of(&self, run: RunId) -> Option<spindle_shared::id::ContentHash> {
+    pub(super) fn address_of(&self, run: RunId) -> Option<ContentHash> {
         self.runs.get(&run).and_then(|run| run.address)
     }
 

@@ -37,8 +37,12 @@ impl Scheduler {
         let (at, stages) = (job.stage, batch.stages_of(job).to_vec());
         let Some(stage) = stages.get(at) else { return };
         let address = job.facts.as_ref().and_then(|facts| facts.addresses.get(at).copied().flatten());
-        let content = done.content;
-        if content.is_none() && matches!(stage, Stage::Identify(_)) {
+        let content = match stage {
+            Stage::Fetch(_) => cache::fetched_content(&done.files),
+            Stage::Identify(_) => done.content,
+            _ => None,
+        };
+        if content.is_none() && matches!(stage, Stage::Identify(_) | Stage::Fetch(_)) {
             self.failed(id, run, Failure::new(FailureKind::Crash, "the worker did not say what the input contains"));
             return;
         }
@@ -61,6 +65,9 @@ impl Scheduler {
         self.largest_result = self.largest_result.max(written);
         self.proven(stage, &done);
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        if matches!(stage, Stage::Fetch(_)) {
+            batch.resize(id.index, written);
+        }
         let Some(job) = batch.job(id.index) else { return };
         let last = at + 1 == stages.len();
         let name = stage.name().to_owned();
@@ -100,7 +107,7 @@ impl Scheduler {
         if tried || seconds >= WORTH_WRITING_SECONDS {
             self.write_open(id);
         }
-        match content.filter(|_| matches!(stage, Stage::Identify(_))) {
+        match content {
             Some(content) => self.identified(id, content),
             None => self.make_ready(id, at + 1),
         }

@@ -182,7 +182,11 @@ pub(super) fn rate(number: u64) -> (RateKey, Rate) {
 /// A batch of one job whose input is known, with its first artifact; and where that lies.
 pub(crate) fn a_job_with_its_artifact(id: u64, created_at: u64) -> (Vec<Change>, ContentHash) {
     let content = ContentHash::of(b"talk");
-    let address = cache::addresses(&recipe().map, content).into_iter().flatten().next().expect("decode has one");
+    let address = cache::addresses(JobId { batch: BatchId(1), index: 1 }, &recipe().map, content)
+        .into_iter()
+        .flatten()
+        .next()
+        .expect("decode has one");
     let artifact = StoredArtifact { stage: "decode".to_owned(), created_at: WallMs(created_at), ..artifact(1) };
     let changes = vec![
         Change::BatchAdded(Box::new(batch(id, None, vec![job(1)]))),

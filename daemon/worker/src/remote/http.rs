@@ -4,13 +4,20 @@
 //! name is looked up, a connection is made or a server is silent. A stopped exchange's socket is shut down; the thread ends
 //! with it, or, in the middle of a look-up or a connect, at the connect timeout.
 
+use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use spindle_shared::catalogue::{self, UrlError};
+use spindle_shared::url::{self, Url};
 use thiserror::Error;
-use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::http::{HeaderMap, Response, StatusCode, Uri};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +49,35 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Pieces between the thread that receives and the run that writes.
 const PIECES_WAITING_MAX: usize = 4;
 
+/// Where an exchange may lead, on every hop.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// A model's publisher: encrypted, or this machine itself.
+    Publisher,
+    /// An address that anybody may have named: public machines, and these (`HOST:PORT`).
+    Public { allow: Arc<[String]> },
+}
+
+/// What to ask for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub url: String,
+    /// First byte that is wanted.
+    pub from: u64,
+    /// The rest is wanted only while it is of this version (an ETag, or a time of change); else all of it.
+    pub if_range: Option<String>,
+    /// `user:password`; goes to the origin of `url` and nowhere else.
+    pub login: Option<String>,
+    pub reach: Reach,
+}
+
+impl Ask {
+    /// All of what a model's publisher has, or the rest of it.
+    pub fn publisher(url: &str, from: u64) -> Ask {
+        Ask { url: url.to_owned(), from, if_range: None, login: None, reach: Reach::Publisher }
+    }
+}
+
 /// Why an exchange ended early.
 #[derive(Debug, Error)]
 pub enum Trouble {
@@ -56,10 +92,55 @@ pub enum Trouble {
     TooSlow(u64, u64),
     #[error(transparent)]
     Address(#[from] UrlError),
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     #[error("more than {REDIRECTS_MAX} redirects")]
     RedirectLoop,
-    #[error("a redirect leads nowhere: {0}")]
+    #[error("a redirect is not followed: {0}")]
     Redirect(String),
+}
+
+/// A machine that no input comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{host}` is {address}, {place}: inputs come from public machines")]
+pub struct Forbidden {
+    /// `HOST:PORT`, as it would have to be allowed.
+    pub host: String,
+    address: std::net::IpAddr,
+    place: &'static str,
+}
+
+/// Looks names up, and gives only addresses that may be connected to: what is connected to is what was looked at.
+struct PublicOnly {
+    allow: Arc<[String]>,
+    names: DefaultResolver,
+}
+
+impl fmt::Debug for PublicOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublicOnly")
+    }
+}
+
+impl Resolver for PublicOnly {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.names.resolve(uri, config, timeout)?;
+        let port = found.iter().map(std::net::SocketAddr::port).next().unwrap_or_default();
+        let host = format!("{}:{port}", uri.host().unwrap_or_default().to_ascii_lowercase());
+        if self.allow.contains(&host) {
+            return Ok(found);
+        }
+        // One that is not public spoils them all: a name that leads to both is no accident.
+        match found.iter().find_map(|found| Some((found.ip(), url::not_public(found.ip())?))) {
+            Some((address, place)) => Err(ureq::Error::Other(Box::new(Forbidden { host, address, place }))),
+            None => Ok(found),
+        }
+    }
 }
 
 /// The head of an answer, redirects followed.
@@ -72,6 +153,12 @@ pub struct Head {
 impl Head {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What the answer is of: a strong ETag, else a time of change. `None` = nobody can say whether another answer is of the same.
+    pub fn version(&self) -> Option<String> {
+        let etag = self.header("etag").map(str::trim).filter(|etag| etag.starts_with('"'));
+        etag.or_else(|| self.header("last-modified").map(str::trim)).map(str::to_owned)
     }
 
     pub fn content_length(&self) -> Option<u64> {
@@ -149,10 +236,12 @@ impl Drop for Answer {
     }
 }
 
-/// Asks for `url` from byte `from` on and waits for the answer's head; what the status means is the caller's to say.
-pub fn get(url: &str, from: u64, patience: &Patience, stop: &dyn Fn() -> bool) -> Result<Answer, Trouble> {
-    catalogue::check_url(url)?;
-    let agent = agent(url, patience);
+/// Asks and waits for the answer's head; what the status means is the caller's to say.
+pub fn get(ask: &Ask, patience: &Patience, stop: &dyn Fn() -> bool) -> Result<Answer, Trouble> {
+    if let Reach::Publisher = ask.reach {
+        catalogue::check_url(&ask.url)?;
+    }
+    let agent = agent(ask, patience);
     let (sender, events) = sync_channel(PIECES_WAITING_MAX);
     let mut answer = Answer {
         head: Head { status: StatusCode::OK, headers: HeaderMap::new() },
@@ -162,10 +251,10 @@ pub fn get(url: &str, from: u64, patience: &Patience, stop: &dyn Fn() -> bool) -
         waited: Duration::ZERO,
         received: 0,
     };
-    let url = url.to_owned();
+    let ask = ask.clone();
     std::thread::Builder::new()
         .name("http".to_owned())
-        .spawn(move || exchange(&agent, url, from, &sender))
+        .spawn(move || exchange(&agent, ask, &sender))
         .map_err(|e| Trouble::Network(format!("no thread for the exchange: {e}")))?;
     loop {
         if stop() {
@@ -187,7 +276,7 @@ fn receiver_gone() -> Trouble {
     Trouble::Network("the exchange ended unexpectedly".to_owned())
 }
 
-fn agent(url: &str, patience: &Patience) -> ureq::Agent {
+fn agent(ask: &Ask, patience: &Patience) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_resolve(Some(patience.connect))
         .timeout_connect(Some(patience.connect))
@@ -201,14 +290,21 @@ fn agent(url: &str, patience: &Patience) -> ureq::Agent {
         // What is hashed is what the publisher stores, not a compressed form of it.
         .accept_encoding("identity")
         .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")));
-    // Unencrypted addresses are on this machine; no proxy stands between.
-    let config = if url.starts_with("https") { config } else { config.proxy(None) };
-    config.build().new_agent()
+    match &ask.reach {
+        // Unencrypted addresses are on this machine; no proxy stands between.
+        Reach::Publisher if !is_encrypted(&ask.url) => config.proxy(None).build().new_agent(),
+        Reach::Publisher => config.build().new_agent(),
+        // A proxy would look names up itself, and reach what must not be reached.
+        Reach::Public { allow } => {
+            let names = PublicOnly { allow: Arc::clone(allow), names: DefaultResolver::default() };
+            ureq::Agent::with_parts(config.proxy(None).build(), DefaultConnector::default(), names)
+        }
+    }
 }
 
 /// The thread: request, redirects, body. A send that fails means that nobody listens any more.
-fn exchange(agent: &ureq::Agent, url: String, from: u64, events: &SyncSender<Event>) {
-    let _ = match follow(agent, url, from) {
+fn exchange(agent: &ureq::Agent, ask: Ask, events: &SyncSender<Event>) {
+    let _ = match follow(agent, ask) {
         Err(trouble) => events.send(Event::Trouble(trouble)),
         Ok(response) => {
             let (parts, body) = response.into_parts();
@@ -234,13 +330,26 @@ fn receive(mut body: impl Read, events: &SyncSender<Event>) -> Result<(), std::s
 }
 
 /// Redirects are followed here and not by the library: an encrypted exchange stays encrypted on every hop.
-fn follow(agent: &ureq::Agent, mut url: String, from: u64) -> Result<Response<ureq::Body>, Trouble> {
+fn follow(agent: &ureq::Agent, ask: Ask) -> Result<Response<ureq::Body>, Trouble> {
+    let Ask { mut url, from, if_range, mut login, reach } = ask;
     for _ in 0..=REDIRECTS_MAX {
         let mut request = agent.get(&url);
         if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
+            if let Some(version) = &if_range {
+                request = request.header("if-range", version);
+            }
         }
-        let response = request.call().map_err(|e| Trouble::Network(e.to_string()))?;
+        if let Some(login) = &login {
+            request = request.header("authorization", format!("Basic {}", STANDARD.encode(login)));
+        }
+        let response = request.call().map_err(|error| match error {
+            ureq::Error::Other(other) => match other.downcast::<Forbidden>() {
+                Ok(forbidden) => Trouble::Forbidden(*forbidden),
+                Err(other) => Trouble::Network(other.to_string()),
+            },
+            other => Trouble::Network(other.to_string()),
+        })?;
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(response);
         }
@@ -249,10 +358,25 @@ fn follow(agent: &ureq::Agent, mut url: String, from: u64) -> Result<Response<ur
             .get("location")
             .and_then(|value| value.to_str().ok())
             .ok_or_else(|| Trouble::Redirect("it names no address".to_owned()))?;
-        let next = joined(&url, location);
-        catalogue::check_url(&next)?;
+        let next = match reach {
+            Reach::Publisher => {
+                let next = joined(&url, location);
+                catalogue::check_url(&next)?;
+                next
+            }
+            Reach::Public { .. } => {
+                let next = Url::stored(url.clone()).join(location).map_err(|e| Trouble::Redirect(e.to_string()))?;
+                next.without_login()
+            }
+        };
         if is_encrypted(&url) && !is_encrypted(&next) {
+            if let Reach::Public { .. } = reach {
+                return Err(Trouble::Redirect("from an encrypted address to one that is not".to_owned()));
+            }
             return Err(UrlError::NotEncrypted { url: host_of(&next).to_owned() }.into());
+        }
+        if host_of(&url) != host_of(&next) {
+            login = None;
         }
         url = next;
     }

@@ -2,3 +2,5 @@
 
 pub mod chat;
 pub mod http;
+#[cfg(test)]
+pub mod scripted;

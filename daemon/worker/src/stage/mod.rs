@@ -7,6 +7,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod fetch;
 pub mod identify;
 pub mod image;
 pub mod listen;
@@ -49,5 +50,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Write(stage) => write::run(context, stage),
         Stage::Ask(stage) => ask::run(context, stage),
         Stage::Propose(stage) => propose::run(context, stage),
+        Stage::Fetch(stage) => fetch::run(context, stage),
     }
 }

@@ -21,7 +21,7 @@ use spindle_shared::text::escaped;
 use spindle_shared::worker::{Done, Published};
 
 use crate::context::{Context, Halt, disk_failure};
-use crate::remote::http::{self, Answer, Patience, Trouble};
+use crate::remote::http::{self, Answer, Ask, Patience, Trouble};
 
 /// Connections that may break within one run, once something has come.
 const CUTS_MAX: u32 = 5;
@@ -332,8 +332,8 @@ fn one_connection(context: &Context, stage: &Pull, part: &mut Part, pace: &Pace,
         slow @ Trouble::TooSlow(..) => network(stage, &slow.to_string(), kept).into(),
         other => unusable(stage, FailureKind::Server, &other.to_string()).into(),
     };
-    let mut answer =
-        http::get(&stage.url, part.bytes(), &pace.patience, &stop).map_err(|t| in_words(t, part.bytes()))?;
+    let mut answer = http::get(&Ask::publisher(&stage.url, part.bytes()), &pace.patience, &stop)
+        .map_err(|t| in_words(t, part.bytes()))?;
     if !accept(stage, part, &answer)? {
         return Ok(());
     }
@@ -459,13 +459,8 @@ fn wait(context: &Context, long: Duration) -> Result<(), Halt> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-    use std::io::{BufRead, BufReader};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::sync::{Arc, Mutex};
-    use std::thread::JoinHandle;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use spindle_shared::id::RunId;
     use spindle_shared::job::{Detail, OutputPlan};
@@ -474,135 +469,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-
-    /// What the server does with one connection.
-    enum Step {
-        /// Serves ranges, and breaks off after so many bytes of the body.
-        Serve { cut_after: usize },
-        /// Sends all of it whatever was asked, chunked, so that no length is told.
-        Chunked(Vec<u8>),
-        /// Sends these bytes as they are and closes.
-        Raw(String),
-        /// Sends the head and half of the body, tells so, and then keeps silent until the client is gone.
-        HalfThenSilence,
-        /// Says nothing at all until the client is gone.
-        Silence,
-        /// Sends a byte now and then.
-        Drip,
-    }
-
-    const WHOLE: Step = Step::Serve { cut_after: usize::MAX };
-
-    struct Server {
-        url: String,
-        /// The `Range` of each request, in order.
-        asked: Arc<Mutex<Vec<Option<String>>>>,
-        half_sent: Receiver<()>,
-        thread: Option<JoinHandle<()>>,
-        address: SocketAddr,
-        /// Steps that no connection has come for yet.
-        left: Arc<AtomicUsize>,
-    }
-
-    impl Server {
-        /// Serves `body` with one step for each connection, then refuses.
-        fn start(body: &[u8], steps: impl IntoIterator<Item = Step>) -> Server {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            let asked = Arc::new(Mutex::new(Vec::new()));
-            let (half, half_sent) = channel();
-            let mut steps: VecDeque<Step> = steps.into_iter().collect();
-            let left = Arc::new(AtomicUsize::new(steps.len()));
-            let (body, log, counter) = (body.to_vec(), Arc::clone(&asked), Arc::clone(&left));
-            let thread = std::thread::spawn(move || {
-                while let Some(step) = steps.pop_front() {
-                    let (stream, _) = listener.accept().unwrap();
-                    counter.fetch_sub(1, Ordering::SeqCst);
-                    serve(stream, &body, step, &log, &half);
-                }
-            });
-            Server { url: format!("http://{address}/model"), asked, half_sent, thread: Some(thread), address, left }
-        }
-
-        fn asked(&self) -> Vec<Option<String>> {
-            self.asked.lock().unwrap().clone()
-        }
-    }
-
-    impl Drop for Server {
-        /// Unused steps are used up, so that no thread is left behind.
-        fn drop(&mut self) {
-            for _ in 0..self.left.load(Ordering::SeqCst) {
-                drop(TcpStream::connect(self.address));
-            }
-            self.thread.take().unwrap().join().unwrap();
-        }
-    }
-
-    /// Writes fail where the client has gone: that is part of the play.
-    fn serve(mut stream: TcpStream, body: &[u8], step: Step, log: &Mutex<Vec<Option<String>>>, half: &Sender<()>) {
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-        let head: Vec<String> = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-        if head.is_empty() {
-            return;
-        }
-        let range = head.iter().find_map(|line| line.to_lowercase().strip_prefix("range: ").map(str::to_owned));
-        log.lock().unwrap().push(range.clone());
-        let until_the_client_is_gone = |stream: &mut TcpStream| while stream.read(&mut [0; 64]).is_ok_and(|n| n > 0) {};
-        let _ = match step {
-            Step::Serve { cut_after } => {
-                let from =
-                    range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);
-                let rest = body.get(from..).unwrap_or_default();
-                let head = if rest.is_empty() {
-                    "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n".to_owned()
-                } else if from > 0 {
-                    let range = format!("Content-Range: bytes {from}-{}/{}", body.len() - 1, body.len());
-                    format!("HTTP/1.1 206 Partial Content\r\n{range}\r\nContent-Length: {}\r\n\r\n", rest.len())
-                } else {
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", rest.len())
-                };
-                let sent = &rest[..cut_after.min(rest.len())];
-                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent))
-            }
-            Step::Chunked(content) => {
-                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
-                let mut answer = head.into_bytes();
-                for chunk in content.chunks(10_000) {
-                    answer.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                    answer.extend_from_slice(chunk);
-                    answer.extend_from_slice(b"\r\n");
-                }
-                answer.extend_from_slice(b"0\r\n\r\n");
-                stream.write_all(&answer)
-            }
-            Step::Raw(answer) => stream.write_all(answer.as_bytes()),
-            Step::HalfThenSilence => {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..body.len() / 2]));
-                let _ = half.send(());
-                until_the_client_is_gone(&mut stream);
-                sent
-            }
-            Step::Silence => {
-                let _ = half.send(());
-                until_the_client_is_gone(&mut stream);
-                Ok(())
-            }
-            Step::Drip => {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                let mut sent = stream.write_all(head.as_bytes());
-                for byte in body {
-                    if sent.is_err() {
-                        break;
-                    }
-                    std::thread::sleep(Duration::from_millis(10));
-                    sent = stream.write_all(&[*byte]);
-                }
-                sent
-            }
-        };
-    }
+    use crate::remote::scripted::{Server, Step, WHOLE};
 
     /// A run with its folder, against one server.
     struct Scene {

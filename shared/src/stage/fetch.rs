@@ -1,0 +1,12 @@
+//! Fetch: an input that lies elsewhere, brought here. Its content then is the input of the stages behind it.
+
+use serde::{Deserialize, Serialize};
+
+/// What the daemon's configuration says about fetching. In the queue it is empty: it is filled in when a run starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Largest input that is fetched.
+    pub bytes_max: u64,
+    /// `HOST:PORT` that may be fetched from although they are not public.
+    pub allow: Vec<String>,
+}
