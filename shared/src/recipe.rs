@@ -183,7 +183,7 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                 | (Stage::Transcribe(_), Some(Stage::Decode(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
                 | (
-                    Stage::Publish(_),
+                    Stage::Publish(_) | Stage::Upload(_),
                     Some(
                         Stage::Subtitle(_)
                             | Stage::Collect(_)

@@ -16,6 +16,7 @@ pub mod publish;
 pub mod pull;
 pub mod subtitle;
 pub mod transcribe;
+pub mod upload;
 
 use std::path::Path;
 
@@ -43,6 +44,7 @@ pub enum Stage {
     Image(image::Image),
     Pack(pack::Pack),
     Fetch(fetch::Fetch),
+    Upload(upload::Upload),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -114,6 +116,7 @@ impl Stage {
             },
             Stage::Pack(_) => ("pack", Role::Media, Lane::Cpu, 10),
             Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
+            Stage::Upload(_) => ("upload", Role::Net, Lane::Net, 5),
         };
         StageFacts {
             name,
@@ -124,13 +127,13 @@ impl Stage {
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
-            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
+            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_)),
             fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: match self {
                 Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => 12 * HOUR_MS,
                 // 20 GiB at a tenth of a gigabit take half an hour; a server that never ends is not waited for all day.
-                Stage::Fetch(_) => 4 * HOUR_MS,
+                Stage::Fetch(_) | Stage::Upload(_) => 4 * HOUR_MS,
                 _ => HOUR_MS,
             },
             weight,
@@ -147,7 +150,9 @@ impl Stage {
                 | Stage::Analyze(_)
                 | Stage::Plan(_)
                 | Stage::Assemble(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) => Unit::OutputBytes,
+                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) | Stage::Upload(_) => {
+                    Unit::OutputBytes
+                }
             },
         }
     }
@@ -195,7 +200,8 @@ impl Stage {
             | Stage::Pull(_)
             | Stage::Collect(_)
             | Stage::Plan(_)
-            | Stage::Fetch(_) => 0,
+            | Stage::Fetch(_)
+            | Stage::Upload(_) => 0,
         }
     }
 
@@ -245,7 +251,8 @@ impl Stage {
             | Stage::Pull(_)
             | Stage::Analyze(_)
             | Stage::Plan(_)
-            | Stage::Fetch(_) => Vec::new(),
+            | Stage::Fetch(_)
+            | Stage::Upload(_) => Vec::new(),
         }
     }
 
@@ -255,7 +262,7 @@ impl Stage {
         hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
         match self {
             // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) => {}
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -274,7 +281,7 @@ impl Stage {
     /// What the types can't say: ranges and combinations. The message names the parameter and the range.
     pub fn validate(&self) -> Result<(), String> {
         match self {
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Decode(_) | Stage::Fetch(_) => Ok(()),
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Decode(_) | Stage::Fetch(_) | Stage::Upload(_) => Ok(()),
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),

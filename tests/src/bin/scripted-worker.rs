@@ -325,7 +325,7 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
                 done.files.push(artifact(assignment, &format!("images.{ending}"), &bytes)?);
             }
         }
-        Stage::Pull(_) => {}
+        Stage::Pull(_) | Stage::Upload(_) => {}
         Stage::Fetch(_) => {
             // What lies at an address is its own name, here.
             let url = assignment.inputs.first().map_or_else(Vec::new, |input| input.name.0.clone());

@@ -1,5 +1,7 @@
 //! What comes from other machines: HTTP, wrapped once. Knows no decoder and no model.
 
 pub mod http;
+pub mod s3;
 #[cfg(test)]
 pub mod scripted;
+mod signature;

@@ -16,6 +16,7 @@ pub mod publish;
 pub mod pull;
 pub mod subtitle;
 pub mod transcribe;
+pub mod upload;
 
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::Done;
@@ -41,5 +42,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Image(stage) => image::run(context, stage),
         Stage::Pack(stage) => pack::run(context, stage),
         Stage::Fetch(stage) => fetch::run(context, stage),
+        Stage::Upload(stage) => upload::run(context, stage),
     }
 }
