@@ -19,9 +19,11 @@ use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
+use spindle_shared::object_store::{self, ObjectStore};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::publish::Publish;
+use spindle_shared::stage::upload::Upload;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::worker::{ArtifactFile, Assignment, InputFile, Outcome, Published};
 use spindle_shared::{limits, output};
@@ -88,6 +90,7 @@ pub struct Conductor {
     tally: Tally,
     /// What the configuration says about fetching.
     fetching: Fetch,
+    stores: Arc<[ObjectStore]>,
     exit: bool,
 }
 
@@ -95,6 +98,8 @@ pub struct Conductor {
 struct Leaves {
     address: Option<ContentHash>,
     scratch: bool,
+    /// Where it notes what is uploaded.
+    uploads: Option<ContentHash>,
 }
 
 struct Client {
@@ -116,6 +121,7 @@ pub struct Parts {
     /// Model APIs that can be named.
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
+    pub stores: Arc<[ObjectStore]>,
 }
 
 impl Conductor {
@@ -132,6 +138,7 @@ impl Conductor {
             house,
             providers,
             fetching,
+            stores,
         } = parts;
         Conductor {
             providers,
@@ -153,6 +160,7 @@ impl Conductor {
             house,
             tally: Tally::default(),
             fetching,
+            stores,
             exit: false,
         }
     }
@@ -337,7 +345,10 @@ impl Conductor {
     /// A finished run's files get their address before anybody counts on them.
     fn keep_files(&mut self, run: RunId, outcome: Outcome) -> Outcome {
         let current = self.scheduler.is_current(run);
-        let Leaves { address, scratch } = self.runs.remove(&run).unwrap_or_default();
+        let Leaves { address, scratch, uploads } = self.runs.remove(&run).unwrap_or_default();
+        if let (Outcome::Done(_), Some(uploads)) = (&outcome, uploads) {
+            self.artifacts.drop_checkpoint(&uploads);
+        }
         let kept = match (&outcome, address) {
             (Outcome::Done(_), Some(address)) if current => self.artifacts.keep(run, &address),
             _ => Ok(()),
@@ -521,7 +532,8 @@ impl Conductor {
             (None, JobInput::Url(url)) if matches!(stage, Stage::Fetch(_)) => {
                 inputs.push(InputFile::new(PathBytes(url.as_str().as_bytes().to_vec()), 0));
                 open.push(ToOpen::Bytes(Arc::from([])));
-                stage = Stage::Fetch(self.fetching.clone());
+                let store = url.in_store().and_then(|(bucket, _)| self.store(bucket));
+                stage = Stage::Fetch(Fetch { store, ..self.fetching.clone() });
             }
             (None, JobInput::Url(url)) => return internal(format!("{url} was not fetched")),
             (None, JobInput::Name(_)) => {
@@ -572,9 +584,13 @@ impl Conductor {
         }
         let mut replaceable = spec.replace.clone();
         if job.is_gather()
-            && let Stage::Publish(publish) = &stage
+            && let Stage::Publish(publish) | Stage::Upload(Upload { publish, .. }) = &stage
         {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
+        }
+        if let Stage::Upload(upload) = &mut stage {
+            let bucket = object_store::folder(&spec.output.directory.0).map(|(bucket, _)| bucket);
+            upload.store = bucket.and_then(|bucket| self.store(bucket));
         }
         // What leaves no artifact needs no folder for it.
         let scratch = stage.facts().artifact.then(|| self.artifacts.make_scratch(run)).transpose();
@@ -585,7 +601,9 @@ impl Conductor {
                 return Some(Input::Ended { run, outcome: Outcome::Failed(failure) });
             }
         };
-        self.runs.insert(run, Leaves { address, scratch: scratch.is_some() });
+        // What is uploaded goes on where it was broken off, too.
+        let uploads = matches!(stage, Stage::Upload(_)).then(|| cache::uploaded(job));
+        self.runs.insert(run, Leaves { address, scratch: scratch.is_some(), uploads });
         let (role, model) = match &stage {
             Stage::Transcribe(transcribe) => (stage.facts().role, Some(transcribe.model.path.clone())),
             _ => (stage.facts().role, None),
@@ -599,7 +617,7 @@ impl Conductor {
             inputs,
             more_inputs: 0,
             scratch: scratch.map(PathBytes::from).unwrap_or_default(),
-            checkpoint: address.map(|address| self.artifacts.checkpoint(&address).into()),
+            checkpoint: address.or(uploads).map(|address| self.artifacts.checkpoint(&address).into()),
             output: spec.output.clone(),
             part_tag: self.part_tag(job),
             detail,
@@ -610,6 +628,10 @@ impl Conductor {
         };
         self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
         None
+    }
+
+    fn store(&self, bucket: &str) -> Option<ObjectStore> {
+        self.stores.iter().find(|store| store.bucket == bucket).cloned()
     }
 
     /// What this very job has published under the names it is about to publish: the gather of a batch may be done again.

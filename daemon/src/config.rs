@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use spindle_shared::lane::Lane;
 use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX};
+use spindle_shared::object_store::{ObjectStore, Secret, names_a_key};
 use spindle_shared::paths::{self, Service};
 use spindle_shared::stage::compress::{DYNAMIC, Profile};
 use spindle_shared::stage::fetch::Fetch;
-use spindle_shared::url;
+use spindle_shared::url::{self, Url};
 
 use crate::providers::{self, OwnProvider, Provider};
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub models: Models,
     pub housekeeping: Housekeeping,
     pub remote: Remote,
+    /// Buckets that inputs come from and outputs go to, by name.
+    pub stores: BTreeMap<String, Store>,
     /// What videos can be made into besides the built-in profiles, by name.
     pub profiles: BTreeMap<String, OwnProfile>,
     /// Model APIs besides those that Spindle knows, or those otherwise, by name.
@@ -122,7 +125,100 @@ impl Default for Remote {
 impl Remote {
     /// What a run is told that fetches.
     pub fn fetching(&self) -> Fetch {
-        Fetch { bytes_max: self.input_max_mib.saturating_mul(1 << 20), allow: self.allow.clone() }
+        let bytes_max = self.input_max_mib.saturating_mul(1 << 20);
+        Fetch { bytes_max, allow: self.allow.clone(), store: None }
+    }
+}
+
+/// A bucket of a service that speaks the S3 protocol.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// `https://HOST[:PORT]`.
+    pub endpoint: String,
+    pub bucket: String,
+    #[serde(default = "usual_region")]
+    pub region: String,
+    /// The bucket is the first part of the path, and not of the host's name.
+    #[serde(default)]
+    pub path_style: bool,
+    /// Where its keys are: `env:NAME`, `file:PATH`, `credential:NAME` (systemd's).
+    pub access_key: String,
+    pub secret_key: String,
+    /// How long links to outputs live; 0 = none are made.
+    #[serde(default)]
+    pub link_minutes: u64,
+}
+
+fn usual_region() -> String {
+    "us-east-1".to_owned()
+}
+
+/// Longest life of a link, as the protocol has it: a week.
+const LINK_MINUTES_MAX: u64 = 7 * 24 * 60;
+
+impl Store {
+    fn check(&self, name: &str) -> Result<(), String> {
+        let wrong = |why: String| Err(format!("stores.{name}: {why}"));
+        match Url::parse(&self.endpoint) {
+            Ok(url) if url.in_store().is_none() && url.login().is_none() => {}
+            Ok(_) => return wrong("its endpoint is no https://HOST".to_owned()),
+            Err(error) => return wrong(format!("its endpoint {error}")),
+        }
+        if Url::parse(&format!("s3://{}/x", self.bucket)).is_err() || self.bucket.contains(':') {
+            return wrong(format!("`{}` is no bucket", self.bucket));
+        }
+        if self.link_minutes > LINK_MINUTES_MAX {
+            return wrong(format!("link_minutes = {} is outside 0–{LINK_MINUTES_MAX}", self.link_minutes));
+        }
+        for key in [&self.access_key, &self.secret_key] {
+            // The key itself in its source's place must not be told.
+            if !["env:", "file:", "credential:"].iter().any(|source| key.starts_with(source)) {
+                return wrong("a key is given as env:NAME, file:PATH or credential:NAME, never itself".to_owned());
+            }
+            // Workers get all of the environment but what is called so.
+            if key.strip_prefix("env:").is_some_and(|name| !names_a_key(name)) {
+                return wrong(
+                    "a variable with a key has a name that ends with _KEY, _SECRET, _TOKEN or _PASSWORD".to_owned(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// With its keys.
+    fn opened(&self, name: &str) -> Result<ObjectStore, String> {
+        let key = |source: &str| secret(source).map_err(|why| format!("stores.{name}: {why}"));
+        Ok(ObjectStore {
+            name: name.to_owned(),
+            endpoint: self.endpoint.clone(),
+            bucket: self.bucket.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            access_key: key(&self.access_key)?,
+            secret_key: key(&self.secret_key)?,
+            link_seconds: self.link_minutes * 60,
+        })
+    }
+}
+
+/// What stands in an environment variable, a file, or one of systemd's credentials.
+fn secret(source: &str) -> Result<Secret, String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))
+    };
+    let text = match source.split_once(':') {
+        Some(("env", name)) => std::env::var(name).map_err(|_| format!("the environment has no {name}"))?,
+        Some(("file", path)) => read(Path::new(path))?,
+        Some(("credential", name)) => {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or("systemd gave no credentials")?;
+            read(&Path::new(&folder).join(name))?
+        }
+        _ => return Err("a key is given as env:NAME, file:PATH or credential:NAME".to_owned()),
+    };
+    match text.trim() {
+        "" => Err(format!("{source} is empty")),
+        key => Ok(Secret::new(key)),
     }
 }
 
@@ -244,6 +340,9 @@ impl Config {
         if let Some(why) = self.remote.allow.iter().find_map(|entry| url::check_allowed(entry).err()) {
             return Err(ConfigError::Profile(format!("remote.allow: {why}")));
         }
+        for (name, store) in &self.stores {
+            store.check(name).map_err(ConfigError::Profile)?;
+        }
         if self.profiles.len() > PROFILES_MAX {
             return Err(ConfigError::Profile(format!("{} profiles are more than {PROFILES_MAX}", self.profiles.len())));
         }
@@ -254,6 +353,12 @@ impl Config {
             profile.validate().map_err(ConfigError::Profile)?;
         }
         Ok(())
+    }
+
+    /// The buckets with their keys.
+    pub fn stores(&self) -> Result<Vec<ObjectStore>, ConfigError> {
+        let opened = self.stores.iter().map(|(name, store)| store.opened(name));
+        opened.collect::<Result<_, _>>().map_err(ConfigError::Profile)
     }
 
     /// The configuration's own profiles, by name.
@@ -342,6 +447,33 @@ mod tests {
         ] {
             let error = load(wrong).unwrap_err().to_string();
             assert!(error.contains(told), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_store_names_where_its_keys_are_and_never_the_keys() {
+        let store = |endpoint: &str, key: &str| {
+            let text = format!(
+                "[stores.media]\nendpoint = \"{endpoint}\"\nbucket = \"talks\"\naccess_key = \"{key}\"\nsecret_key = \"{key}\"\n"
+            );
+            load(&text)
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        let config = store("https://s3.example", &format!("file:{}", file.display())).unwrap();
+        let [opened] = config.stores().unwrap().try_into().unwrap();
+        assert_eq!((opened.secret_key.told(), opened.region.as_str()), ("s3cret", "us-east-1"));
+        std::fs::remove_file(file).unwrap();
+        assert!(config.stores().unwrap_err().to_string().contains("stores.media"));
+        for (endpoint, key, told) in [
+            ("https://s3.example", "AKIAREALKEY", "never itself"),
+            ("https://s3.example", "env:MEDIA", "_KEY, _SECRET"),
+            ("ftp://s3.example", "env:A_KEY", "endpoint"),
+            ("https://me:pw@s3.example", "env:A_KEY", "endpoint"),
+        ] {
+            let error = store(endpoint, key).unwrap_err().to_string();
+            assert!(error.contains(told) && !error.contains("REALKEY"), "{error}");
         }
     }
 

@@ -92,6 +92,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let fetching = config.remote.fetching();
+    let stores: Arc<[spindle_shared::object_store::ObjectStore]> = config.stores()?.into();
     let state_dir = paths::state(service);
     let model_dir = paths::models(service);
     let socket = args.socket.clone().unwrap_or_else(|| paths::socket(service));
@@ -176,6 +177,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         house: state_dir.into(),
         providers: house_providers,
         fetching,
+        stores: Arc::clone(&stores),
     };
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;

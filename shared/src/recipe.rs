@@ -255,7 +255,7 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
                 | (Stage::Propose(_), Some(Stage::Plan(_)))
                 | (Stage::Subtitle(_), Some(Stage::Transcribe(_)))
                 | (
-                    Stage::Publish(_),
+                    Stage::Publish(_) | Stage::Upload(_),
                     Some(
                         Stage::Subtitle(_)
                             | Stage::Collect(_)

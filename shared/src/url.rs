@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::URL_BYTES_MAX;
 
+/// Ways to name what lies in an object store: `s3://BUCKET/KEY`.
+pub const STORE_SCHEMES: [&str; 2] = ["s3", "oss"];
+
 /// Bytes of a name that is made of an address, its ending included.
 const NAME_BYTES_MAX: usize = 160;
 
@@ -23,7 +26,7 @@ pub enum UrlError {
     Ambiguous(&'static str),
     #[error("has more than {URL_BYTES_MAX} bytes")]
     TooLong,
-    #[error("`{0}` is no way to fetch: https and http are")]
+    #[error("`{0}` is no way to fetch: https, http, s3 and oss are")]
     Scheme(String),
 }
 
@@ -43,7 +46,7 @@ impl Url {
         }
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
         let scheme = scheme.to_ascii_lowercase();
-        if !matches!(scheme.as_str(), "http" | "https") {
+        if !matches!(scheme.as_str(), "http" | "https") && !STORE_SCHEMES.contains(&scheme.as_str()) {
             return Err(UrlError::Scheme(crate::text::escaped(&scheme)));
         }
         if rest.contains('\\') {
@@ -85,6 +88,12 @@ impl Url {
     /// All of it, secrets included: for whoever asks the server, and for the queue.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Bucket and key, where it names what lies in an object store.
+    pub fn in_store(&self) -> Option<(&str, String)> {
+        let key = decoded(self.path().strip_prefix('/')?);
+        STORE_SCHEMES.contains(&self.scheme()).then(|| (self.host_and_port(), key))
     }
 
     /// `user:password`, as it stands in the address.

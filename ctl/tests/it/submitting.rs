@@ -173,7 +173,7 @@ fn all_that_is_wrong_is_told_before_a_batch_exists() {
     std::fs::create_dir(daemon.path().join("folder")).unwrap();
     let ran = daemon.run(&["submit", "subtitles", "a.mp4", "gone.mp4", "folder", "ftp://x.org/v.mp4"]).with(2);
     let expected = "error: 3 inputs can't be taken:\n  gone.mp4: no such file\n  folder: is a folder; -r takes what is in it\n  \
-        ftp://…: `ftp` is no way to fetch: https and http are\n";
+        ftp://…: `ftp` is no way to fetch: https, http, s3 and oss are\n";
     assert_eq!((ran.err.as_str(), ran.out.as_str()), (expected, ""));
 
     daemon.file("list.txt", "a.mp4\ngone.mp4\n");
@@ -203,9 +203,11 @@ fn all_that_is_wrong_is_told_before_a_batch_exists() {
 fn an_output_place_that_cannot_be_is_told() {
     let daemon = daemon();
     daemon.file("a.mp4", "a");
-    for (folder, why) in
-        [("a.mp4", "is not a folder"), ("a.mp4/below", "is not a folder"), ("s3://bucket/x", "is an address")]
-    {
+    for (folder, why) in [
+        ("a.mp4", "is not a folder"),
+        ("a.mp4/below", "is not a folder"),
+        ("https://host/x", "is no place for outputs"),
+    ] {
         let ran = daemon.run(&["submit", "subtitles", "a.mp4", "-o", folder]).with(2);
         assert!(ran.err.contains(why), "{ran:#?}");
     }

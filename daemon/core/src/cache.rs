@@ -36,6 +36,13 @@ pub fn fetched(job: JobId) -> ContentHash {
     hasher.finish()
 }
 
+/// Where a job notes what of its outputs an object store has.
+pub fn uploaded(job: JobId) -> ContentHash {
+    let mut hasher = AddressHasher::default();
+    hasher.part(b"upload").part(&job.batch.0.to_le_bytes()).part(&job.index.to_le_bytes());
+    hasher.finish()
+}
+
 /// Of what was fetched: the content of the input.
 pub fn fetched_content(files: &[ArtifactFile]) -> Option<ContentHash> {
     match files {

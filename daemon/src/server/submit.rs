@@ -13,6 +13,7 @@ use spindle_shared::batch::{BatchSpec, OnExisting};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
+use spindle_shared::object_store;
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
 use spindle_shared::recipe::{REPORT, Recipe};
@@ -20,6 +21,8 @@ use spindle_shared::stage::Stage;
 use spindle_shared::stage::compress::VIDEO_EXTENSION;
 use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::transcribe::Transcribe;
+use spindle_shared::stage::upload::Upload;
+use spindle_shared::text;
 use spindle_shared::url::Url;
 use spindle_shared::wire::request::{Request, Submission, TakenName};
 use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response};
@@ -96,6 +99,13 @@ pub async fn submit(
                 return Ok(Err(refusal));
             }
         }
+        if let Some(place) = &mut spec.gather_to {
+            match placed(house, place, 0) {
+                Ok(true) => uploading(&mut spec.recipe.gather),
+                Ok(false) => {}
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         if let Err(message) = spec.recipe.validate() {
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
         }
@@ -141,7 +151,7 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
     let mut jobs = Packed::new();
     let mut taken_names: Vec<PathBytes> = Vec::new();
     for submission in inputs.drain() {
-        let Submission { input, output, mut stages, taken } = submission;
+        let Submission { input, mut output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
             if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
                 return Ok(Err(refusal));
@@ -162,7 +172,17 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             if let Err(error) = Url::parse(url.as_str()) {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
+            if let Some((bucket, _)) = url.in_store()
+                && !house.config.stores.values().any(|store| store.bucket == bucket)
+            {
+                return Ok(Err(no_store(bucket)));
+            }
             stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
+        }
+        match placed(house, &mut output, jobs.len()) {
+            Ok(true) => uploading(stages.get_or_insert_with(|| spec.recipe.map.clone())),
+            Ok(false) => {}
+            Err(refusal) => return Ok(Err(refusal)),
         }
         let stages = named(stages, &spec.recipe.map, &output);
         let mut job = JobSpec { input, output, stages, skip: None, replace: Vec::new() };
@@ -219,6 +239,35 @@ fn fetching(mut stages: Vec<Stage>) -> Vec<Stage> {
     stages.retain(|stage| !matches!(stage, Stage::Identify(_)));
     stages.insert(0, Stage::Fetch(Fetch::default()));
     stages
+}
+
+/// The last stage of outputs that go to an object store.
+fn uploading(stages: &mut [Stage]) {
+    for stage in stages {
+        if let Stage::Publish(publish) = stage {
+            *stage = Stage::Upload(Upload { publish: publish.clone(), store: None });
+        }
+    }
+}
+
+/// Whether outputs go to an object store, which must be one of the configuration's; where they take turns, whose turn it is.
+fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Refusal> {
+    let Some((bucket, prefix)) = object_store::folder(&output.directory.0) else { return Ok(false) };
+    let stores = &house.config.stores;
+    let store = match bucket {
+        "*" => stores.values().nth(nth.checked_rem(stores.len()).unwrap_or(0)),
+        bucket => stores.values().find(|store| store.bucket == bucket),
+    };
+    let store = store.ok_or_else(|| no_store(bucket))?;
+    let place = object_store::parse_folder(&format!("s3://{}/{prefix}", store.bucket));
+    let place = place.map_err(|why| Refusal::new(RefusalKind::Usage, format!("the place for outputs {why}")))?;
+    output.directory = PathBytes(place.into_bytes());
+    Ok(true)
+}
+
+fn no_store(bucket: &str) -> Refusal {
+    let message = format!("the configuration has no store with the bucket `{}`", text::escaped(bucket));
+    Refusal::new(RefusalKind::Usage, message).hint("whoever runs spindled adds it as a [stores.NAME]")
 }
 
 /// What a taken name means for its job.
@@ -354,9 +403,10 @@ fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) 
 
 /// Final names, with `{lang}` where the language is not known yet.
 fn outputs_of(job: &JobSpec, stages: &[Stage]) -> Vec<PathBytes> {
-    let suffix = stages
-        .iter()
-        .find_map(|stage| if let Stage::Publish(publish) = stage { Some(publish.language_suffix) } else { None });
+    let suffix = stages.iter().find_map(|stage| match stage {
+        Stage::Publish(publish) | Stage::Upload(Upload { publish, .. }) => Some(publish.language_suffix),
+        _ => None,
+    });
     let language = stages.iter().find_map(|stage| match stage {
         Stage::Transcribe(transcribe) if transcribe.translate || transcribe.model.english_only => Some("en".to_owned()),
         Stage::Transcribe(transcribe) => transcribe.language.clone(),

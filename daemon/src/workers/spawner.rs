@@ -15,6 +15,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use spindle_shared::lane::Role;
+use spindle_shared::object_store::names_a_key;
 use spindle_shared::worker::WORKER_FD;
 
 use super::lock;
@@ -145,6 +146,10 @@ fn spawn_once(
     // Reading text, several pages at once: more threads a page only wait for each other.
     if request.role != Role::Speech {
         command.env("OMP_THREAD_LIMIT", "1");
+    }
+    // Keys are for whoever uses them; a decoder with its inputs from anywhere has no use for any.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| names_a_key(&name.to_string_lossy())) {
+        command.env_remove(name);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls are made: no allocation, no lock.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::object_store::ObjectStore;
+
 /// What the daemon's configuration says about fetching. In the queue it is empty: it is filled in when a run starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fetch {
@@ -9,4 +11,6 @@ pub struct Fetch {
     pub bytes_max: u64,
     /// `HOST:PORT` that may be fetched from although they are not public.
     pub allow: Vec<String>,
+    /// Where the input lies, if in an object store.
+    pub store: Option<ObjectStore>,
 }

@@ -20,6 +20,7 @@ pub mod pull;
 pub mod sight;
 pub mod subtitle;
 pub mod transcribe;
+pub mod upload;
 pub mod write;
 
 use std::path::Path;
@@ -54,6 +55,7 @@ pub enum Stage {
     Ask(ask::Ask),
     Propose(propose::Propose),
     Fetch(fetch::Fetch),
+    Upload(upload::Upload),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -134,6 +136,7 @@ impl Stage {
             Stage::Ask(_) => ("ask", Role::Net, Lane::Api, 15),
             Stage::Propose(_) => ("propose", Role::Net, Lane::Api, 15),
             Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
+            Stage::Upload(_) => ("upload", Role::Net, Lane::Net, 5),
         };
         StageFacts {
             name,
@@ -144,13 +147,13 @@ impl Stage {
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
-            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_)),
+            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_)),
             fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: match self {
                 Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => 12 * HOUR_MS,
                 // 20 GiB at a tenth of a gigabit take half an hour; a server that never ends is not waited for all day.
-                Stage::Fetch(_) => 4 * HOUR_MS,
+                Stage::Fetch(_) | Stage::Upload(_) => 4 * HOUR_MS,
                 // As long as its calls may take, and some.
                 _ if self.api().is_some() => HOUR_MS / 2,
                 _ => HOUR_MS,
@@ -174,7 +177,9 @@ impl Stage {
                 | Stage::Write(_)
                 | Stage::Ask(_)
                 | Stage::Propose(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) => Unit::OutputBytes,
+                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) | Stage::Upload(_) => {
+                    Unit::OutputBytes
+                }
             },
         }
     }
@@ -224,6 +229,7 @@ impl Stage {
             | Stage::Collect(_)
             | Stage::Plan(_)
             | Stage::Fetch(_)
+            | Stage::Upload(_)
             | Stage::Write(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => 0,
@@ -302,6 +308,7 @@ impl Stage {
             | Stage::Analyze(_)
             | Stage::Plan(_)
             | Stage::Fetch(_)
+            | Stage::Upload(_)
             | Stage::Listen(_)
             | Stage::Sight(_)
             | Stage::Ask(_)
@@ -315,7 +322,7 @@ impl Stage {
         hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
         match self {
             // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) => {}
+            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -343,6 +350,7 @@ impl Stage {
             | Stage::Publish(_)
             | Stage::Decode(_)
             | Stage::Fetch(_)
+            | Stage::Upload(_)
             | Stage::Listen(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => Ok(()),

@@ -9,10 +9,12 @@ use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
 use spindle_shared::job::{OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
+use spindle_shared::object_store;
 use spindle_shared::output::{self, Candidates, Placed};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
+use spindle_shared::url;
 use spindle_shared::wire::request::Submission;
 use spindle_shared::wire::response::{PlannedJob, Response, Submitted};
 
@@ -36,7 +38,7 @@ const LISTED_MAX: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Batch options")]
 pub struct Common {
-    /// Files, and with -r folders; https:// and http:// addresses are fetched first
+    /// Files, and with -r folders; https://, http:// and s3:// addresses are fetched first
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Take the recordings and videos in folders, and in folders in them
@@ -46,7 +48,8 @@ pub struct Common {
     /// `input` are options of the recipe for that input; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
-    /// Folder for outputs; otherwise they land beside their inputs, and those of addresses in the current folder
+    /// Folder for outputs, or s3://BUCKET/PREFIX in a store of the configuration (s3://*/PREFIX: all of them in turn); otherwise they land beside
+    /// their inputs, and those of addresses in the current folder
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// 0–100, smaller runs first; or urgent, high, normal, low, idle; `auto` = by the inputs' sizes (small ones earlier), and
@@ -235,6 +238,7 @@ fn inputs<R: RecipeOptions>(
     let folders: BTreeSet<_> = plans.iter().map(|plan| &plan.directory).collect();
     let closed: Vec<String> = folders
         .into_iter()
+        .filter(|folder| object_store::folder(&folder.0).is_none())
         .filter_map(|folder| intake::writable(folder.as_path()).err().map(|why| format!("{folder}: {why}")))
         .collect();
     if !closed.is_empty() {
@@ -292,11 +296,11 @@ fn candidates(plan: &OutputPlan, stages: &[Stage], input: &Path) -> Candidates {
 
 fn output_folder(named: Option<&Path>) -> Result<Option<PathBuf>, Fault> {
     let Some(folder) = named else { return Ok(None) };
-    if folder.to_string_lossy().contains("://") && !folder.exists() {
-        return Err(Fault::usage(format!(
-            "-o {}: is an address; outputs go to folders of this machine",
-            shown(folder)
-        )));
+    if url::is_url(folder.as_os_str().as_encoded_bytes()) && !folder.exists() {
+        let place = object_store::parse_folder(&folder.to_string_lossy());
+        return place
+            .map(|place| Some(place.into()))
+            .map_err(|why| Fault::usage(format!("-o {}: {why}", shown(folder))));
     }
     std::path::absolute(folder).map(Some).map_err(|error| Fault::usage(format!("-o {}: {error}", shown(folder))))
 }

@@ -2,5 +2,7 @@
 
 pub mod chat;
 pub mod http;
+pub mod s3;
 #[cfg(test)]
 pub mod scripted;
+mod signature;

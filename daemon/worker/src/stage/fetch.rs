@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::ContentHash;
+use spindle_shared::object_store::{self, ObjectStore};
 use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::text::escaped;
 use spindle_shared::url::{self, Url};
@@ -22,6 +23,7 @@ use spindle_shared::worker::{ArtifactFile, Done};
 use crate::checkpoint::Checkpoint;
 use crate::context::{Context, Halt, disk_failure};
 use crate::remote::http::{self, Answer, Ask, Head, Patience, Reach, Trouble};
+use crate::remote::s3::Bucket;
 
 /// Connections in a row that may break having brought less than [`WORTH_BYTES`]; one that brought more costs nothing.
 const CUTS_MAX: u32 = 5;
@@ -30,6 +32,8 @@ const WORTH_BYTES: u64 = 1 << 20;
 const NOTE_EVERY_BYTES: u64 = 16 << 20;
 const NOTE_BYTES_MAX: usize = 64 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a request for an object may be on its way before it begins.
+const SIGNED: Duration = Duration::from_secs(15 * 60);
 
 pub fn run(context: &Context, stage: &Fetch) -> Result<Done, Halt> {
     fetch(context, stage, &Pace::default())
@@ -73,6 +77,8 @@ struct Source {
     url: Url,
     bytes_max: u64,
     allow: Arc<[String]>,
+    /// Where it lies in an object store: the store and the key there.
+    stored: Option<(ObjectStore, String)>,
 }
 
 impl Source {
@@ -80,7 +86,27 @@ impl Source {
         let text = context.assignment.inputs.first().and_then(|input| std::str::from_utf8(&input.name.0).ok());
         let text = text.ok_or_else(|| Failure::new(FailureKind::Internal, "the run came without an address"))?;
         let url = Url::parse(text).map_err(|e| Failure::new(FailureKind::Input, format!("the input's address {e}")))?;
-        Ok(Source { url, bytes_max: stage.bytes_max, allow: stage.allow.clone().into() })
+        let mut allow = stage.allow.clone();
+        let mut stored = None;
+        if let Some((bucket, key)) = url.in_store() {
+            let unknown = || {
+                Failure::new(FailureKind::Auth, format!("the configuration has no store with the bucket `{bucket}`"))
+            };
+            let store = stage.store.clone().ok_or_else(unknown)?;
+            object_store::check_key(&key).map_err(|why| Failure::new(FailureKind::Input, why))?;
+            // It is trusted for its own host and port.
+            allow.extend(Bucket::new(&store)?.host());
+            stored = Some((store, key));
+        }
+        Ok(Source { url, bytes_max: stage.bytes_max, allow: allow.into(), stored })
+    }
+
+    /// The address that is asked: of an object, one that is signed for now.
+    fn address(&self) -> Result<String, Failure> {
+        match &self.stored {
+            Some((store, key)) => Ok(Bucket::new(store)?.link(key, SIGNED)),
+            None => Ok(self.url.without_login()),
+        }
     }
 
     fn failure(&self, kind: FailureKind, cause: &str) -> Failure {
@@ -323,7 +349,7 @@ fn complete(context: &Context, source: &Source, part: &mut Part, pace: &Pace) ->
 fn one_connection(context: &Context, source: &Source, part: &mut Part, pace: &Pace) -> Result<(), End> {
     let stop = || context.cancelled();
     let ask = Ask {
-        url: source.url.without_login(),
+        url: source.address()?,
         from: part.bytes,
         if_range: part.of.version.clone(),
         login: source.url.login().map(str::to_owned),

@@ -20,6 +20,7 @@ pub mod pull;
 pub mod sight;
 pub mod subtitle;
 pub mod transcribe;
+pub mod upload;
 pub mod write;
 
 use spindle_shared::stage::Stage;
@@ -51,5 +52,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Ask(stage) => ask::run(context, stage),
         Stage::Propose(stage) => propose::run(context, stage),
         Stage::Fetch(stage) => fetch::run(context, stage),
+        Stage::Upload(stage) => upload::run(context, stage),
     }
 }
