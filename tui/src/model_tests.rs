@@ -486,3 +486,111 @@ fn until_somebody_moves_what_is_at_work_is_shown() {
     ends(&mut model, 11);
     assert_eq!(model.batch, Some(BatchId(12)), "it is looked at");
 }
+
+#[test]
+fn marks_make_actions_be_about_many() {
+    let mut model = busy();
+    press(&mut model, "  ");
+    let both = Selection::Targets(vec![TWELVE, Target::Batch(BatchId(13))]);
+    assert_eq!(press(&mut model, "p"), Some(Request::Pause { what: both.clone(), now: false }));
+    assert_eq!(press(&mut model, "c\t\r"), Some(Request::Cancel(both.clone())));
+    assert_eq!(press(&mut model, "r"), Some(Request::Retry(both.clone())));
+    assert_eq!(press(&mut model, "+"), Some(Request::Prioritize { what: both.clone(), priority: Priority(25) }));
+    let delete = KeyEvent::new(KeyCode::Delete, KeyModifiers::NONE);
+    assert_eq!(model.update(Message::Key(delete)), None, "it asks first");
+    assert_eq!(press(&mut model, "y"), Some(Request::Remove { what: both, purge: false }));
+    press(&mut model, "\u{1b}");
+    assert!(model.marked_batches.is_empty());
+}
+
+#[test]
+fn what_is_asked_of_others_than_the_daemon_is_an_errand() {
+    let mut model = busy();
+    press(&mut model, "x");
+    assert!(model.cover.is_none() && model.status.as_ref().is_some_and(|status| status.bad), "it has not ended yet");
+    press(&mut model, "jjjx");
+    assert!(matches!(&model.cover, Some(Cover::Archive { path, .. }) if path == "batch-9.zip"));
+    press(&mut model, "\u{8}\r");
+    let exported = model.errands.drain(..).find_map(|errand| match errand {
+        Errand::Export(line) => Some(line),
+        _ => None,
+    });
+    let line: Vec<_> = exported.unwrap().into_iter().map(|word| word.into_string().unwrap()).collect();
+    assert_eq!(line[1..4], ["export", "9", "--output=batch-9.zi"]);
+    let failed =
+        JobView { failure: Some(Failure::new(FailureKind::Input, "empty")), ..job(12, 3, JobState::Failed, "x") };
+    press(&mut model, "4y");
+    assert!(!model.errands.iter().any(|errand| matches!(errand, Errand::Copy(_))), "there is nothing to copy");
+    model.update(Message::Answered(Box::new(Request::Failures { limit: 1 }), Ok(vec![Response::Jobs(vec![failed])])));
+    press(&mut model, "yw");
+    let copied = model.errands.iter().any(|errand| matches!(errand, Errand::Copy(text) if text.contains("12/3")));
+    let saved = model.errands.iter().any(|errand| matches!(errand, Errand::Save(_, text) if text.contains("12/3")));
+    assert!(copied && saved, "{:?}", model.errands);
+}
+
+#[test]
+fn order_colours_and_language_are_keys_too() {
+    let mut model = busy();
+    press(&mut model, "s");
+    assert_eq!(order(&model), [13, 12, 11, 9, 8], "the newest first");
+    press(&mut model, "ssss");
+    assert_eq!((model.sort, order(&model)[0]), (Sort::Failed, 12));
+    press(&mut model, "sTL");
+    assert_eq!((model.sort, model.look.theme), (Sort::Course, crate::look::Theme::Light));
+    assert_eq!(model.look.language, Language::Chinese);
+}
+
+#[test]
+fn views_go_around_and_back() {
+    let mut model = busy();
+    for number in '1'..='7' {
+        press(&mut model, &number.to_string());
+        assert_eq!(model.view as usize, number as usize - '1' as usize);
+    }
+    press(&mut model, "\t");
+    assert_eq!(model.view, View::Overview, "behind the last comes the first");
+    model.update(Message::Key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT)));
+    assert_eq!(model.view, View::History);
+    press(&mut model, "2v");
+    assert_eq!((model.view, model.batch), (View::Results, Some(BatchId(12))), "of this batch");
+    press(&mut model, "\u{1b}\u{1b}");
+    assert_eq!(model.view, View::Batches);
+}
+
+#[test]
+fn the_mouse_does_what_keys_do() {
+    let mut model = busy();
+    let mouse = |kind, row| MouseEvent { kind, column: 3, row, modifiers: KeyModifiers::NONE };
+    let click = |row| Message::Mouse(mouse(MouseEventKind::Down(MouseButton::Left), row));
+    model.hits = vec![
+        (Rect::new(0, 1, 10, 1), Hit::Go(View::Workers)),
+        (Rect::new(0, 5, 80, 1), Hit::Row(1)),
+        (Rect::new(0, 23, 10, 1), Hit::Act(Action::Help)),
+    ];
+    model.changed = false;
+    assert_eq!(model.update(click(9)), None);
+    assert!(!model.changed, "there is nothing");
+    assert_eq!(model.update(click(5)), Some(Request::Watch { scope: window(13, 1), jobs: 0 }));
+    model.update(click(5));
+    assert_eq!((model.view, model.batch), (View::Batch, Some(BatchId(13))), "a second click opens");
+    model.update(click(1));
+    assert_eq!(model.view, View::Workers);
+    press(&mut model, "2");
+    model.update(Message::Mouse(mouse(MouseEventKind::ScrollDown, 9)));
+    assert_eq!(model.batch, Some(BatchId(11)));
+    model.update(click(23));
+    assert!(matches!(model.cover, Some(Cover::Help { .. })));
+}
+
+#[test]
+fn what_came_of_an_action_is_told_for_a_while() {
+    let mut model = busy();
+    let now = model.now.unwrap();
+    press(&mut model, "r");
+    model.update(Message::Event(told_of(50, Fact::Paused(false))));
+    model.update(Message::Tick(now + Duration::from_secs(1), WallMs(0)));
+    assert!(model.status.is_some());
+    model.heard_at = Some(now + READ);
+    model.update(Message::Tick(now + READ, WallMs(0)));
+    assert_eq!(model.status, None);
+}
