@@ -15,6 +15,8 @@ mod highlights;
 mod housekeeping;
 mod images;
 mod main_path;
+mod providers;
+mod reporting;
 mod restarts;
 mod seeing;
 mod shapes;
