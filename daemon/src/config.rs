@@ -496,6 +496,30 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn the_samples_provider_is_as_its_preset() {
+        let shown = SAMPLE.lines().skip_while(|line| *line != "#   [providers.dashscope]");
+        let shown: Vec<&str> =
+            shown.take_while(|line| !line.is_empty()).map(|line| line.trim_start_matches('#')).collect();
+        let config = load(&shown.join("\n")).unwrap();
+        let [dashscope] =
+            config.providers().into_iter().filter(|known| known.configured).collect::<Vec<_>>().try_into().unwrap();
+        let plain = Config::default().providers().into_iter().find(|known| known.name == "dashscope").unwrap();
+        assert_eq!(
+            (&dashscope.endpoint, &dashscope.model, &dashscope.text_model),
+            (&plain.endpoint, &plain.model, &plain.text_model)
+        );
+        assert_eq!(
+            (&dashscope.keys, dashscope.timeout_ms, dashscope.structured),
+            (&plain.keys, plain.timeout_ms, plain.structured)
+        );
+        assert_eq!(dashscope.limits.calls_per_day, plain.limits.calls_per_day);
+        let said = shown.join("\n");
+        for key in known("[providers.x]\nwrong = 1\n") {
+            assert!(said.contains(&format!("{key} = ")), "the sample does not show {key}");
+        }
+    }
+
     const SAMPLE: &str = include_str!("../../packaging/spindled.toml");
 
     /// `# key = value` in the sample: a key without a default of its own.

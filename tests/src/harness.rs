@@ -284,8 +284,13 @@ impl Daemon {
 
     /// Submits for subtitles; the batch's number.
     pub fn submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> BatchId {
+        self.submit_to("subtitles", arguments)
+    }
+
+    /// Submits to another recipe; the batch's number.
+    pub fn submit_to<S: AsRef<OsStr>>(&self, recipe: &str, arguments: impl IntoIterator<Item = S>) -> BatchId {
         let mut command = self.command("spindlectl");
-        command.args(["-q", "submit", "subtitles"]).args(arguments);
+        command.args(["-q", "submit", recipe]).args(arguments);
         let ran = Ran::of(command).expect(0);
         BatchId(ran.out.trim().parse().unwrap_or_else(|_| panic!("no batch number: {ran:?}")))
     }

@@ -2,6 +2,7 @@
 
 pub mod harness;
 pub mod onnx;
+pub mod oracle;
 pub mod parrot;
 pub mod sim;
 pub mod site;

@@ -4,7 +4,7 @@ use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
 use spindle_shared::recipe::{
-    BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, IMAGES, PREVIEW, PULL, Recipe, SUBTITLES,
+    BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, IMAGES, PREVIEW, PULL, REPORT, Recipe, SUBTITLES,
 };
 use spindle_shared::rules;
 use spindle_shared::stage::Stage;
@@ -159,6 +159,7 @@ fn example(name: &str) -> Option<Recipe> {
         HIGHLIGHTS => {
             Some(Recipe::highlights(Default::default(), Default::default(), Default::default(), Default::default()))
         }
+        REPORT => super::submit::report::example(),
         IMAGES => Some(Recipe::images(Default::default(), None, Default::default())),
         CUSTOM => custom::example(),
         PULL => Some(Recipe::pull(Pull {

@@ -185,11 +185,7 @@ impl Laws {
                     Outcome::Done(done) => {
                         let devices = done.outputs.iter().filter_map(|output| output.identity);
                         let devices = devices.map(|identity| format!("device {}", identity.dev));
-                        let own = [
-                            format!("service {}", current.stage),
-                            format!("model {:?}", current.model),
-                            format!("api {:?}", current.api),
-                        ];
+                        let own = [format!("service {}", current.stage), format!("model {:?}", current.model)];
                         for used in devices.chain(own) {
                             self.boot.streaks.remove(&used);
                         }
@@ -253,7 +249,8 @@ impl Laws {
         let about = match kind {
             _ if current.stopping => None,
             FailureKind::ModelMissing if current.model.is_some() => Some(format!("model {:?}", current.model)),
-            FailureKind::Auth if current.api.is_some() => Some(format!("api {:?}", current.api)),
+            // Its limits may have closed it as well, of which the ledger doesn't know.
+            FailureKind::Auth if current.api.is_some() => return Parks::Unsure,
             FailureKind::Auth => Some(format!("service {}", current.stage)),
             FailureKind::Permission | FailureKind::DiskFull => device.map(|device| format!("device {device}")),
             _ => None,

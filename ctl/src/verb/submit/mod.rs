@@ -8,7 +8,7 @@ pub mod highlights;
 pub mod images;
 mod overrides;
 mod preview;
-mod report;
+pub mod report;
 pub mod send;
 mod subtitles;
 

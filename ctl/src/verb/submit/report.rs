@@ -94,6 +94,22 @@ impl RecipeOptions for ReportArgs {
     }
 }
 
+/// The recipe with its defaults.
+pub fn example() -> Option<Recipe> {
+    let write = Write {
+        template: find(template::DEFAULT).ok()?,
+        parameters: Vec::new(),
+        provider: None,
+        formats: vec![DocumentFormat::Md, DocumentFormat::Html, DocumentFormat::Json],
+        title: None,
+        link: None,
+        tags: Vec::new(),
+        stem: String::new(),
+    };
+    let (listen, transcribe, sight) = (Listen::default(), Some(Transcribe::default()), Sight::default());
+    Some(Recipe::report(listen, transcribe, sight, write, Publish::default()))
+}
+
 /// A template by its name or its file.
 fn find(name: &str) -> Result<Template, String> {
     if let Some((_, text)) = template::BUILT_IN.iter().find(|(known, _)| *known == name) {

@@ -319,7 +319,7 @@ impl Scheduler {
 
     /// When somebody who waits for an API may ask.
     pub(super) fn next_ask(&self) -> Option<MonoMs> {
-        if self.paused || self.draining || self.stopping {
+        if self.paused || self.draining || self.stopping || self.is_looking() {
             return None;
         }
         self.services.values().filter(|service| !service.asking.is_empty()).filter_map(|service| service.due).min()

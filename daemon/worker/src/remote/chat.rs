@@ -417,7 +417,9 @@ mod tests {
     fn refusals_are_told_apart_by_what_programs_are_told() {
         let gemini_minute = r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerMinute"}]},{"retryDelay":"37.5s"}]}}]"#;
         let gemini_day = r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]},{"retryDelay":"12s"}]}}"#;
-        let cases: [(u16, &[(&str, &str)], &str, FailureKind, Option<u64>); 13] = [
+        /// Status, headers and body; the kind that it is, and how long to wait.
+        type Told<'t> = (u16, &'t [(&'t str, &'t str)], &'t str, FailureKind, Option<u64>);
+        let cases: [Told<'_>; 13] = [
             (429, &[("retry-after", "20")], "", FailureKind::RateLimited, Some(20_000)),
             (429, &[("retry-after-ms", "1500")], "", FailureKind::RateLimited, Some(1_500)),
             (429, &[], "", FailureKind::RateLimited, None),
