@@ -74,7 +74,6 @@ fn main() -> ExitCode {
     }
     let look = look(&cli);
     let result = terminal::take(!cli.no_mouse).map_err(ScreenError::Terminal).and_then(|mut taken| {
-        // It asks the terminal what it can draw: before anybody else reads the answer as keys.
         let picker = terminal::picker();
         let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
         let feed = Feed::start(Which { socket: cli.socket, system: cli.system }, sender.clone());

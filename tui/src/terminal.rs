@@ -7,7 +7,6 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread;
-use std::time::Duration;
 
 use crossterm::cursor::Show;
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event, MouseEventKind};
@@ -15,8 +14,9 @@ use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui_image::picker::Picker;
-use ratatui_image::picker::cap_parser::QueryStdioOptions;
+use ratatui_image::FontSize;
+use ratatui_image::picker::{Picker, ProtocolType};
+
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -84,18 +84,37 @@ fn give_back() -> io::Result<()> {
 /// The largest frame of a large screen fits.
 const FRAME_BYTES: usize = 256 * 1_024;
 
-/// How the terminal can show pictures. It is asked, and keys that are pressed before it answers are lost: so it isn't asked for long, and
-/// one inside another (tmux, screen), which seldom lets pictures through, not at all.
+/// How the terminal can show pictures, as far as its name and its size in pixels tell. It isn't asked: one that doesn't answer would have
+/// the first keys lost. Where nothing is known, and in terminals inside others (tmux, screen), half blocks do.
 pub fn picker() -> Picker {
-    let inside = std::env::var_os("TMUX").is_some() || std::env::var_os("STY").is_some();
-    if inside {
-        return Picker::halfblocks();
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let inside = !variable("TMUX").is_empty() || !variable("STY").is_empty();
+    let protocol = pictures(&variable("TERM"), &variable("TERM_PROGRAM"), !variable("KITTY_WINDOW_ID").is_empty());
+    let cell = crossterm::terminal::window_size().ok().and_then(|size| {
+        let (width, height) = (size.width.checked_div(size.columns)?, size.height.checked_div(size.rows)?);
+        (width > 0 && height > 0).then_some((width, height))
+    });
+    match (protocol, cell) {
+        (Some(protocol), Some((width, height))) if !inside => {
+            #[expect(deprecated, reason = "the way that isn't asks the terminal")]
+            let mut picker = Picker::from_fontsize(FontSize::new(width, height));
+            picker.set_protocol_type(protocol);
+            picker
+        }
+        _ => Picker::halfblocks(),
     }
-    let options = QueryStdioOptions { timeout: ANSWER, ..QueryStdioOptions::default() };
-    Picker::from_query_stdio_with_options(options).unwrap_or_else(|_| Picker::halfblocks())
 }
 
-const ANSWER: Duration = Duration::from_millis(500);
+/// What terminals of these names are known to show.
+fn pictures(term: &str, program: &str, kitty: bool) -> Option<ProtocolType> {
+    match (term, program) {
+        _ if kitty => Some(ProtocolType::Kitty),
+        ("xterm-kitty" | "xterm-ghostty", _) | (_, "ghostty") => Some(ProtocolType::Kitty),
+        (_, "iTerm.app" | "WezTerm") => Some(ProtocolType::Iterm2),
+        ("foot" | "foot-extra" | "mlterm" | "yaft-256color", _) => Some(ProtocolType::Sixel),
+        _ => None,
+    }
+}
 
 /// Starts what listens to the keyboard and to signals.
 pub fn listen(messages: SyncSender<Message>) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -110,4 +111,13 @@ fn a_panic_gives_the_terminal_back() {
     assert_eq!(all.matches("injected").count(), 1, "{all:?}");
     let (all, _) = in_a_terminal(name, "nothing", "q");
     check_order(&all, "told at the end: Ok(())");
+}
+
+#[test]
+fn a_terminals_name_tells_how_it_shows_pictures() {
+    assert_eq!(pictures("xterm-kitty", "", false), Some(ProtocolType::Kitty));
+    assert_eq!(pictures("xterm-256color", "", true), Some(ProtocolType::Kitty));
+    assert_eq!(pictures("xterm-256color", "iTerm.app", false), Some(ProtocolType::Iterm2));
+    assert_eq!(pictures("foot", "", false), Some(ProtocolType::Sixel));
+    assert_eq!(pictures("xterm-256color", "", false), None);
 }

@@ -37,14 +37,20 @@ fn it_shows_what_happens_and_steers_it() {
     let id = daemon.submit(["-r", ".", "-o", "out", "--name", "会议"]);
     daemon.begun("slow-60000@transcribe");
     let mut terminal = dashboard(&daemon, 80, 24);
+    terminal.shows("slow-60000@transcribe.wav");
+    terminal.press("2");
+    terminal.until("why one failed", |screen| {
+        ["1 failed", "check that the file plays"].iter().all(|text| screen.contains(text))
+    });
+    terminal.press("3");
     terminal.until("its jobs", |screen| {
-        ["会议录音-第三季度-北京.wav", "slow-60000@transcribe.wav", "1 failed", "check that the file plays"]
-            .iter()
-            .all(|text| screen.contains(text))
+        ["会议录音-第三季度-北京.wav", "slow-60000@transcribe.wav"].iter().all(|text| screen.contains(text))
             && state_columns(screen).len() == 3
     });
     let columns = state_columns(&terminal.text());
     assert!(columns.len() == 3 && columns.iter().all(|at| *at == columns[0]), "{columns:?}\n{}", terminal.text());
+    terminal.press("2");
+    terminal.shows("batches ·");
     terminal.press("p");
     // The answer, and behind it the fact, before the bar.
     terminal.until("it is paused", |screen| screen.contains("1: paused") && screen.contains("paused     █"));
@@ -55,7 +61,7 @@ fn it_shows_what_happens_and_steers_it() {
     terminal.shows("1: priority 25");
     assert_eq!(daemon.batch(id).priority.0, 25);
     terminal.press("c\r");
-    terminal.shows("1: not cancelled");
+    terminal.shows("cancelling 1: left as it is");
     terminal.press("cy");
     terminal.shows("1: cancelled");
     assert_eq!(daemon.ended_batch(id).state, BatchState::Cancelled);
@@ -73,6 +79,8 @@ fn it_says_that_its_daemon_is_gone_and_goes_on_with_the_next() {
     daemon.begun("hang@transcribe");
     let mut terminal = dashboard(&daemon, 80, 24);
     terminal.shows("hang@transcribe.wav");
+    terminal.press("2");
+    terminal.shows("batches ·");
     let killed = Instant::now();
     daemon.kill();
     let told = terminal.shows("STALE · no daemon");
@@ -81,7 +89,7 @@ fn it_says_that_its_daemon_is_gone_and_goes_on_with_the_next() {
     terminal.until("it goes on by itself", |screen| !screen.contains("STALE") && screen.contains("running"));
     daemon.script("ok");
     daemon.submit(["ok.wav"]);
-    terminal.shows("1/1");
+    terminal.shows("batches · 2");
 }
 
 #[test]
@@ -96,10 +104,14 @@ fn any_size_will_do_and_it_may_change() {
         terminal.press("\t?q/x\x7f\rcn");
     }
     terminal.resize(80, 24);
+    // Whatever lies over the views is left by this.
+    terminal.press("qn");
+    terminal.shows("new batch");
+    terminal.press("q3");
     terminal.shows("jobs/min");
     terminal.shows("hang@transcribe.wav");
     terminal.press("cn");
-    terminal.shows("not cancelled");
+    terminal.shows("left as it is");
     terminal.press("q");
     assert_eq!(terminal.ended().code(), Some(0));
 }
@@ -108,7 +120,7 @@ fn any_size_will_do_and_it_may_change() {
 fn a_signal_to_end_gives_the_terminal_back() {
     let daemon = Daemon::scripted().start();
     let mut terminal = dashboard(&daemon, 80, 24);
-    terminal.shows("no batch yet");
+    terminal.shows("nothing yet");
     terminal.signal(rustix::process::Signal::TERM);
     assert_eq!(terminal.ended().code(), Some(0));
 }
