@@ -156,7 +156,9 @@ fn a_spent_quota_parks_and_outlives_the_daemon() {
 
 #[test]
 fn a_hostile_endpoint_is_refused_and_nobody_grows() {
-    let hostile: [(&str, fn() -> Reply, &str); 6] = [
+    /// What it does, and the kind of failure that it makes.
+    type Hostile = (&'static str, fn() -> Reply, &'static str);
+    let hostile: [Hostile; 6] = [
         ("huge", || Reply::Huge(10 << 30), "server"),
         ("head", || Reply::EndlessHead, "network"),
         ("drip", || Reply::Drip, "network"),
