@@ -136,20 +136,19 @@ fn spawn_once(
     }
     // A thread of ggml that waits for another sleeps. Spinning, two of them on busy cores took fifty times as long.
     command.env("OMP_WAIT_POLICY", "passive");
-    // Where the credentials lie is known to those who may read them.
     for variable in &request.without {
         command.env_remove(variable);
     }
+    // Keys, and where they lie, are for whoever uses them; a decoder with its inputs from anywhere has no use for any.
     if request.role != Role::Net {
         command.env_remove("CREDENTIALS_DIRECTORY");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| names_a_key(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
     }
     // Reading text, several pages at once: more threads a page only wait for each other.
     if request.role != Role::Speech {
         command.env("OMP_THREAD_LIMIT", "1");
-    }
-    // Keys are for whoever uses them; a decoder with its inputs from anywhere has no use for any.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| names_a_key(&name.to_string_lossy())) {
-        command.env_remove(name);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec only system calls are made: no allocation, no lock.

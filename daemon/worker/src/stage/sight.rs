@@ -138,7 +138,7 @@ fn times(scenes: &[Scene], seconds: f64, most: usize) -> Vec<f64> {
         let longest = here.max_by(|a, b| (a.end_time - a.start_time).total_cmp(&(b.end_time - b.start_time)));
         let time = match longest {
             Some(scene) => scene.start_time + ((scene.end_time - scene.start_time) / 2.0).min(INTO_SCENE_SECONDS),
-            None if times.last().is_none_or(|last| from - last >= 2.0 * part) => (from + to) / 2.0,
+            None if times.last().is_none_or(|last| from - last >= 1.5 * part) => (from + to) / 2.0,
             None => continue,
         };
         if times.last().is_none_or(|last| time > last + 0.5) {

@@ -416,7 +416,9 @@ fn recordings_of_nothing_give_empty_transcripts() {
         audio.write_all(bytes).unwrap();
         let (transcript, done) = Bench::new(&model, None).run(&audio).unwrap();
         assert_eq!(transcript.segments, []);
-        assert_eq!((transcript.language.as_str(), done.detail.words), ("en", Some(0)));
+        // Of no sound at all nobody asks which language it is.
+        let expected = if bytes.len() < 2 { ("und", None) } else { ("en", Some(0)) };
+        assert_eq!((transcript.language.as_str(), done.detail.words), expected);
     }
 }
 
