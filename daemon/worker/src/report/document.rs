@@ -395,7 +395,10 @@ mod tests {
             assert_eq!(text.matches(&format!("  - \"{tag}\"\n")).count(), 1, "{tag}: {text}");
         }
         let page = page(&draft, &|_| Some("data:image/jpeg;base64,AA".to_owned())).unwrap();
-        assert!(!page.contains("<script") && !page.contains("<img src=x") && !page.contains("=\"javascript:"), "{page}");
+        assert!(
+            !page.contains("<script") && !page.contains("<img src=x") && !page.contains("=\"javascript:"),
+            "{page}"
+        );
         assert!(!page.contains("e.example/x.png\"") && page.contains("data:image/jpeg;base64,AA"), "{page}");
         let json = serde_json::to_value(DocumentJson::of(&draft)).unwrap();
         assert_eq!(json["title"], lesson.title.as_str());
