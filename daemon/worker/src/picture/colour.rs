@@ -220,6 +220,18 @@ mod tests {
         assert!(remark.unwrap().contains("could not be applied"));
     }
 
+    /// Of an old scanner's program: a table of L*a*b*, and none but the one for what looks best.
+    #[test]
+    fn a_profile_with_tables_for_one_intent_serves_for_all() {
+        let Some(assets) = std::env::var_os("SPINDLE_TEST_ASSETS") else {
+            eprintln!("SKIPPED: SPINDLE_TEST_ASSETS is not set");
+            return;
+        };
+        let path = std::path::Path::new(&assets).join("image/pillow/icc_profile_big.jpg");
+        let picture = crate::picture::from_bytes(std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(picture.notes, [""; 0]);
+    }
+
     #[test]
     fn inks_without_a_profile_follow_the_plain_rule() {
         let (image, remark) = of_inks(&[0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255, 0, 51, 0, 51], (2, 2), None).unwrap();

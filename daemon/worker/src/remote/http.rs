@@ -42,6 +42,20 @@ impl Default for Patience {
     }
 }
 
+/// How a download that is cut goes on: what a test can't wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub patience: Patience,
+    /// Before the first reconnection; doubles with each.
+    pub backoff: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { patience: Patience::default(), backoff: Duration::from_millis(500) }
+    }
+}
+
 /// How often a waiting run looks whether it is to stop.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 const REDIRECTS_MAX: usize = 5;

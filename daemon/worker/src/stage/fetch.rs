@@ -22,7 +22,7 @@ use spindle_shared::worker::{ArtifactFile, Done};
 
 use crate::checkpoint::Checkpoint;
 use crate::context::{Context, Halt, disk_failure};
-use crate::remote::http::{self, Answer, Ask, Head, Patience, Reach, Trouble};
+use crate::remote::http::{self, Answer, Ask, Head, Pace, Reach, Trouble};
 use crate::remote::s3::Bucket;
 
 /// Connections in a row that may break having brought less than [`WORTH_BYTES`]; one that brought more costs nothing.
@@ -37,20 +37,6 @@ const SIGNED: Duration = Duration::from_secs(15 * 60);
 
 pub fn run(context: &Context, stage: &Fetch) -> Result<Done, Halt> {
     fetch(context, stage, &Pace::default())
-}
-
-/// What a test can't wait for.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    patience: Patience,
-    /// Before the first reconnection; doubles with each.
-    backoff: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Pace { patience: Patience::default(), backoff: Duration::from_millis(500) }
-    }
 }
 
 fn fetch(context: &Context, stage: &Fetch, pace: &Pace) -> Result<Done, Halt> {

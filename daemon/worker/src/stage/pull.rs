@@ -21,7 +21,7 @@ use spindle_shared::text::escaped;
 use spindle_shared::worker::{Done, Published};
 
 use crate::context::{Context, Halt, disk_failure};
-use crate::remote::http::{self, Answer, Ask, Patience, Trouble};
+use crate::remote::http::{self, Answer, Ask, Pace, Trouble};
 
 /// Connections that may break within one run, once something has come.
 const CUTS_MAX: u32 = 5;
@@ -29,20 +29,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub fn run(context: &Context, stage: &Pull) -> Result<Done, Halt> {
     pull(context, stage, &Pace::default())
-}
-
-/// What a test can't wait for.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    patience: Patience,
-    /// Before the first reconnection; doubles with each.
-    backoff: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Pace { patience: Patience::default(), backoff: Duration::from_millis(500) }
-    }
 }
 
 fn pull(context: &Context, stage: &Pull, pace: &Pace) -> Result<Done, Halt> {
@@ -504,7 +490,7 @@ mod tests {
         }
 
         fn run(&self) -> Result<Done, Halt> {
-            let patience = Patience {
+            let patience = http::Patience {
                 connect: Duration::from_secs(5),
                 answer: Duration::from_secs(5),
                 drip_window: Duration::from_millis(300),

@@ -38,7 +38,7 @@ impl Scene {
     }
 
     fn run(&self) -> Result<Done, Halt> {
-        let patience = Patience {
+        let patience = http::Patience {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(5),
             drip_window: Duration::from_millis(300),
