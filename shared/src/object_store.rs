@@ -43,7 +43,7 @@ pub struct ObjectStore {
     pub link_seconds: u64,
 }
 
-/// Whether a variable of the environment is called as those are that hold a key. Workers don't get them.
+/// Whether a variable of the environment is called as those are that hold a key. Only workers that fetch and ask (`net`) get them.
 pub fn names_a_key(name: &str) -> bool {
     let name = name.to_uppercase();
     ["_KEY", "_SECRET", "_TOKEN", "_PASSWORD"].iter().any(|ending| name.ends_with(ending))
