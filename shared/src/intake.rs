@@ -828,8 +828,8 @@ mod tests {
             plans.iter().map(|plan| (plan, output::candidates(plan, Some("en"), true, &["srt", "vtt"]))).collect();
         assert_eq!(taken(&any), taken(&exact));
         assert_eq!(taken(&any).iter().flatten().count(), 1_000);
-        // Half a second is what people notice; a slow machine in a debug build may take a few times as long as it should.
-        assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+        // Half a second is usual; one look per pair of names would take minutes.
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     }
 
     #[test]

@@ -7,8 +7,9 @@ use spindle_shared::id::BatchId;
 use spindle_shared::job::JobState;
 use spindle_tests::harness::{Daemon, eventually};
 
-/// Two seconds are promised; a busy machine may take a little more.
-const PROMPT: Duration = Duration::from_millis(3_000);
+/// What is stopped would run for a minute or for ever. Two seconds are promised, and measured by a benchmark: a machine
+/// whose cores are all taken may need several to see a killed process out.
+const PROMPT: Duration = Duration::from_secs(20);
 
 #[test]
 fn cancel_stops_a_run_that_obeys_and_one_that_does_not() {
