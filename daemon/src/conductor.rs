@@ -616,6 +616,7 @@ impl Conductor {
             run,
             inputs,
             more_inputs: 0,
+            named: Vec::new(),
             scratch: scratch.map(PathBytes::from).unwrap_or_default(),
             checkpoint: address.or(uploads).map(|address| self.artifacts.checkpoint(&address).into()),
             output: spec.output.clone(),

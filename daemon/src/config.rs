@@ -59,11 +59,13 @@ pub struct Workers {
     pub memory_growth_mib: u64,
     /// Memory that one worker may take; default: three quarters of the machine's. 32–16777216.
     pub memory_limit_mib: Option<u64>,
+    /// Whether workers are walled in: no file, program, process or network but what their role needs.
+    pub sandbox: bool,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024, memory_limit_mib: None }
+        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024, memory_limit_mib: None, sandbox: true }
     }
 }
 

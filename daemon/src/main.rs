@@ -123,7 +123,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let house_providers = config.providers();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (inbox, receiver) = Inbox::new();
-    let supervisor = workers::Supervisor::new(supervisor_settings(&config, workers_lock)?, {
+    let supervisor = workers::Supervisor::new(supervisor_settings(&config, workers_lock, &state_dir, &model_dir)?, {
         let inbox = inbox.clone();
         // The conductor has ended when nobody takes this; so does the worker then.
         move |note| drop(inbox.send_blocking(Message::Note(note)))
@@ -219,8 +219,18 @@ fn core_config(
     }
 }
 
-fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<workers::Settings> {
+fn supervisor_settings(
+    config: &Config,
+    lock_file: PathBuf,
+    state_dir: &Path,
+    model_dir: &Path,
+) -> std::io::Result<workers::Settings> {
     let mut settings = workers::Settings::new(workers::worker_program()?, lock_file);
+    settings.walls = config.workers.sandbox.then(|| workers::Walls {
+        state_dir: state_dir.to_owned(),
+        model_dir: model_dir.to_owned(),
+        programs: Vec::new(),
+    });
     let cpu = config.cpu_slots() as usize;
     let net = (config.net_slots() + config.api_slots()) as usize;
     let io = config.io_slots() as usize;

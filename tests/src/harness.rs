@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use crate::parrot;
 
 /// Nothing in these tests takes longer, on a busy machine either; what does hangs.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks where nothing tells by itself.
 const STEP: Duration = Duration::from_millis(5);
 

@@ -4,6 +4,7 @@ mod act;
 mod backup;
 mod cancel;
 mod completions;
+mod doctor;
 mod drain;
 mod explain;
 mod export;
@@ -86,6 +87,7 @@ verbs! {
     Lanes(lanes::Lanes),
     Gc(gc::Gc),
     Backup(backup::Backup),
+    Doctor(doctor::Doctor),
     Drain(drain::Drain),
     Shutdown(shutdown::Shutdown),
     Completions(completions::Completions),
@@ -163,7 +165,7 @@ mod tests {
     ];
 
     /// Not built yet: each waits for the thing it would speak of. Whoever builds one takes it out of here.
-    const MISSING: [&str; 10] = [
+    const MISSING: [&str; 9] = [
         "fetch",
         // The daemon writes to standard error, which somebody else keeps.
         "logs",
@@ -173,7 +175,6 @@ mod tests {
         "folder add",
         "folder list",
         "folder remove",
-        "doctor",
         "reload",
     ];
 
