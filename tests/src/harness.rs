@@ -258,6 +258,16 @@ impl Daemon {
             .collect()
     }
 
+    /// The most memory that any worker of this role has held, in KiB.
+    pub fn peak_kib(&self, role: &str) -> u64 {
+        let peak = |pid: Pid| {
+            let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        self.workers(role).into_iter().filter_map(peak).max().expect("a worker of this role runs")
+    }
+
     /// Runs spindlectl to its end.
     pub fn ctl<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = self.command("spindlectl");

@@ -19,10 +19,13 @@ use spindle_shared::wire::response::{RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Done, Outcome, Published};
 
 use super::{Config, Quota, Scheduler};
+use crate::api::Used;
 use crate::change::{BatchStatus, Change, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact};
 use crate::effect::{
     Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
 };
+
+mod apis;
 
 const ADMIN: Peer = Peer { owner: Owner(0), admin: true };
 
@@ -32,6 +35,8 @@ struct House {
     artifacts: BTreeMap<ContentHash, StoredArtifact>,
     /// Contents of jobs' inputs that are known already.
     contents: BTreeMap<JobId, ContentHash>,
+    /// What of model APIs is used up.
+    apis: BTreeMap<(String, u32), Used>,
     /// What runs, in the order of starts.
     running: Vec<Start>,
     ended: BTreeMap<JobId, (JobState, Option<FailureKind>)>,
@@ -72,13 +77,17 @@ impl House {
     }
 
     fn recovered(slots: u32, recovered: Recovered) -> Self {
-        let now = Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) };
-        let (scheduler, effects) = Scheduler::recover(config(slots), recovered, now);
+        House::at(config(slots), recovered, Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) }, BTreeMap::new())
+    }
+
+    fn at(config: Config, recovered: Recovered, now: Now, contents: BTreeMap<JobId, ContentHash>) -> Self {
+        let (scheduler, effects) = Scheduler::recover(config, recovered, now);
         let mut house = House {
             scheduler,
             now,
             artifacts: BTreeMap::new(),
-            contents: BTreeMap::new(),
+            contents,
+            apis: BTreeMap::new(),
             running: Vec::new(),
             ended: BTreeMap::new(),
             batches: BTreeMap::new(),
@@ -161,6 +170,7 @@ impl House {
             }
             Change::ArtifactStored(address, artifact) => drop(self.artifacts.insert(address, artifact)),
             Change::ArtifactDropped(address) => drop(self.artifacts.remove(&address)),
+            Change::ApiUsed(name, key, used) => drop(self.apis.insert((name, key), used)),
             Change::Published(path, file) => drop(self.published.insert(path, file)),
             _ => {}
         }

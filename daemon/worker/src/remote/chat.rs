@@ -92,9 +92,14 @@ impl<'c> Chat<'c> {
         if !(200..300).contains(&reply.status) {
             return Err(refused(name, &reply, key.as_ref()).into());
         }
-        let answer = read_answer(&reply.body).map_err(|what| {
+        let mut answer = read_answer(&reply.body).map_err(|what| {
             Failure::new(FailureKind::Server, format!("{name} answered with what is no answer: {what}"))
+                .advise("this is no answer of a model: check `endpoint` in the daemon's configuration")
         })?;
+        if let Some(key) = &key {
+            // Whoever sends it back doesn't get it written into a document.
+            answer.text = answer.text.replace(&key.0, "…");
+        }
         self.usage.tokens_in += answer.usage.tokens_in;
         self.usage.tokens_out += answer.usage.tokens_out;
         Ok(answer)
@@ -333,12 +338,18 @@ fn refused(name: &str, reply: &Reply, key: Option<&Key>) -> Failure {
         404 => Failure::new(FailureKind::Auth, told("does not know the address or the model"))
             .advise("check `endpoint` and `model` in the daemon's configuration, and `spindlectl providers check`"),
         300..=399 => {
-            let to = reply.header("location").map(host_of).unwrap_or("nowhere");
+            let to = match reply.header("location").map(host_of) {
+                None => "nowhere",
+                Some("") => "another place there",
+                Some(host) => host,
+            };
             let message =
                 format!("{name} sends elsewhere (status {}, to {}), and is not followed", reply.status, escaped(to));
             Failure::new(FailureKind::Server, message)
                 .advise("set `endpoint` to the address itself, if that is one you trust with the key")
         }
+        // Whoever asked before us has died meanwhile, and the service has not noticed yet.
+        409 => Failure::new(FailureKind::RateLimited, told("is still at this very call")).retry_after(wait),
         408 | 425 => Failure::new(FailureKind::Network, told("gave up waiting")),
         400..=499 => Failure::new(FailureKind::Input, told("does not take the question"))
             .advise("the model may not take pictures, or so many: check `model`, or take fewer with --pictures"),
@@ -419,7 +430,7 @@ mod tests {
         let gemini_day = r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]},{"retryDelay":"12s"}]}}"#;
         /// Status, headers and body; the kind that it is, and how long to wait.
         type Told<'t> = (u16, &'t [(&'t str, &'t str)], &'t str, FailureKind, Option<u64>);
-        let cases: [Told<'_>; 13] = [
+        let cases: [Told<'_>; 14] = [
             (429, &[("retry-after", "20")], "", FailureKind::RateLimited, Some(20_000)),
             (429, &[("retry-after-ms", "1500")], "", FailureKind::RateLimited, Some(1_500)),
             (429, &[], "", FailureKind::RateLimited, None),
@@ -435,6 +446,7 @@ mod tests {
                 None,
             ),
             (400, &[], r#"{"error":{"code":"Arrearage"}}"#, FailureKind::Quota, None),
+            (409, &[("retry-after", "1")], "", FailureKind::RateLimited, Some(1_000)),
             (401, &[], r#"{"error":{"message":"bad key"}}"#, FailureKind::Auth, None),
             (502, &[], "<html>", FailureKind::Server, None),
             (302, &[("location", "http://169.254.169.254/latest?x=1")], "", FailureKind::Server, None),
