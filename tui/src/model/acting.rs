@@ -42,7 +42,11 @@ impl Model {
             Action::NextView => self.go(self.view.step(1)),
             Action::LastView => self.go(self.view.step(View::ALL.len() - 1)),
             Action::Open => self.open(),
-            Action::Results => self.go(View::Results),
+            Action::Results => {
+                self.result_of = self.job.filter(|_| self.view == View::Batch);
+                self.go(View::Results);
+                self.land_on_result();
+            }
             Action::NextBatch | Action::LastBatch => self.other_batch(action == Action::NextBatch),
             Action::Quality => {
                 self.results.value.quality = (self.results.value.quality + 1) % QUALITIES.len();
@@ -132,7 +136,7 @@ impl Model {
                 let path = std::path::absolute(&name).unwrap_or_else(|_| name.into());
                 self.errands.push(Errand::Save(path, report));
             }
-            Action::Left | Action::Right => {}
+            Action::Left | Action::Right | Action::ChangeBack => {}
             Action::Quit
             | Action::Close
             | Action::Yes

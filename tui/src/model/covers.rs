@@ -102,7 +102,8 @@ impl Model {
                 Action::Open => {
                     let folder = files.entries().get(files.at).is_some_and(|entry| entry.folder);
                     match files.path(files.at) {
-                        Some(path) if folder => self.show_files(&mut form, path),
+                        // One goes into other folders; this one is taken.
+                        Some(path) if folder && !files.is_here(files.at) => self.show_files(&mut form, path),
                         Some(path) => {
                             files.marked.insert(path);
                             form.inputs = files.marked.iter().cloned().collect();
@@ -133,6 +134,10 @@ impl Model {
         } else if let Some(plan) = &mut form.plan {
             match action {
                 Action::Close => form.plan = None,
+                Action::Submit => {
+                    form.plan = None;
+                    return self.fill_in(form, Action::Submit);
+                }
                 other => plan.scroll = usize::from(scrolled(u16::try_from(plan.scroll).unwrap_or(u16::MAX), other)),
             }
         } else {
@@ -144,6 +149,7 @@ impl Model {
                         self.errands.push(Errand::Files(folder));
                     }
                 }
+                Action::ChangeBack => form.change_back(),
                 Action::Preview | Action::Submit if form.inputs.is_empty() => {
                     self.say(self.look.t("no inputs are chosen: go to `inputs` and press Enter").to_owned(), true);
                 }

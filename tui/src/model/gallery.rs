@@ -1,6 +1,7 @@
 //! Pictures and texts of results: which of them are wanted now. Opens no file itself.
 
 use ratatui::layout::Rect;
+use spindle_shared::job::PathBytes;
 
 use super::{Cover, Model, View};
 use crate::errand::{Errand, PictureKey};
@@ -13,6 +14,7 @@ impl Model {
             return;
         }
         let body = self.body();
+        let mut texts: Vec<PathBytes> = Vec::new();
         let keys: Vec<PictureKey> = match &self.cover {
             Some(Cover::Zoom { .. }) => self.zoomed(body).into_iter().collect(),
             None => {
@@ -22,6 +24,8 @@ impl Model {
                 let shown = self.results.value.shown();
                 let first = grid.first(self.results.value.at);
                 let seen = shown.into_iter().skip(first).take(grid.columns * grid.rows);
+                let is_text = |item: &&results::Item| item.look == results::Look::Text;
+                texts = seen.clone().filter(is_text).map(|item| item.path.clone()).collect();
                 seen.filter(|item| item.look == results::Look::Picture)
                     .map(|item| PictureKey { path: item.path.clone(), width, height })
                     .collect()
@@ -30,6 +34,9 @@ impl Model {
         };
         while let Some(key) = self.results.value.album.want(keys.iter().cloned()) {
             self.errands.push(Errand::Picture(key));
+        }
+        while let Some(path) = self.results.value.want_beginning(texts.iter().cloned()) {
+            self.errands.push(Errand::Text(path));
         }
     }
 

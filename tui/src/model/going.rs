@@ -1,11 +1,13 @@
 //! Keys that only change what is looked at: from view to view, marks, order, colours, the way back. Asks for nothing to be done.
 
 use spindle_shared::batch::BatchView;
-use spindle_shared::id::BatchId;
+use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::JobState;
 
 use super::{Cover, Model, View};
 use crate::causes::Row;
+use crate::feed::JOBS_WINDOW;
+use crate::keys::Action;
 
 impl Model {
     pub(super) fn go(&mut self, view: View) {
@@ -44,13 +46,58 @@ impl Model {
                 self.want_text();
                 self.want_pictures();
             }
-            View::Results | View::Overview | View::Workers | View::History => {}
+            View::Overview => {
+                let at = self.rows[View::Overview as usize].min(self.row_count(View::Overview).saturating_sub(1));
+                match self.jobs_at_work().get(at).map(|job| job.id) {
+                    Some(job) => self.go_to_job(job),
+                    None => self.say(self.look.t("nothing is at work").to_owned(), false),
+                }
+            }
+            View::Results | View::Workers | View::History => {}
+        }
+    }
+
+    /// Into its batch, with the job chosen; its window is asked for where it isn't here.
+    fn go_to_job(&mut self, job: JobId) {
+        self.go_to(Some(job.batch));
+        self.go(View::Batch);
+        self.job_filter.clear();
+        if self.known_jobs().any(|known| known.id == job) {
+            self.job = Some(job);
+        } else {
+            let total = self.chosen_batch().map_or(0, |batch| batch.counts.total());
+            let last = total.saturating_sub(JOBS_WINDOW - 1).max(1);
+            self.from = if self.is_inside(job.index) { self.from } else { job.index.clamp(1, last) };
+            (self.landing, self.outdated) = (Some(job.index), true);
+        }
+    }
+
+    /// Whether the key line needs to offer this: what would only say that it can't be done has no room there.
+    pub fn is_of_use(&self, action: Action) -> bool {
+        let some_marked = match self.view {
+            View::Batches => !self.marked_batches.is_empty(),
+            View::Batch => !self.marked_jobs.is_empty(),
+            _ => false,
+        };
+        let Some(batch) = self.chosen_batch().filter(|_| !some_marked) else { return true };
+        let (counts, ended) = (&batch.counts, batch.state.is_terminal());
+        match action {
+            Action::Cancel | Action::PauseOrResume | Action::Sooner
+                if matches!(self.view, View::Batches | View::Batch) =>
+            {
+                !ended
+            }
+            Action::Retry if matches!(self.view, View::Batches | View::Batch) => counts.failed + counts.cancelled > 0,
+            Action::Export => ended,
+            Action::Results => has_results(batch),
+            _ => true,
         }
     }
 
     /// One thing after another: the search, the marks, the way back.
     pub(super) fn back(&mut self) {
-        if self.finding || self.searching || !self.filter().is_empty() {
+        let listed = matches!(self.view, View::Batches | View::Batch);
+        if self.finding || self.searching || (listed && !self.filter().is_empty()) {
             (self.finding, self.searching) = (false, false);
             self.filter().clear();
         } else if self.view == View::Batches && !self.marked_batches.is_empty() {
@@ -60,11 +107,11 @@ impl Model {
         } else if self.view == View::Results && !self.results.value.marked.is_empty() {
             self.results.value.marked.clear();
         } else {
-            match self.view {
-                View::Batch => self.go(View::Batches),
-                View::Results => self.go(View::Batch),
-                _ => {}
-            }
+            self.go(match self.view {
+                View::Batch => View::Batches,
+                View::Results => View::Batch,
+                _ => View::Overview,
+            });
         }
     }
 

@@ -13,6 +13,7 @@ use spindle_shared::text::escaped;
 use super::{Model, Sort, View};
 use crate::causes;
 use crate::feed::JOBS_WINDOW;
+use crate::spent::Spent;
 
 /// Ended batches kept; the oldest go first.
 pub(super) const ENDED_MAX: usize = 1_000;
@@ -23,14 +24,6 @@ impl Model {
         let words = self.batch_filter.words();
         let mut batches: Vec<_> =
             self.snapshot.batches.values().filter(|batch| words.fit(|| texts_of_batch(batch))).collect();
-        let course = |batch: &BatchView| match batch.state {
-            BatchState::Running | BatchState::Cancelling => (0, u64::from(batch.priority.0), batch.id.0),
-            BatchState::Pending => (1, u64::from(batch.priority.0), batch.id.0),
-            BatchState::Paused => (2, u64::from(batch.priority.0), batch.id.0),
-            BatchState::Completed | BatchState::Partial | BatchState::Failed | BatchState::Cancelled => {
-                (3, u64::MAX - batch.finished_at.unwrap_or_default().0, u64::MAX - batch.id.0)
-            }
-        };
         let newest = |batch: &BatchView| Reverse(batch.id);
         match self.sort {
             Sort::Course => batches.sort_by_key(|batch| course(batch)),
@@ -64,6 +57,20 @@ impl Model {
         let mut jobs: Vec<_> = self.known_jobs().filter(|job| words.fit(|| texts_of_job(job))).collect();
         jobs.sort_by_key(|job| rank(job.state));
         jobs
+    }
+
+    /// All batches' jobs at work: those that a worker has first, then those that wait between two stages.
+    pub fn jobs_at_work(&self) -> Vec<&JobView> {
+        let mut jobs: Vec<_> = self.at_work.value.values().flatten().collect();
+        jobs.sort_by_key(|job| (job.worker.is_none(), job.state == JobState::Retrying));
+        jobs
+    }
+
+    /// What model APIs have cost the chosen batch; `None` = nothing, or not all of its jobs are known here.
+    pub fn spent(&self) -> Option<Spent> {
+        let total = self.chosen_batch()?.counts.total() as usize;
+        let all = self.known_jobs().filter(|job| !job.id.is_gather()).count() == total;
+        if all { Spent::of(self.known_jobs()) } else { None }
     }
 
     /// Without regard to the search.
@@ -163,9 +170,21 @@ impl Model {
         match view {
             View::Failures => causes::rows(&self.failures.value).len(),
             View::Workers => self.workers.value.len(),
-            View::Overview => self.at_work.value.values().map(Vec::len).sum(),
+            View::Overview => self.jobs_at_work().len(),
             View::History => crate::view::history_rows(self),
             View::Batches | View::Batch | View::Results => 0,
+        }
+    }
+}
+
+/// What goes on first, and then what has ended last.
+pub fn course(batch: &BatchView) -> (u8, u64, u64) {
+    match batch.state {
+        BatchState::Running | BatchState::Cancelling => (0, u64::from(batch.priority.0), batch.id.0),
+        BatchState::Pending => (1, u64::from(batch.priority.0), batch.id.0),
+        BatchState::Paused => (2, u64::from(batch.priority.0), batch.id.0),
+        BatchState::Completed | BatchState::Partial | BatchState::Failed | BatchState::Cancelled => {
+            (3, u64::MAX - batch.finished_at.unwrap_or_default().0, u64::MAX - batch.id.0)
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::message::Message;
 use crate::pace::Pace;
 use crate::results::Results;
 
-pub use lists::file_name;
+pub use lists::{course, file_name};
 pub use parts::{Cover, Hit, Link, Read, Sort, Status, View};
 
 /// A daemon that hasn't answered for this long is said to be silent. It is asked once a second.
@@ -84,6 +84,8 @@ pub struct Model {
     pub results: Read<Results>,
     /// Whose results they are.
     pub results_of: Option<BatchId>,
+    /// The job whose first result is to be chosen as soon as it is here.
+    result_of: Option<JobId>,
     /// What has ended since these midnights.
     pub history: Read<BTreeMap<WallMs, Stats>>,
     /// The chosen row of views whose rows have no names.
@@ -144,6 +146,7 @@ impl Model {
             failures: Read::default(),
             results: Read::default(),
             results_of: None,
+            result_of: None,
             history: Read::default(),
             rows: [0; View::ALL.len()],
             errands: Vec::new(),
@@ -229,7 +232,8 @@ impl Model {
                 None
             }
             Message::Text(path, text) => {
-                self.results.value.text = Some((path, text));
+                self.results.value.read(path, text);
+                self.want_pictures();
                 None
             }
             Message::Files(folder, entries) => {
@@ -296,12 +300,13 @@ impl Model {
         match &self.cover {
             None if self.finding => Place::Find,
             None => Place::In(self.view),
-            Some(Cover::Help { .. } | Cover::Job { .. } | Cover::Page { .. } | Cover::Zoom { .. }) => Place::Page,
+            Some(Cover::Help { .. } | Cover::Job { .. } | Cover::Page { .. }) => Place::Page,
+            Some(Cover::Zoom { .. }) => Place::Zoom,
             Some(Cover::Question { .. }) => Place::Question,
             Some(Cover::Archive { .. }) => Place::Line,
             Some(Cover::Form(form)) if form.line.is_some() => Place::Line,
             Some(Cover::Form(form)) if form.files.is_some() => Place::Files,
-            Some(Cover::Form(form)) if form.plan.is_some() => Place::Page,
+            Some(Cover::Form(form)) if form.plan.is_some() => Place::Plan,
             Some(Cover::Form(_)) => Place::Form,
         }
     }

@@ -139,6 +139,16 @@ impl Model {
             *at = found;
         }
         self.bound_result();
+        self.land_on_result();
+    }
+
+    /// Who came from a job sees what that job has made.
+    pub(super) fn land_on_result(&mut self) {
+        let Some(job) = self.result_of else { return };
+        if let Some(at) = self.results.value.shown().iter().position(|item| item.job == job) {
+            self.results.value.at = at;
+            self.result_of = None;
+        }
     }
 
     pub(super) fn bound_result(&mut self) {
