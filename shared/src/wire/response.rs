@@ -261,6 +261,11 @@ pub struct RecipeStats {
     pub media_seconds: f64,
     pub outputs: u64,
     pub output_bytes: u64,
+    /// Of model APIs, by all jobs and gathers, failed ones too.
+    pub api_calls: u64,
+    pub tokens: u64,
+    /// In whatever the configuration's prices are; `None` = no price was known of any call.
+    pub cost: Option<f64>,
 }
 
 /// Jobs that went through one stage themselves, and their seconds in it.
