@@ -5,10 +5,13 @@ use std::sync::Arc;
 use spindle_core::effect::{Answer, Command, Peer};
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{ContentHash, JobId, RunId};
+use spindle_shared::object_store::ObjectStore;
+use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::worker::Published;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::gather::Results;
+use crate::providers::Provider;
 use crate::server::watch::Watcher;
 use crate::telemetry::Tally;
 use crate::workers::Note;
@@ -47,8 +50,18 @@ pub enum Message {
     Memory {
         short: bool,
     },
+    /// The configuration has changed.
+    Configured(Box<Configured>),
     /// A signal asks for the end.
     Stop,
+}
+
+/// What the conductor goes by of a configuration.
+pub struct Configured {
+    pub core: spindle_core::scheduler::Config,
+    pub providers: Vec<Provider>,
+    pub fetching: Fetch,
+    pub stores: Arc<[ObjectStore]>,
 }
 
 #[derive(Clone)]

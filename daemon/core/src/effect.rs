@@ -13,6 +13,7 @@ use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
+use crate::scheduler::Config;
 
 /// A question that waits for its answer; numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +99,8 @@ pub enum Input {
     Memory {
         short: bool,
     },
+    /// The configuration has changed; what it says of slots, quotas and model APIs counts from now on.
+    Configured(Box<Config>),
     /// The time of `next_wakeup` has come.
     Tick,
 }

@@ -61,8 +61,8 @@ pub struct ApiConfig {
     pub price_out: Option<f64>,
 }
 
-/// What the scheduler is told of its house, once.
-#[derive(Debug, Clone)]
+/// What the scheduler is told of its house, at its start and when that changes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Slots of each lane.
     pub slots: BTreeMap<Lane, u32>,
@@ -165,6 +165,9 @@ pub struct Scheduler {
     runs: HashMap<RunId, Run>,
     used: BTreeMap<Lane, u32>,
     memory_used: u32,
+    /// What runs held of a lane, and of the memory, when it was made smaller than that; falls as they end.
+    excess: BTreeMap<Lane, u32>,
+    memory_excess: u32,
     breaker: Breaker,
     governor: Governor,
     /// Model APIs by name.
@@ -226,6 +229,8 @@ impl Scheduler {
             runs: HashMap::new(),
             used: BTreeMap::new(),
             memory_used: 0,
+            excess: BTreeMap::new(),
+            memory_excess: 0,
             breaker: Breaker::default(),
             governor: Governor::default(),
             largest_result: 0,
@@ -295,6 +300,7 @@ impl Scheduler {
             Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
             Input::Room(free) => self.room(free),
             Input::Memory { short } => self.governor.told(short),
+            Input::Configured(config) => self.configure(*config),
             Input::Tick => {}
         }
         self.wake_delayed();
@@ -335,7 +341,7 @@ impl Scheduler {
             if counted != kept {
                 return Err(format!("lane {}: runs hold {counted} slots, and {kept} are counted", lane.name()));
             }
-            if counted > self.slots_of(lane) {
+            if counted > self.slots_of(lane).max(self.excess.get(&lane).copied().unwrap_or(0)) {
                 return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
             }
         }
@@ -345,7 +351,8 @@ impl Scheduler {
         self.check_apis()?;
         let memory = self.runs.values().map(|run| run.memory_mib).sum::<u32>();
         let holders = self.runs.values().filter(|run| run.memory_mib > 0).count();
-        if memory != self.memory_used || (memory > self.config.memory_mib && holders > 1) {
+        let memory_most = self.config.memory_mib.max(self.memory_excess);
+        if memory != self.memory_used || (memory > memory_most && holders > 1) {
             let (kept, limit) = (self.memory_used, self.config.memory_mib);
             return Err(format!("{holders} runs hold {memory} MiB of {limit}, and {kept} are counted"));
         }
@@ -434,6 +441,20 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// What runs keeps what it holds; where that is more than there is now, nothing begins until it has ended.
+    fn configure(&mut self, config: Config) {
+        self.configure_apis(&config.providers);
+        self.config = config;
+        for lane in Lane::ALL {
+            self.excess.insert(lane, self.used_of(lane));
+        }
+        self.memory_excess = self.memory_used;
+        for id in self.batches.keys().copied().collect::<Vec<_>>() {
+            self.apply_quota(id);
+            self.touch(id);
+        }
     }
 
     fn slots_of(&self, lane: Lane) -> u32 {

@@ -41,6 +41,7 @@ pub enum Response {
     /// The built-in ones first.
     Profiles(Vec<Profile>),
     Providers(Vec<ProviderView>),
+    Reloaded(Vec<ConfigChange>),
 }
 
 /// Why a request was not done; nothing has changed.
@@ -210,6 +211,16 @@ pub struct HouseView {
     pub eta: Option<crate::batch::Eta>,
     pub state_dir: PathBytes,
     pub model_dir: PathBytes,
+}
+
+/// A key of the configuration that has another value than before; no value = what counts without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    pub key: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// It counts from the daemon's next start on.
+    pub restart: bool,
 }
 
 /// Something outside that is out of order.

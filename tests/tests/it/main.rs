@@ -5,6 +5,7 @@
 mod backups;
 mod cache;
 mod clients;
+mod configuring;
 mod crashes;
 mod dashboard;
 mod estimates;
