@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use spindle_core::alert::Vitals;
 use spindle_core::cache;
 use spindle_core::change::Change;
 use spindle_core::effect::{
@@ -297,6 +298,13 @@ impl Conductor {
                 });
                 Some(Input::ResultsFound { look, job, results })
             }
+            Message::Vitals(reply) => {
+                let (ended, failed) = self.tally.ended_and_failed();
+                // Whoever asked and has gone needs no answer.
+                let _ = reply.send(Vitals { ended, failed, ..self.scheduler.vitals() });
+                None
+            }
+            Message::Alert(turn) => Some(Input::Alert(turn)),
             Message::Configured(configured) => {
                 let Configured { core, providers, fetching, stores } = *configured;
                 // One that is gone is still asked for the batches that name it.

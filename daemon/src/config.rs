@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use spindle_core::alert::Thresholds;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::lane::Lane;
 use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX};
@@ -31,6 +32,8 @@ pub struct Config {
     pub models: Models,
     pub housekeeping: Housekeeping,
     pub remote: Remote,
+    pub alerts: AlertRules,
+    pub metrics: Metrics,
     /// Buckets that inputs come from and outputs go to, by name.
     pub stores: BTreeMap<String, Store>,
     /// What videos can be made into besides the built-in profiles, by name.
@@ -140,6 +143,96 @@ impl Remote {
     pub fn fetching(&self) -> Fetch {
         let bytes_max = self.input_max_mib.saturating_mul(1 << 20);
         Fetch { bytes_max, allow: self.allow.clone(), store: None }
+    }
+}
+
+/// When a person should look. An alert fires when its rule has held for its time, and is over when it holds no more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertRules {
+    /// More failures than this, of the jobs that ended in five minutes.
+    pub failures_percent: u64,
+    /// …where there were so many jobs at least.
+    pub failures_jobs: u64,
+    pub failures_seconds: u64,
+    /// Work to do, and no worker process.
+    pub no_workers_seconds: u64,
+    /// More jobs than this wait.
+    pub queue_jobs: u64,
+    pub queue_seconds: u64,
+    /// The queue can't be read or written.
+    pub store_seconds: u64,
+    /// Work waits for something outside that is out of order.
+    pub out_of_order_seconds: u64,
+}
+
+impl Default for AlertRules {
+    fn default() -> Self {
+        AlertRules {
+            failures_percent: 10,
+            failures_jobs: 10,
+            failures_seconds: 300,
+            no_workers_seconds: 60,
+            queue_jobs: 100,
+            queue_seconds: 600,
+            store_seconds: 60,
+            out_of_order_seconds: 300,
+        }
+    }
+}
+
+impl AlertRules {
+    pub fn thresholds(&self) -> Thresholds {
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Thresholds {
+            failures: self.failures_percent as f64 / 100.0,
+            failures_jobs: small(self.failures_jobs),
+            failures_ms: self.failures_seconds * 1_000,
+            no_workers_ms: self.no_workers_seconds * 1_000,
+            queue: small(self.queue_jobs),
+            queue_ms: self.queue_seconds * 1_000,
+            store_ms: self.store_seconds * 1_000,
+            out_of_order_ms: self.out_of_order_seconds * 1_000,
+        }
+    }
+}
+
+/// Metrics for who doesn't ask over the socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Written again and again, for the node exporter's textfile collector.
+    pub file: Option<String>,
+    pub every_seconds: u64,
+    /// Answers `GET /metrics` there.
+    pub listen: Option<String>,
+    /// `listen` may be an address that other machines reach.
+    pub open_to_network: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { file: None, every_seconds: 15, listen: None, open_to_network: false }
+    }
+}
+
+impl Metrics {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        if let Some(file) = &self.file
+            && !(file.starts_with('/') && file.ends_with(".prom"))
+        {
+            return Err(("file", "it is the absolute path of a file whose name ends with .prom".to_owned()));
+        }
+        if let Some(listen) = &self.listen {
+            let Ok(address) = listen.parse::<std::net::SocketAddr>() else {
+                return Err(("listen", format!("`{listen}` is no ADDRESS:PORT, 127.0.0.1:9469 say")));
+            };
+            if !address.ip().is_loopback() && !self.open_to_network {
+                let why = "other machines reach that address, and anybody there could read it: take 127.0.0.1, or say open_to_network = true";
+                return Err(("listen", why.to_owned()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -411,6 +504,9 @@ impl Config {
         if let Some(why) = self.remote.allow.iter().find_map(|entry| url::check_allowed(entry).err()) {
             wrong("remote.allow", why);
         }
+        if let Err((key, why)) = self.metrics.check() {
+            wrong(&format!("metrics.{key}"), why);
+        }
         for (name, store) in &self.stores {
             if let Err((key, why)) = store.check() {
                 wrong(&format!("stores.{name}.{key}"), why);
@@ -432,7 +528,7 @@ impl Config {
 
     /// Numbers with the range that they must be in.
     fn numbers(&self) -> Vec<(&'static str, Option<u64>, std::ops::RangeInclusive<u64>)> {
-        let Config { lanes, workers, housekeeping, remote, limits, .. } = self;
+        let Config { lanes, workers, housekeeping, remote, limits, alerts, metrics, .. } = self;
         vec![
             ("lanes.cpu", lanes.cpu.map(u64::from), 1..=1024),
             ("lanes.io", Some(u64::from(lanes.io)), 1..=64),
@@ -448,6 +544,15 @@ impl Config {
             ("housekeeping.artifacts_days", Some(housekeeping.artifacts_days), 1..=36_500),
             ("housekeeping.records_days", Some(housekeeping.records_days), 1..=36_500),
             ("remote.input_max_mib", Some(remote.input_max_mib), 1..=16_777_216),
+            ("alerts.failures_percent", Some(alerts.failures_percent), 1..=100),
+            ("alerts.failures_jobs", Some(alerts.failures_jobs), 1..=1_000_000),
+            ("alerts.failures_seconds", Some(alerts.failures_seconds), 0..=86_400),
+            ("alerts.no_workers_seconds", Some(alerts.no_workers_seconds), 0..=86_400),
+            ("alerts.queue_jobs", Some(alerts.queue_jobs), 1..=100_000_000),
+            ("alerts.queue_seconds", Some(alerts.queue_seconds), 0..=86_400),
+            ("alerts.store_seconds", Some(alerts.store_seconds), 0..=86_400),
+            ("alerts.out_of_order_seconds", Some(alerts.out_of_order_seconds), 0..=86_400),
+            ("metrics.every_seconds", Some(metrics.every_seconds), 1..=86_400),
             ("limits.max_inputs", limits.max_inputs.map(u64::from), 1..=1_000_000),
             ("limits.user_batches", limits.user_batches.map(u64::from), 1..=1_000_000),
             ("limits.user_jobs", limits.user_jobs.map(u64::from), 1..=100_000_000),
@@ -703,7 +808,7 @@ mod tests {
                     assert!(value.is_str() || value.is_array() || value.is_bool(), "{section}.{key} has no range");
                     continue;
                 };
-                for outside in [range.start() - 1, range.end() + 1] {
+                for outside in range.start().checked_sub(1).into_iter().chain([range.end() + 1]) {
                     assert!(load(&format!("[{section}]\n{key} = {outside}\n")).is_err(), "{section}.{key} = {outside}");
                 }
                 let told = format!("{}–{}", range.start(), range.end());
@@ -748,6 +853,21 @@ mod tests {
             let (section, key) = key.split_once('.').unwrap();
             assert!(all[section].as_table().unwrap().contains_key(key), "{section}.{key}");
         }
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_somebody_says_otherwise() {
+        for listen in ["127.0.0.1:9469", "[::1]:9469"] {
+            load(&format!("[metrics]\nlisten = \"{listen}\"\n")).unwrap();
+        }
+        for (listen, told) in
+            [("0.0.0.0:9469", "open_to_network"), ("[::]:1", "open_to_network"), ("localhost", "no ADDRESS:PORT")]
+        {
+            let error = load(&format!("[metrics]\nlisten = \"{listen}\"\n")).unwrap_err().to_string();
+            assert!(error.contains("line 2: metrics.listen: ") && error.contains(told), "{error}");
+        }
+        load("[metrics]\nlisten = \"0.0.0.0:9469\"\nopen_to_network = true\n").unwrap();
+        load("[metrics]\nfile = \"spindle.prom\"\n").unwrap_err();
     }
 
     #[test]

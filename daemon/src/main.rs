@@ -17,6 +17,7 @@ mod reload;
 mod server;
 mod store;
 mod telemetry;
+mod watchman;
 mod workers;
 
 use std::io::IsTerminal;
@@ -163,6 +164,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         let file = args.config.clone();
         move || Config::load(file.as_deref(), service)
     }));
+    let firing: Arc<watchman::Firing> = Arc::default();
     let house = Arc::new(server::House {
         inbox: inbox.clone(),
         reader: store.reader(),
@@ -170,6 +172,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         state_dir: state_dir.clone(),
         model_dir,
         workers: Arc::new(views),
+        firing: Arc::clone(&firing),
         user: paths::user_id(),
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
@@ -177,7 +180,23 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         config: live,
         reload: Arc::clone(&reload),
     });
+    let watchman = watchman::Watchman {
+        inbox: inbox.clone(),
+        reader: store.reader(),
+        live: Arc::clone(&house.config),
+        workers: Arc::new({
+            let supervisor = Arc::clone(&supervisor);
+            move || supervisor.count()
+        }),
+        firing,
+        every: watchman::EVERY,
+    };
+    runtime.spawn(watchman.watch());
     runtime.spawn(server::clean_regularly(Arc::clone(&house)));
+    runtime.spawn(server::listener::keep_file(Arc::clone(&house)));
+    if let Some(metrics) = server::listener::bind(&config.metrics)? {
+        runtime.spawn(server::listener::answer(metrics, Arc::clone(&house)));
+    }
     runtime.spawn(server::serve(listener, house));
     runtime.spawn(signals(inbox.clone(), reload));
     let pressure = pressure::Pressure {

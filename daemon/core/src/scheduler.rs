@@ -24,8 +24,9 @@ use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::wire::response::{Response, WorkDone};
+use spindle_shared::wire::response::{AlertView, Response, WorkDone};
 
+use crate::alert::{Rule, Turn, Vitals};
 use crate::batch::{Batch, Cell, Place};
 use crate::breaker::Breaker;
 use crate::change::{Change, Recovered};
@@ -190,6 +191,8 @@ pub struct Scheduler {
     awaited: BTreeMap<BatchId, BTreeSet<BatchId>>,
     timed: BTreeSet<(WallMs, BatchId)>,
     alerts: Vec<String>,
+    /// Rules that hold just now.
+    firing: BTreeMap<Rule, AlertView>,
     done: WorkDone,
     rates: Rates,
     /// When what was learned was written last.
@@ -245,6 +248,7 @@ impl Scheduler {
             awaited: BTreeMap::new(),
             timed: BTreeSet::new(),
             alerts: Vec::new(),
+            firing: BTreeMap::new(),
             done: WorkDone::default(),
             rates: Rates::new(recovered.rates),
             rates_written: now.mono,
@@ -300,6 +304,7 @@ impl Scheduler {
             Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
             Input::Room(free) => self.room(free),
             Input::Memory { short } => self.governor.told(short),
+            Input::Alert(turn) => self.turn(turn),
             Input::Configured(config) => self.configure(*config),
             Input::Tick => {}
         }
@@ -503,6 +508,31 @@ impl Scheduler {
         let surplus = self.alerts.len().saturating_sub(ALERTS_MAX);
         self.alerts.drain(..surplus);
         self.publish(Fact::Alert(text));
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        let Turn { rule, fires, text } = turn;
+        let told = format!("{}: {text}", rule.name());
+        match fires {
+            true => {
+                drop(self.firing.insert(rule, AlertView { rule: rule.name().to_owned(), since: self.now.wall, text }))
+            }
+            false => drop(self.firing.remove(&rule)),
+        }
+        self.alert(told);
+    }
+
+    /// For the rules of [`crate::alert`]; what has ended the shell counts.
+    pub fn vitals(&self) -> Vitals {
+        let may = self.batches.values().filter(|batch| !batch.is_halted());
+        let waiting = |batch: &Batch| (batch.counts.pending + batch.counts.retrying).saturating_sub(batch.parked);
+        Vitals {
+            queue: may.map(waiting).sum(),
+            runs: self.runs.len() as u32,
+            closed: self.breaker.all().count() as u32,
+            halted: self.paused || self.draining || self.stopping,
+            ..Vitals::default()
+        }
     }
 
     fn answer(&mut self, client: ClientId, frames: Vec<Response>) {

@@ -7,8 +7,14 @@ use spindle_shared::wire::response::ConfigChange;
 use super::Config;
 
 /// Keys that are read once, at the start.
-pub const AT_START: &[&str] =
-    &["lanes.disk_reserve_mib", "workers.idle_seconds", "workers.memory_growth_mib", "workers.memory_limit_mib"];
+pub const AT_START: &[&str] = &[
+    "lanes.disk_reserve_mib",
+    "workers.idle_seconds",
+    "workers.memory_growth_mib",
+    "workers.memory_limit_mib",
+    "metrics.listen",
+    "metrics.open_to_network",
+];
 
 /// From `before` to `after`; `started` is what the daemon began with, so that what waits for a restart is told until it has come.
 pub fn between(started: &Config, before: &Config, after: &Config) -> Vec<ConfigChange> {

@@ -212,6 +212,7 @@ mod tests {
             state_dir: folder.to_owned(),
             reserve_bytes: 0,
             workers: Arc::new(Vec::new),
+            firing: Arc::default(),
             user: 1_000,
             clients: AtomicUsize::new(0),
             housekeeping: Housekeeping::new(artifacts, lifetimes, WallMs(now)),

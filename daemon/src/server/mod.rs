@@ -2,6 +2,7 @@
 
 mod chores;
 mod connection;
+pub mod listener;
 mod read;
 mod session;
 mod submit;
@@ -38,6 +39,8 @@ pub struct House {
     /// Of the state folder's disk, so much stays free.
     pub reserve_bytes: u64,
     pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,
+    /// Alerts that hold just now.
+    pub firing: Arc<crate::watchman::Firing>,
     /// The daemon's own user, who may do everything.
     pub user: u32,
     pub clients: AtomicUsize,

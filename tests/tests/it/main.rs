@@ -27,3 +27,4 @@ mod startup;
 mod steering;
 mod submitting;
 mod turns;
+mod watching_over;
