@@ -148,6 +148,11 @@ impl Supervisor {
         self.shared.announce();
     }
 
+    /// Processes that have said hello and live.
+    pub fn count(&self) -> usize {
+        self.shared.lock().workers.values().filter(|worker| worker.was_up()).count()
+    }
+
     pub fn workers(&self) -> Vec<WorkerView> {
         let mut views: Vec<WorkerView> =
             self.shared.lock().workers.iter().map(|(id, worker)| view(*id, worker)).collect();

@@ -5,6 +5,7 @@
 mod backups;
 mod cache;
 mod clients;
+mod configuring;
 mod crashes;
 mod dashboard;
 mod doctor;
@@ -27,4 +28,4 @@ mod startup;
 mod steering;
 mod submitting;
 mod turns;
-mod walls;
+mod watching_over;

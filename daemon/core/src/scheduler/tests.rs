@@ -1259,3 +1259,26 @@ fn whoever_has_had_the_days_hours_goes_on_at_midnight() {
     house.wait(1);
     assert_eq!(house.jobs_running(), [job(batch, 2)]);
 }
+
+#[test]
+fn other_slots_and_quotas_count_at_once_and_take_nothing_from_what_runs() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 64, 10);
+    assert_eq!(house.running.len(), 4);
+    // `tell` checks all laws: what runs holds more than there is now.
+    house.tell(Input::Configured(Box::new(Config { memory_mib: 1, ..config(2) })));
+    assert_eq!(house.running.len(), 4);
+    house.done(job(batch, 1));
+    house.done(job(batch, 2));
+    assert_eq!(house.running.len(), 2, "nothing begins in the place of those that were too many");
+    house.done(job(batch, 3));
+    assert_eq!(house.running.len(), 2);
+    let quota = Quota { batches: Some(1), ..Quota::default() };
+    house.tell(Input::Configured(Box::new(Config { quota, ..config(6) })));
+    assert_eq!(house.running.len(), 6);
+    let spec = Box::new(spec(pull(), 50, 1));
+    let peer = Peer { owner: Owner(1), admin: false };
+    let jobs = [job_spec(false)].into_iter().collect();
+    let asked = house.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
+    assert_eq!(house.refused(asked), Some(RefusalKind::Limit));
+}
