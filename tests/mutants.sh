@@ -65,4 +65,8 @@ mutant 'memory that is not there' $dispatch \
     's/self\.memory_used \+ memory <= self\.config\.memory_mib/memory > 0/'
 mutant 'more hours than an owner may have' daemon/core/src/scheduler/fair_use.rs \
     's/\*seconds >= f64::from\(hours\)/*seconds >= 1e12 * f64::from(hours)/'
+mutant 'a card that gets back what it has failed' $dispatch \
+    's/let fell_back = goes_on && job\.fallback\.is_some\(\);/let fell_back = false;/'
+mutant "a card's memory that is not there" daemon/core/src/gpus.rs \
+    's/card\.used_mib \+ stage\.memory_mib\(\) <= card\.memory_mib\(\)/stage.memory_mib() > 0/'
 exit "$missed"

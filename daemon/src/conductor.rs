@@ -500,6 +500,7 @@ impl Conductor {
             run,
             job,
             mut stage,
+            lane,
             address,
             feed,
             identity,
@@ -626,7 +627,7 @@ impl Conductor {
             call,
             stage,
         };
-        self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
+        self.supervisor.start(StartOrder { assignment, open, role, model, device: lane.gpu(), alone, timeout_ms });
         None
     }
 

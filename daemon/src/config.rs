@@ -42,6 +42,8 @@ pub struct Lanes {
     pub io: Option<u32>,
     /// Transfers at once; default 2. 1–64.
     pub net: Option<u32>,
+    /// Runs at once on each graphics card; default 1. 1–64.
+    pub gpu: Option<u32>,
     /// Memory that all runs together may be expected to take; default: three quarters of the machine's. 32–16777216.
     pub memory_mib: Option<u64>,
     /// Of the state folder's disk, so much stays free; default: a twentieth, 8 at least and 1024 at most. 8–16777216.
@@ -59,11 +61,19 @@ pub struct Workers {
     pub memory_growth_mib: u64,
     /// Memory that one worker may take; default: three quarters of the machine's. 32–16777216.
     pub memory_limit_mib: Option<u64>,
+    /// The worker program's build for graphics cards; default: none, and the processor does all work.
+    pub gpu_program: Option<PathBuf>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024, memory_limit_mib: None }
+        Workers {
+            idle_seconds: 120,
+            recycle_after: 50,
+            memory_growth_mib: 1024,
+            memory_limit_mib: None,
+            gpu_program: None,
+        }
     }
 }
 
@@ -308,6 +318,7 @@ impl Config {
             ("lanes.cpu", self.lanes.cpu.map(u64::from), 1..=1024, "1–1024"),
             ("lanes.io", self.lanes.io.map(u64::from), 1..=64, "1–64"),
             ("lanes.net", self.lanes.net.map(u64::from), 1..=64, "1–64"),
+            ("lanes.gpu", self.lanes.gpu.map(u64::from), 1..=64, "1–64"),
             ("lanes.memory_mib", self.lanes.memory_mib, 32..=16_777_216, "32–16777216"),
             ("lanes.disk_reserve_mib", self.lanes.disk_reserve_mib, 8..=16_777_216, "8–16777216"),
             ("workers.idle_seconds", Some(self.workers.idle_seconds), 1..=86_400, "1–86400"),
@@ -376,15 +387,22 @@ impl Config {
         self.providers().iter().map(|provider| provider.limits.at_once * provider.api().keys).sum()
     }
 
-    /// Slots of each lane.
-    pub fn slots(&self) -> BTreeMap<Lane, u32> {
+    /// Slots of each lane, in a house with so many graphics cards.
+    pub fn slots(&self, gpus: u8) -> BTreeMap<Lane, u32> {
+        let cards = (0..gpus).map(|number| (Lane::Gpu(number), self.gpu_slots()));
         [
             (Lane::Cpu, self.cpu_slots()),
             (Lane::Io, self.io_slots()),
             (Lane::Net, self.net_slots()),
             (Lane::Api, self.api_slots()),
         ]
-        .into()
+        .into_iter()
+        .chain(cards)
+        .collect()
+    }
+
+    pub fn gpu_slots(&self) -> u32 {
+        self.lanes.gpu.unwrap_or(1)
     }
 
     pub fn io_slots(&self) -> u32 {

@@ -3,6 +3,7 @@
 mod artifacts;
 mod conductor;
 mod config;
+mod devices;
 mod gather;
 mod housekeeping;
 mod inbox;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
+use spindle_core::gpus::{Found, Gpus};
 use spindle_core::scheduler::{Quota, Scheduler};
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::exit;
@@ -117,13 +119,14 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     );
     let reserve_bytes =
         config.lanes.disk_reserve_mib.map_or_else(|| machine::reserve_bytes(&state_dir), |mib| mib << 20);
-    let core_config = core_config(&config, reserve_bytes, now.wall, &state_dir, &model_dir);
+    let gpus = devices::find(config.workers.gpu_program.as_deref());
+    let core_config = core_config(&config, gpus.clone(), reserve_bytes, now.wall, &state_dir, &model_dir);
     let (scheduler, effects) = Scheduler::recover(core_config, recovered, now);
 
     let house_providers = config.providers();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (inbox, receiver) = Inbox::new();
-    let supervisor = workers::Supervisor::new(supervisor_settings(&config, workers_lock)?, {
+    let supervisor = workers::Supervisor::new(supervisor_settings(&config, &gpus, workers_lock)?, {
         let inbox = inbox.clone();
         // The conductor has ended when nobody takes this; so does the worker then.
         move |note| drop(inbox.send_blocking(Message::Note(note)))
@@ -146,6 +149,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         model_dir,
         workers: Arc::new(views),
         user: paths::user_id(),
+        gpus: Gpus::new(gpus),
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
@@ -195,13 +199,14 @@ const PREDECESSORS_MS: u64 = 30_000;
 
 fn core_config(
     config: &Config,
+    gpus: Found,
     disk_reserve_bytes: u64,
     started_at: spindle_shared::time::WallMs,
     state_dir: &Path,
     model_dir: &Path,
 ) -> spindle_core::scheduler::Config {
     spindle_core::scheduler::Config {
-        slots: config.slots(),
+        slots: config.slots(gpus.devices.len() as u8),
         quota: Quota {
             batches: config.limits.user_batches,
             jobs: config.limits.user_jobs,
@@ -210,6 +215,7 @@ fn core_config(
         providers: config.providers().iter().map(|provider| (provider.name.clone(), provider.api())).collect(),
         memory_mib: u32::try_from(config.lanes.memory_mib.unwrap_or_else(|| (machine::memory_bytes() / 4 * 3) >> 20))
             .unwrap_or(u32::MAX),
+        gpus,
         disk_reserve_bytes,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -219,12 +225,15 @@ fn core_config(
     }
 }
 
-fn supervisor_settings(config: &Config, lock_file: PathBuf) -> std::io::Result<workers::Settings> {
+fn supervisor_settings(config: &Config, gpus: &Found, lock_file: PathBuf) -> std::io::Result<workers::Settings> {
     let mut settings = workers::Settings::new(workers::worker_program()?, lock_file);
     let cpu = config.cpu_slots() as usize;
     let net = (config.net_slots() + config.api_slots()) as usize;
     let io = config.io_slots() as usize;
-    settings.capacity = Box::new(move |role| match role {
+    let on_a_card = config.gpu_slots() as usize;
+    settings.gpu_binary = config.workers.gpu_program.clone().filter(|_| !gpus.devices.is_empty());
+    settings.capacity = Box::new(move |role, device| match role {
+        _ if device.is_some() => on_a_card,
         // One process, one model, a state and a thread per run.
         Role::Speech | Role::Vision => cpu,
         // A decoder that crashes takes nobody along.

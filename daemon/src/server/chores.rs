@@ -181,6 +181,7 @@ mod tests {
         let config = Config::default();
         let artifacts = Artifacts::open(folder).unwrap();
         let house = House {
+            gpus: Default::default(),
             inbox,
             reader: store.reader(),
             model_dir: folder.to_owned(),

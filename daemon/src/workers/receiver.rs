@@ -127,9 +127,9 @@ impl Ear {
         let note = match report {
             Report::Hello { protocol, role } => {
                 worker.hello(protocol, role, now)?;
-                let (model, up) = (worker.model.clone(), worker.phase == Phase::Up);
+                let (model, kind, up) = (worker.model.clone(), worker.kind(), worker.phase == Phase::Up);
                 if up {
-                    state.back_off.remove(&role);
+                    state.back_off.remove(&kind);
                     // Its feeder may be gone only when the process is.
                     let _ = self.ready.send(());
                 }
@@ -204,7 +204,7 @@ impl Ear {
         state.telling += 1;
         let closing = state.closing;
         if !worker.was_up() && !closing {
-            state.bump_back_off(worker.role, Instant::now());
+            state.bump_back_off(worker.kind(), Instant::now());
         }
         drop(state);
         self.shared.announce();

@@ -41,10 +41,17 @@ use crate::context::{Context, Halt, Reporter};
 static ALLOCATOR: memory::Remembering = memory::Remembering;
 
 fn main() -> ExitCode {
-    let Some(role) = role_of(env::args().skip(1)) else {
-        eprintln!("error: spindle-worker is started by spindled, with --role and a channel");
-        return ExitCode::from(2);
+    let (role, device) = match asked_of(env::args().skip(1)) {
+        Some(Asked::Work(role, device)) => (role, device),
+        Some(Asked::Devices) => return tell_devices(),
+        None => {
+            eprintln!(
+                "error: spindle-worker is started by spindled, with --role and a channel; --devices tells what it can work on"
+            );
+            return ExitCode::from(2);
+        }
     };
+    speech::device::choose(device);
     let channel = match Channel::inherited() {
         Ok(channel) => channel,
         Err(e) => {
@@ -63,11 +70,40 @@ fn main() -> ExitCode {
     }
 }
 
-/// Exactly `--role NAME`: the only caller is the daemon of the same build.
-fn role_of(mut arguments: impl Iterator<Item = String>) -> Option<Role> {
-    match (arguments.next()?.as_str(), arguments.next(), arguments.next()) {
-        ("--role", Some(name), None) => Role::from_name(&name),
+/// What the program is started for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// A role, and the graphics card to do it on.
+    Work(Role, Option<u8>),
+    /// To say which graphics cards it can work on.
+    Devices,
+}
+
+/// Exactly `--role NAME [--device NUMBER]` or `--devices`: the only caller is the daemon of the same build.
+fn asked_of(arguments: impl Iterator<Item = String>) -> Option<Asked> {
+    let arguments: Vec<String> = arguments.take(5).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--devices"] => Some(Asked::Devices),
+        ["--role", name] => Some(Asked::Work(Role::from_name(name)?, None)),
+        ["--role", name, "--device", number] => Some(Asked::Work(Role::from_name(name)?, Some(number.parse().ok()?))),
         _ => None,
+    }
+}
+
+/// Writes the cards as JSON to where stdout was, and what drivers have to say to stderr.
+fn tell_devices() -> ExitCode {
+    let told = || -> io::Result<()> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        stdout_to_stderr()?;
+        let text = serde_json::to_string(&speech::device::all())?;
+        io::Write::write_all(&mut fs::File::from(stdout), format!("{text}\n").as_bytes())
+    };
+    match told() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: failed to tell the graphics cards: {e}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -339,10 +375,23 @@ mod tests {
 
     #[test]
     fn only_a_role_starts_a_worker() {
-        let role = |arguments: &[&str]| role_of(arguments.iter().map(|a| (*a).to_owned()));
-        assert_eq!(role(&["--role", "speech"]), Some(Role::Speech));
-        for bad in [&[][..], &["--role"], &["--role", "king"], &["--role", "net", "more"], &["speech"]] {
-            assert_eq!(role(bad), None, "{bad:?}");
+        let asked = |arguments: &[&str]| asked_of(arguments.iter().map(|a| (*a).to_owned()));
+        assert_eq!(asked(&["--role", "speech"]), Some(Asked::Work(Role::Speech, None)));
+        assert_eq!(asked(&["--role", "speech", "--device", "1"]), Some(Asked::Work(Role::Speech, Some(1))));
+        assert_eq!(asked(&["--devices"]), Some(Asked::Devices));
+        let role = "--role";
+        for bad in [
+            &[][..],
+            &[role],
+            &[role, "king"],
+            &[role, "net", "more"],
+            &["speech"],
+            &[role, "speech", "--device"],
+            &[role, "speech", "--device", "-1"],
+            &[role, "speech", "--device", "1", "2"],
+            &["--devices", "more"],
+        ] {
+            assert_eq!(asked(bad), None, "{bad:?}");
         }
     }
 

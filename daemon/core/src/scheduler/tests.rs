@@ -1,5 +1,7 @@
 //! The scheduler's rules one by one, in a house whose store answers lookups within the turn.
 
+mod cards;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_shared::batch::{After, BatchSpec, BatchState, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
@@ -40,6 +42,7 @@ struct House {
     open: BTreeMap<JobId, OpenJob>,
     published: BTreeMap<PathBytes, PublishedFile>,
     stopped: Vec<RunId>,
+    alerts: Vec<String>,
     asked: u64,
     /// Answered at once with what is there, unless the disk is slow.
     looks: Vec<LookupOutputs>,
@@ -53,10 +56,11 @@ struct House {
 
 fn config(slots: u32) -> Config {
     Config {
-        slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
+        slots: Lane::ALWAYS.into_iter().map(|lane| (lane, slots)).collect(),
         quota: Quota::default(),
         providers: Default::default(),
         memory_mib: 1 << 20,
+        gpus: Default::default(),
         disk_reserve_bytes: 0,
         version: "0".to_owned(),
         pid: 1,
@@ -72,8 +76,12 @@ impl House {
     }
 
     fn recovered(slots: u32, recovered: Recovered) -> Self {
+        House::of(config(slots), recovered)
+    }
+
+    fn of(config: Config, recovered: Recovered) -> Self {
         let now = Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) };
-        let (scheduler, effects) = Scheduler::recover(config(slots), recovered, now);
+        let (scheduler, effects) = Scheduler::recover(config, recovered, now);
         let mut house = House {
             scheduler,
             now,
@@ -86,6 +94,7 @@ impl House {
             open: BTreeMap::new(),
             published: BTreeMap::new(),
             stopped: Vec::new(),
+            alerts: Vec::new(),
             asked: 0,
             looks: Vec::new(),
             there: None,
@@ -112,11 +121,11 @@ impl House {
                 Effect::Answer { client, answer: Answer::Frames(frames) } => {
                     assert!(self.answers.insert(client.0, frames).is_none(), "answered twice");
                 }
-                Effect::Publish(event) => {
-                    if let Fact::Batch(view) = event.fact {
-                        self.batches.insert(view.id, view.state);
-                    }
-                }
+                Effect::Publish(event) => match event.fact {
+                    Fact::Batch(view) => drop(self.batches.insert(view.id, view.state)),
+                    Fact::Alert(text) => self.alerts.push(text),
+                    _ => {}
+                },
                 Effect::LookupInput { job, .. } => {
                     let content = self.contents.get(&job).copied();
                     let found = FoundInput { is_file: true, bytes: 1, content, stages: None };
