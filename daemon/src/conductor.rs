@@ -517,6 +517,7 @@ impl Conductor {
             run,
             job,
             mut stage,
+            lane,
             address,
             feed,
             identity,
@@ -644,7 +645,7 @@ impl Conductor {
             call,
             stage,
         };
-        self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
+        self.supervisor.start(StartOrder { assignment, open, role, model, device: lane.gpu(), alone, timeout_ms });
         None
     }
 

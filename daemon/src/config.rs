@@ -52,6 +52,8 @@ pub struct Lanes {
     pub io: u32,
     /// Transfers at once. 1–64.
     pub net: u32,
+    /// Runs at once on each graphics card. 1–64.
+    pub gpu: u32,
     /// Memory that all runs together may be expected to take; default: three quarters of the machine's. 32–16777216.
     pub memory_mib: Option<u64>,
     /// Of the state folder's disk, so much stays free; default: a twentieth, 8 at least and 1024 at most. 8–16777216.
@@ -60,7 +62,7 @@ pub struct Lanes {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Lanes { cpu: None, io: 4, net: 2, memory_mib: None, disk_reserve_mib: None }
+        Lanes { cpu: None, io: 4, net: 2, gpu: 1, memory_mib: None, disk_reserve_mib: None }
     }
 }
 
@@ -77,11 +79,20 @@ pub struct Workers {
     pub memory_limit_mib: Option<u64>,
     /// Whether workers are walled in: no file, program, process or network but what their role needs.
     pub sandbox: bool,
+    /// The worker program's build for graphics cards; default: none, and the processor does all work.
+    pub gpu_program: Option<PathBuf>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Workers { idle_seconds: 120, recycle_after: 50, memory_growth_mib: 1024, memory_limit_mib: None, sandbox: true }
+        Workers {
+            idle_seconds: 120,
+            recycle_after: 50,
+            memory_growth_mib: 1024,
+            memory_limit_mib: None,
+            sandbox: true,
+            gpu_program: None,
+        }
     }
 }
 
@@ -535,6 +546,7 @@ impl Config {
             ("lanes.cpu", lanes.cpu.map(u64::from), 1..=1024),
             ("lanes.io", Some(u64::from(lanes.io)), 1..=64),
             ("lanes.net", Some(u64::from(lanes.net)), 1..=64),
+            ("lanes.gpu", Some(u64::from(lanes.gpu)), 1..=64),
             ("lanes.memory_mib", lanes.memory_mib, 32..=16_777_216),
             ("lanes.disk_reserve_mib", lanes.disk_reserve_mib, 8..=16_777_216),
             ("workers.idle_seconds", Some(workers.idle_seconds), 1..=86_400),
@@ -582,15 +594,22 @@ impl Config {
         self.providers().iter().map(|provider| provider.limits.at_once * provider.api().keys).sum()
     }
 
-    /// Slots of each lane.
-    pub fn slots(&self) -> BTreeMap<Lane, u32> {
+    /// Slots of each lane, in a house with so many graphics cards.
+    pub fn slots(&self, gpus: u8) -> BTreeMap<Lane, u32> {
+        let cards = (0..gpus).map(|number| (Lane::Gpu(number), self.gpu_slots()));
         [
             (Lane::Cpu, self.cpu_slots()),
             (Lane::Io, self.io_slots()),
             (Lane::Net, self.net_slots()),
             (Lane::Api, self.api_slots()),
         ]
-        .into()
+        .into_iter()
+        .chain(cards)
+        .collect()
+    }
+
+    pub fn gpu_slots(&self) -> u32 {
+        self.lanes.gpu
     }
 
     pub fn io_slots(&self) -> u32 {

@@ -3,6 +3,7 @@
 mod artifacts;
 mod conductor;
 mod config;
+mod devices;
 mod gather;
 mod housekeeping;
 mod inbox;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use clap::Parser;
+use spindle_core::gpus::{Found, Gpus};
 use spindle_core::scheduler::{Quota, Scheduler};
 use spindle_shared::exit;
 use spindle_shared::lane::Role;
@@ -120,9 +122,10 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     );
     let reserve_bytes =
         config.lanes.disk_reserve_mib.map_or_else(|| machine::reserve_bytes(&state_dir), |mib| mib << 20);
+    let gpus = devices::find(config.workers.gpu_program.as_deref());
     let core_config = {
-        let (state_dir, model_dir) = (state_dir.clone(), model_dir.clone());
-        move |config: &Config| core_config(config, reserve_bytes, now.wall, &state_dir, &model_dir)
+        let (state_dir, model_dir, gpus) = (state_dir.clone(), model_dir.clone(), gpus.clone());
+        move |config: &Config| core_config(config, gpus.clone(), reserve_bytes, now.wall, &state_dir, &model_dir)
     };
     let (scheduler, effects) = Scheduler::recover(core_config(&config), recovered, now);
 
@@ -130,7 +133,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (inbox, receiver) = Inbox::new();
     let capacity = Arc::new(Capacity::of(&config));
-    let settings = supervisor_settings(&config, &capacity, workers_lock, &state_dir, &model_dir)?;
+    let settings = supervisor_settings(&config, &gpus, &capacity, workers_lock, &state_dir, &model_dir)?;
     let supervisor = workers::Supervisor::new(settings, {
         let inbox = inbox.clone();
         // The conductor has ended when nobody takes this; so does the worker then.
@@ -175,6 +178,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         workers: Arc::new(views),
         firing: Arc::clone(&firing),
         user: paths::user_id(),
+        gpus: Gpus::new(gpus),
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
@@ -241,13 +245,14 @@ const PREDECESSORS_MS: u64 = 30_000;
 
 fn core_config(
     config: &Config,
+    gpus: Found,
     disk_reserve_bytes: u64,
     started_at: spindle_shared::time::WallMs,
     state_dir: &Path,
     model_dir: &Path,
 ) -> spindle_core::scheduler::Config {
     spindle_core::scheduler::Config {
-        slots: config.slots(),
+        slots: config.slots(gpus.devices.len() as u8),
         quota: Quota {
             batches: config.limits.user_batches,
             jobs: config.limits.user_jobs,
@@ -256,6 +261,7 @@ fn core_config(
         providers: config.providers().iter().map(|provider| (provider.name.clone(), provider.api())).collect(),
         memory_mib: u32::try_from(config.lanes.memory_mib.unwrap_or_else(|| (machine::memory_bytes() / 4 * 3) >> 20))
             .unwrap_or(u32::MAX),
+        gpus,
         disk_reserve_bytes,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -269,6 +275,7 @@ fn core_config(
 struct Capacity {
     cpu: AtomicUsize,
     io: AtomicUsize,
+    gpu: AtomicUsize,
     net: AtomicUsize,
     recycle_after: AtomicU32,
 }
@@ -278,6 +285,7 @@ impl Capacity {
         let capacity = Capacity {
             cpu: AtomicUsize::new(1),
             io: AtomicUsize::new(1),
+            gpu: AtomicUsize::new(1),
             net: AtomicUsize::new(1),
             recycle_after: AtomicU32::new(1),
         };
@@ -288,6 +296,7 @@ impl Capacity {
     fn set(&self, config: &Config) {
         self.cpu.store(config.cpu_slots() as usize, Ordering::Relaxed);
         self.io.store(config.io_slots() as usize, Ordering::Relaxed);
+        self.gpu.store(config.gpu_slots() as usize, Ordering::Relaxed);
         self.net.store((config.net_slots() + config.api_slots()) as usize, Ordering::Relaxed);
         self.recycle_after.store(config.workers.recycle_after, Ordering::Relaxed);
     }
@@ -295,6 +304,7 @@ impl Capacity {
 
 fn supervisor_settings(
     config: &Config,
+    gpus: &Found,
     capacity: &Arc<Capacity>,
     lock_file: PathBuf,
     state_dir: &Path,
@@ -307,7 +317,9 @@ fn supervisor_settings(
         programs: Vec::new(),
     });
     let at_once = Arc::clone(capacity);
-    settings.capacity = Box::new(move |role| match role {
+    settings.gpu_binary = config.workers.gpu_program.clone().filter(|_| !gpus.devices.is_empty());
+    settings.capacity = Box::new(move |role, device| match role {
+        _ if device.is_some() => at_once.gpu.load(Ordering::Relaxed),
         // One process, one model, a state and a thread per run.
         Role::Speech | Role::Vision => at_once.cpu.load(Ordering::Relaxed),
         // A decoder that crashes takes nobody along.

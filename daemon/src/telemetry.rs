@@ -225,6 +225,8 @@ mod tests {
             batches_open: 0,
             counts: Default::default(),
             lanes: vec![("cpu".to_owned(), 1, 4)],
+            devices: Vec::new(),
+            no_device: None,
             memory_mib: (0, 0),
             closed: Vec::new(),
             alerts: Vec::new(),

@@ -82,6 +82,16 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
     let closed =
         house.closed.iter().map(|closed| format!("{}: {}", human::escaped(&closed.what), human::escaped(&closed.why)));
     let closed = if house.closed.is_empty() { "nothing".to_owned() } else { closed.collect::<Vec<_>>().join("; ") };
+    let cards = match &house.no_device {
+        Some(why) => format!("none: {}", human::escaped(why)),
+        None if house.devices.is_empty() => "none".to_owned(),
+        None => house
+            .devices
+            .iter()
+            .map(|card| format!("{} {}", card.lane, human::card(card)))
+            .collect::<Vec<_>>()
+            .join("; "),
+    };
     let lanes = house.lanes.iter().map(|(name, used, slots)| format!("{} {used}/{slots}", human::escaped(name)));
     let alerts = house.alerts.iter().map(|alert| {
         format!("{}, since {}: {}", human::escaped(&alert.rule), human::time(alert.since), human::escaped(&alert.text))
@@ -93,6 +103,7 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
         ("open batches", house.batches_open.to_string()),
         ("jobs", format!("{} running, {} retrying, {} pending", counts.running, counts.retrying, counts.pending)),
         ("lanes", lanes.chain([memory]).collect::<Vec<_>>().join(", ")),
+        ("cards", cards),
         ("out of order", closed),
         ("alerts", alerts),
         ("done", format!("{} jobs, {} of recordings", house.done.jobs, human::seconds(house.done.media_seconds))),

@@ -43,6 +43,8 @@ fn daemon(folder: &std::path::Path, models: Vec<ModelView>) -> Daemon {
             eta: None,
             state_dir: folder.as_path().into(),
             model_dir: folder.as_path().into(),
+            devices: Vec::new(),
+            no_device: None,
         })]),
         Request::Submit { .. } => {
             let submitted = Submitted { batch: running(5), estimated_seconds: None, repeated: false };

@@ -5,6 +5,7 @@ use spindle_shared::event::Event;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
+use spindle_shared::lane::Lane;
 use spindle_shared::packed::Packed;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
@@ -244,6 +245,8 @@ pub struct Start {
     pub run: RunId,
     pub job: JobId,
     pub stage: Stage,
+    /// Whose slots it holds; a graphics card's: it is done there.
+    pub lane: Lane,
     /// Where its artifact belongs; `None` = it leaves none.
     pub address: Option<ContentHash>,
     /// The artifact it works on; `None` = the job's own input, or the results that it gathers.

@@ -10,6 +10,7 @@ pub mod effect;
 pub mod estimate;
 pub mod forecast;
 pub mod governor;
+pub mod gpus;
 pub mod job;
 pub mod queue;
 pub mod rates;

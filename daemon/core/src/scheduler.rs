@@ -5,6 +5,7 @@
 //! their end.
 
 mod apis;
+mod cards;
 mod commands;
 mod dispatch;
 mod endings;
@@ -32,6 +33,7 @@ use crate::breaker::Breaker;
 use crate::change::{Change, Recovered};
 use crate::effect::{Answer, ClientId, Effect, Input};
 use crate::governor::Governor;
+use crate::gpus::{Found, Gpus};
 use crate::queue::{Need, Queue};
 use crate::rates::Rates;
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub providers: BTreeMap<String, ApiConfig>,
     /// Memory that all runs together may be expected to take, in MiB.
     pub memory_mib: u32,
+    /// Graphics cards; each has its lane in `slots`.
+    pub gpus: Found,
     /// Of the disk that all work is done on, so much stays free.
     pub disk_reserve_bytes: u64,
     pub version: String,
@@ -88,6 +92,8 @@ struct Run {
     lane: Lane,
     slots: u32,
     memory_mib: u32,
+    /// Of a graphics card's memory.
+    card_mib: u32,
     since: MonoMs,
     /// Of the artifact it makes.
     address: Option<ContentHash>,
@@ -171,6 +177,7 @@ pub struct Scheduler {
     memory_excess: u32,
     breaker: Breaker,
     governor: Governor,
+    gpus: Gpus,
     /// Model APIs by name.
     services: BTreeMap<String, apis::Service>,
     /// Bytes of the largest artifact that came of a run since the start.
@@ -217,6 +224,7 @@ impl Scheduler {
         let services = Scheduler::services(&config.providers, &recovered, now);
         let mut scheduler = Scheduler {
             services,
+            gpus: Gpus::new(config.gpus.clone()),
             config,
             boot: recovered.boot,
             run_counter: 0,
@@ -308,6 +316,7 @@ impl Scheduler {
             Input::Configured(config) => self.configure(*config),
             Input::Tick => {}
         }
+        self.try_cards();
         self.wake_delayed();
         self.pass_timed();
         self.pass_day();
@@ -326,6 +335,7 @@ impl Scheduler {
             self.governor.next(),
             self.next_try(),
             self.next_ask(),
+            self.gpus.next(),
         ];
         delayed.into_iter().chain(others.into_iter().flatten()).min()
     }
@@ -341,19 +351,20 @@ impl Scheduler {
         for run in self.runs.values() {
             *used.entry(run.lane).or_default() += run.slots;
         }
-        for lane in Lane::ALL {
+        for lane in self.lanes() {
             let (counted, kept) = (used.get(&lane).copied().unwrap_or(0), self.used_of(lane));
             if counted != kept {
-                return Err(format!("lane {}: runs hold {counted} slots, and {kept} are counted", lane.name()));
+                return Err(format!("lane {lane}: runs hold {counted} slots, and {kept} are counted"));
             }
             if counted > self.slots_of(lane).max(self.excess.get(&lane).copied().unwrap_or(0)) {
-                return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
+                return Err(format!("lane {lane}: runs hold {counted} slots of {}", self.slots_of(lane)));
             }
         }
         if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
             return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
         }
         self.check_apis()?;
+        self.check_cards()?;
         let memory = self.runs.values().map(|run| run.memory_mib).sum::<u32>();
         let holders = self.runs.values().filter(|run| run.memory_mib > 0).count();
         let memory_most = self.config.memory_mib.max(self.memory_excess);
@@ -362,9 +373,9 @@ impl Scheduler {
             return Err(format!("{holders} runs hold {memory} MiB of {limit}, and {kept} are counted"));
         }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();
-        for lane in Lane::ALL.into_iter().filter(|_| !halted) {
+        for lane in self.lanes().filter(|_| !halted) {
             if let Some(id) = self.next_start(lane) {
-                return Err(format!("lane {} has a free slot and job {id} is ready for it", lane.name()));
+                return Err(format!("lane {lane} has a free slot and job {id} is ready for it"));
             }
         }
         let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
@@ -452,7 +463,7 @@ impl Scheduler {
     fn configure(&mut self, config: Config) {
         self.configure_apis(&config.providers);
         self.config = config;
-        for lane in Lane::ALL {
+        for lane in self.lanes().collect::<Vec<_>>() {
             self.excess.insert(lane, self.used_of(lane));
         }
         self.memory_excess = self.memory_used;
@@ -460,6 +471,10 @@ impl Scheduler {
             self.apply_quota(id);
             self.touch(id);
         }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        Lane::all(self.gpus.count())
     }
 
     fn slots_of(&self, lane: Lane) -> u32 {
@@ -470,7 +485,7 @@ impl Scheduler {
     fn allowed_of(&self, lane: Lane) -> u32 {
         match lane {
             Lane::Cpu => self.governor.allowed(self.slots_of(lane)),
-            Lane::Io | Lane::Net | Lane::Api => self.slots_of(lane),
+            Lane::Io | Lane::Net | Lane::Api | Lane::Gpu(_) => self.slots_of(lane),
         }
     }
 
@@ -492,7 +507,7 @@ impl Scheduler {
         self.queue.owner_at_work(batch.owner, batch.at_work as i32 - batch.at_work_counted as i32);
         batch.at_work_counted = batch.at_work;
         self.queue.place(Need::Admission(batch.lane), id, batch.admission());
-        for lane in Lane::ALL {
+        for lane in Lane::all(self.gpus.count()) {
             self.queue.place(Need::Slot(lane), id, batch.slot(lane));
         }
     }

@@ -206,6 +206,7 @@ mod tests {
         let config = Arc::new(Live::new(config));
         let artifacts = Artifacts::open(folder).unwrap();
         let house = House {
+            gpus: Default::default(),
             inbox,
             reader: store.reader(),
             model_dir: folder.to_owned(),

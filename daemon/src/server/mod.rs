@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use interprocess::local_socket::tokio::{Listener, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use spindle_core::gpus::Gpus;
 use spindle_shared::limits;
 
 use crate::housekeeping::Housekeeping;
@@ -43,6 +44,8 @@ pub struct House {
     pub firing: Arc<crate::watchman::Firing>,
     /// The daemon's own user, who may do everything.
     pub user: u32,
+    /// The graphics cards, as if all were in order.
+    pub gpus: Gpus,
     pub clients: AtomicUsize,
     pub housekeeping: Housekeeping,
     /// Held by whoever goes through the whole queue or the whole folder of artifacts; one at a time does.

@@ -363,11 +363,19 @@ fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> 
         .unwrap_or_default()
 }
 
+/// Slots for most of a batch's work, as if all graphics cards were in order.
+fn slots_for(house: &House, spec: &BatchSpec) -> u32 {
+    let slots = house.config.get().slots(house.gpus.count());
+    let heaviest = spec.recipe.map.iter().max_by_key(|stage| stage.facts().weight);
+    let wish = heaviest.map_or(spec.recipe.lane(), |stage| house.gpus.lane_for(stage));
+    slots.iter().filter(|(lane, _)| house.gpus.serves(**lane, wish)).map(|(_, slots)| slots).sum()
+}
+
 /// What a dry run tells of each job.
 fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) -> Vec<Response> {
     let work = jobs.iter().filter(|job| job.skip.is_none()).count();
-    let slots = house.config.get().slots().get(&spec.recipe.lane()).copied().unwrap_or(1);
-    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates);
+    let slots = slots_for(house, spec);
+    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates, &house.gpus);
     let planned: Vec<PlannedJob> = jobs
         .iter()
         .zip(1..)

@@ -127,9 +127,9 @@ impl Ear {
         let note = match report {
             Report::Hello { protocol, role, lacks } => {
                 worker.hello(protocol, role, now)?;
-                let (model, up) = (worker.model.clone(), worker.phase == Phase::Up);
+                let (model, kind, up) = (worker.model.clone(), worker.kind(), worker.phase == Phase::Up);
                 if up {
-                    state.back_off.remove(&role);
+                    state.back_off.remove(&kind);
                     if !lacks.is_empty() && state.told_of_walls.insert(role) {
                         tracing::warn!(
                             role = role.name(),
@@ -211,7 +211,7 @@ impl Ear {
         state.telling += 1;
         let closing = state.closing;
         if !worker.was_up() && !closing {
-            state.bump_back_off(worker.role, Instant::now());
+            state.bump_back_off(worker.kind(), Instant::now());
         }
         drop(state);
         self.shared.announce();

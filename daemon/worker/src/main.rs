@@ -39,7 +39,7 @@ use spindle_shared::worker::{Assignment, InputFile, Order, Outcome, Report, WORK
 
 use crate::channel::Channel;
 use crate::context::{Context, Halt, Reporter};
-use crate::walls::Places;
+use crate::walls::{Asked, Places};
 
 #[global_allocator]
 static ALLOCATOR: memory::Remembering = memory::Remembering;
@@ -50,15 +50,21 @@ fn main() -> ExitCode {
         println!("{}", features::told());
         return ExitCode::SUCCESS;
     }
+    if arguments.next_if(|argument| argument == "--devices").is_some() {
+        return tell_devices();
+    }
     let probing = arguments.next_if(|argument| argument == "--probe").is_some();
     let outside = probing.then(|| arguments.next()).flatten();
-    let Some((role, places)) = walls::arguments(arguments) else {
-        eprintln!("error: spindle-worker is started by spindled, with --role and a channel");
+    let Some((Asked { role, device }, places)) = walls::arguments(arguments) else {
+        eprintln!(
+            "error: spindle-worker is started by spindled, with --role and a channel; --devices and --features tell what it can do"
+        );
         return ExitCode::from(2);
     };
     if let (Some(outside), Some(places)) = (&outside, &places) {
         return probe(role, places, Path::new(outside));
     }
+    speech::device::choose(device);
     let channel = match Channel::inherited() {
         Ok(channel) => channel,
         Err(e) => {
@@ -90,6 +96,23 @@ fn probe(role: Role, places: &Places, outside: &Path) -> ExitCode {
     let right = lacks.is_empty() && attempts.iter().all(walls::probe::Attempt::is_right);
     println!("{}", serde_json::json!({ "role": role.name(), "lacks": lacks, "attempts": attempts }));
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes the cards as JSON to where stdout was, and what drivers have to say to stderr.
+fn tell_devices() -> ExitCode {
+    let told = || -> io::Result<()> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        stdout_to_stderr()?;
+        let text = serde_json::to_string(&speech::device::all())?;
+        io::Write::write_all(&mut fs::File::from(stdout), format!("{text}\n").as_bytes())
+    };
+    match told() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: failed to tell the graphics cards: {e}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Makes this process a good neighbour. None of it is worth failing for.

@@ -97,13 +97,26 @@ pub struct Places {
     pub programs: Vec<PathBuf>,
 }
 
-/// The role and the places of a command line: `--role NAME`, then `--state DIR --models DIR` and any number of `--program FILE`. Without
+/// What a worker is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub role: Role,
+    /// The graphics card to do it on.
+    pub device: Option<u8>,
+}
+
+/// The role and the places of a command line: `--role NAME [--device NUMBER]`, then `--state DIR --models DIR` and any number of `--program FILE`. Without
 /// places there are no walls. `None` where it is anything else: the only caller is the daemon of the same build.
-pub fn arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<(Role, Option<Places>)> {
+pub fn arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<(Asked, Option<Places>)> {
     let (first, role) = (arguments.next()?, arguments.next()?);
     let role = Role::from_name(role.to_str()?).filter(|_| first == "--role")?;
+    let mut asked = Asked { role, device: None };
     let mut places = None::<Places>;
     while let Some(option) = arguments.next() {
+        if option == "--device" {
+            asked.device = Some(arguments.next()?.to_str()?.parse().ok()?);
+            continue;
+        }
         let value = PathBuf::from(arguments.next()?);
         let places = places.get_or_insert_default();
         match option.to_str()? {
@@ -115,7 +128,7 @@ pub fn arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<(Role,
     }
     match &places {
         Some(places) if !places.state.is_absolute() || !places.models.is_absolute() => None,
-        _ => Some((role, places)),
+        _ => Some((asked, places)),
     }
 }
 
@@ -260,21 +273,25 @@ fn allow(
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Option<(Role, Option<Places>)> {
+    fn read(arguments: &[&str]) -> Option<(Asked, Option<Places>)> {
         super::arguments(arguments.iter().map(OsString::from))
     }
 
     #[test]
     fn a_role_and_places_start_a_worker_and_nothing_else() {
-        assert_eq!(read(&["--role", "speech"]), Some((Role::Speech, None)));
+        let asked = |role, device| Asked { role, device };
+        assert_eq!(read(&["--role", "speech"]), Some((asked(Role::Speech, None), None)));
+        assert_eq!(read(&["--role", "speech", "--device", "1"]), Some((asked(Role::Speech, Some(1)), None)));
         let places = Places { state: "/s".into(), models: "/m".into(), programs: vec!["/p".into()] };
         let all = ["--role", "net", "--state", "/s", "--models", "/m", "--program", "/p"];
-        assert_eq!(read(&all), Some((Role::Net, Some(places))));
-        let bad: [&[&str]; 8] = [
+        assert_eq!(read(&all), Some((asked(Role::Net, None), Some(places))));
+        let bad: [&[&str]; 10] = [
             &[],
             &["--role"],
             &["--role", "king"],
             &["speech"],
+            &["--role", "speech", "--device"],
+            &["--role", "speech", "--device", "-1"],
             &["--role", "net", "more"],
             &["--role", "net", "--state", "/s"],
             &["--role", "net", "--state", "s", "--models", "/m"],

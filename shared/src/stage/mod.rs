@@ -76,8 +76,10 @@ pub struct StageFacts {
     pub name: &'static str,
     /// Which process does it.
     pub role: Role,
-    /// What it occupies while it runs.
+    /// What it occupies while it runs, unless a graphics card does it.
     pub lane: Lane,
+    /// Whether a graphics card can do it.
+    pub gpu: bool,
     /// Whether one run of it can make use of more than one slot of its lane.
     pub spreads: bool,
     /// Raised when the same parameters give another result than before: old artifacts are then not found any more.
@@ -143,6 +145,7 @@ impl Stage {
             name,
             role,
             lane,
+            gpu: matches!(role, Role::Speech | Role::Vision),
             spreads: matches!(
                 self,
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)

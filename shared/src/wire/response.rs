@@ -187,6 +187,8 @@ pub struct WorkerView {
     pub runs: Vec<crate::id::RunId>,
     pub runs_done: u64,
     pub resident_bytes: u64,
+    /// The graphics card that it works on.
+    pub device: Option<String>,
 }
 
 /// The daemon itself.
@@ -213,6 +215,26 @@ pub struct HouseView {
     pub eta: Option<crate::batch::Eta>,
     pub state_dir: PathBytes,
     pub model_dir: PathBytes,
+    pub devices: Vec<DeviceView>,
+    /// Why there is no graphics card although one was asked for.
+    pub no_device: Option<String>,
+}
+
+/// A graphics card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// `gpu:0`.
+    pub lane: String,
+    pub name: String,
+    /// `CUDA`, `Vulkan`.
+    pub api: String,
+    /// What it can do, by the names of roles.
+    pub roles: Vec<String>,
+    /// MiB that runs are expected to take, and that all together may: what was free when it was found.
+    pub used_mib: u32,
+    pub memory_mib: u32,
+    /// Why it is left alone for a while, if it is.
+    pub closed: Option<String>,
 }
 
 /// A key of the configuration that has another value than before; no value = what counts without one.

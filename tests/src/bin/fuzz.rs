@@ -256,7 +256,7 @@ fn config_reader(folder: &Path) -> Taker {
         fs::write(&path, bytes).expect("the folder is ours");
         match config::Config::load(Some(&path), Service::User) {
             Ok(config) => {
-                assert!(config.slots().values().all(|slots| *slots > 0), "a lane without slots");
+                assert!(config.slots(2).values().all(|slots| *slots > 0), "a lane without slots");
                 true
             }
             Err(error) => {

@@ -4,6 +4,7 @@
 
 mod backups;
 mod cache;
+mod cards;
 mod clients;
 mod configuring;
 mod crashes;

@@ -117,6 +117,8 @@ pub fn house() -> HouseView {
         eta: Some(Eta { seconds: 1_500.0, low: 1_100.0, high: 2_000.0 }),
         state_dir: PathBytes::default(),
         model_dir: PathBytes::default(),
+        devices: Vec::new(),
+        no_device: None,
     }
 }
 

@@ -330,7 +330,7 @@ impl Scheduler {
         }
     }
 
-    fn stage_of(&self, id: JobId) -> Option<Stage> {
+    pub(super) fn stage_of(&self, id: JobId) -> Option<Stage> {
         let batch = self.batches.get(&id.batch)?;
         let job = batch.job(id.index)?;
         batch.stages_of(job).get(job.stage).cloned()

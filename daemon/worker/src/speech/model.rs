@@ -17,6 +17,7 @@ use whisper_rs::whisper_rs_sys as sys;
 
 use crate::memory;
 
+use super::device;
 use super::header::{self, HeaderError, SpeechHeader};
 use super::voice::FRAME;
 
@@ -31,6 +32,12 @@ pub enum ModelError {
     Header(#[from] HeaderError),
     #[error("whisper.cpp refused it: {0}")]
     Refused(String),
+    /// The graphics card that this process works on is not there any more, or takes no work.
+    #[error("the graphics card gpu:{0} is not there or takes no work")]
+    CardLost(u8),
+    /// Most often for want of the card's memory; whether it is the file the processor finds out.
+    #[error("it could not be loaded on the graphics card gpu:{0}: {1}")]
+    CardRefused(u8, String),
     #[error("too little memory to listen with it")]
     Memory,
     /// Another model was in use, and the run was told to stop while it waited.
@@ -137,6 +144,10 @@ impl Model {
     fn load(file: &File) -> Result<Self, ModelError> {
         let header = SpeechHeader::read(file)?;
         prepare_library();
+        let card = device::chosen();
+        if let Some(lost) = card.filter(|number| !device::is_there(*number)) {
+            return Err(ModelError::CardLost(lost));
+        }
         let mut loader = Loader::new(file)?;
         // SAFETY: plain data; the loader lives over the call, and its file was just checked from head to tail.
         let context = unsafe {
@@ -144,11 +155,14 @@ impl Model {
             // On a processor, attention by plain matrices is the faster one, and it alone is exact: the other pads keys with zeros, and
             // with what an earlier pass of another length has left there.
             params.flash_attn = false;
+            params.use_gpu = card.is_some();
+            params.gpu_device = c_int::from(card.unwrap_or(0));
             sys::whisper_init_with_params_no_state(&mut loader.calls(), params)
         };
-        match NonNull::new(context) {
-            Some(context) => Ok(Model { context, header }),
-            None => Err(ModelError::Refused(last_error())),
+        match (NonNull::new(context), card) {
+            (Some(context), _) => Ok(Model { context, header }),
+            (None, Some(card)) => Err(ModelError::CardRefused(card, last_error())),
+            (None, None) => Err(ModelError::Refused(last_error())),
         }
     }
 

@@ -407,7 +407,8 @@ fn word_count(segment: &Segment) -> usize {
 fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
     let kind = match &error {
         ModelError::Stopped => return Halt::Stopped,
-        ModelError::Memory => FailureKind::OutOfMemory,
+        ModelError::Memory | ModelError::CardRefused(..) => FailureKind::OutOfMemory,
+        ModelError::CardLost(_) => FailureKind::Internal,
         ModelError::Permission => FailureKind::Permission,
         ModelError::Missing | ModelError::Header(_) | ModelError::Refused(_) => FailureKind::ModelMissing,
     };
