@@ -1,5 +1,6 @@
 //! The one thread that starts processes. It outlives them all: the kernel kills a worker when the thread that started it ends.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -45,6 +46,8 @@ pub struct SpawnRequest {
     pub memory_limit: u64,
     /// Variables of the daemon's environment that it must not see.
     pub without: Vec<String>,
+    /// What it is told of the walls to put up around itself, as its command line says it.
+    pub walls: Vec<OsString>,
     pub reply: mpsc::Sender<io::Result<Process>>,
 }
 
@@ -128,7 +131,7 @@ fn spawn_once(
     let parent = rustix::process::getpid();
 
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-    command.arg0("spindle-worker").arg("--role").arg(request.role.name());
+    command.arg0("spindle-worker").arg("--role").arg(request.role.name()).args(&request.walls);
     command.current_dir("/").process_group(0);
     // The daemon alone speaks for the service.
     for own in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {

@@ -5,8 +5,10 @@
 mod backups;
 mod cache;
 mod clients;
+mod configuring;
 mod crashes;
 mod dashboard;
+mod doctor;
 mod estimates;
 mod existing;
 mod failures;
@@ -26,3 +28,4 @@ mod startup;
 mod steering;
 mod submitting;
 mod turns;
+mod watching_over;
