@@ -73,19 +73,13 @@ const NETWORK: [&str; 11] = [
     "/run/NetworkManager",
 ];
 
-/// The nodes of graphics processors, for who computes on them.
-const GRAPHICS: [&str; 10] = [
-    "/dev/dri",
-    "/dev/kfd",
-    "/dev/nvidiactl",
-    "/dev/nvidia-uvm",
-    "/dev/nvidia-uvm-tools",
-    "/dev/nvidia-modeset",
-    "/dev/nvidia-caps",
-    "/dev/nvidia0",
-    "/dev/nvidia1",
-    "/dev/nvidia2",
-];
+/// The nodes of graphics cards, for who computes on them.
+fn graphics() -> Vec<PathBuf> {
+    let of_nvidia = std::fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.path());
+    let of_nvidia =
+        of_nvidia.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvidia")));
+    ["/dev/dri", "/dev/kfd"].map(PathBuf::from).into_iter().chain(of_nvidia).collect()
+}
 
 /// Where in the house a worker may go; what the daemon says at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -203,8 +197,8 @@ fn of_role(role: Role, places: &Places) -> Rights {
     match role {
         Role::Speech | Role::Vision => {
             allow(places.models.clone(), reading());
-            for node in GRAPHICS {
-                allow(node.into(), reading() | AccessFs::WriteFile | AccessFs::IoctlDev);
+            for node in graphics() {
+                allow(node, reading() | AccessFs::WriteFile | AccessFs::IoctlDev);
             }
         }
         Role::Net => {
