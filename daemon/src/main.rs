@@ -14,6 +14,7 @@ mod pressure;
 mod profiles;
 mod providers;
 mod server;
+mod spool;
 mod store;
 mod telemetry;
 mod workers;
@@ -120,6 +121,10 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let core_config = core_config(&config, reserve_bytes, now.wall, &state_dir, &model_dir);
     let (scheduler, effects) = Scheduler::recover(core_config, recovered, now);
 
+    let spool = match config.spools(service) {
+        true => Some(Arc::new(spool::Spool::open(&state_dir, reserve_bytes, &config.spool)?)),
+        false => None,
+    };
     let house_providers = config.providers();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (inbox, receiver) = Inbox::new();
@@ -135,7 +140,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     };
     let listener = {
         let _entered = runtime.enter();
-        server::bind(&socket)?
+        server::bind(&socket, config.socket_mode(), config.daemon.socket_group.as_deref())?
     };
     let house = Arc::new(server::House {
         inbox: inbox.clone(),
@@ -145,7 +150,8 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         mirror: config.models.mirror.as_deref().map(Mirror::parse).transpose()?,
         model_dir,
         workers: Arc::new(views),
-        user: paths::user_id(),
+        users: Arc::new(server::Users::new(paths::user_id(), config.daemon.admin_group.clone())),
+        spool: spool.clone(),
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
@@ -175,6 +181,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         own_inbox: inbox,
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
+        spool,
         providers: house_providers,
         fetching,
         stores: Arc::clone(&stores),

@@ -21,6 +21,7 @@ mod remote;
 mod reporting;
 mod restarts;
 mod seeing;
+mod service;
 mod shapes;
 mod startup;
 mod steering;
