@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use spindle_shared::batch::BatchView;
-use spindle_shared::client::{Client, ClientError, Which};
+use spindle_shared::client::{Client, ClientError, Fetched, Which};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::PAGE_JOBS;
@@ -46,6 +46,16 @@ impl Daemon {
 
     pub fn ask(&self, request: &Request) -> Result<Vec<Response>, Fault> {
         Ok(self.connect()?.call(request)?)
+    }
+
+    /// Whether outputs wait at this daemon until they are fetched.
+    pub fn spools(&self) -> Result<bool, Fault> {
+        Ok(self.ask(&Request::Spool)?.iter().any(|response| matches!(response, Response::Spool(Some(_)))))
+    }
+
+    /// One output of a job, by its place in the job's list.
+    pub fn fetch(&self, job: JobId, output: u32) -> Result<Fetched, Fault> {
+        Ok(self.connect()?.fetch(job, output)?)
     }
 
     pub fn house(&self) -> Result<HouseView, Fault> {

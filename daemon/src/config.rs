@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use spindle_core::alert::Thresholds;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::lane::Lane;
@@ -26,6 +26,8 @@ use crate::providers::{self, OwnProvider, Provider};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub daemon: Daemon,
+    pub spool: Spool,
     pub lanes: Lanes,
     pub workers: Workers,
     pub limits: Limits,
@@ -40,6 +42,50 @@ pub struct Config {
     pub profiles: BTreeMap<String, OwnProfile>,
     /// Model APIs besides those that Spindle knows, or those otherwise, by name.
     pub providers: BTreeMap<String, OwnProvider>,
+}
+
+/// Who may talk to the daemon.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// Group of the socket; default: the daemon's own.
+    pub socket_group: Option<String>,
+    /// Who may connect; default: 0660 where a group is named, else 0600.
+    #[serde(deserialize_with = "socket_mode")]
+    pub socket_mode: Option<u32>,
+    /// Whoever is in it may do what the daemon's user and root may, but name files of this machine.
+    pub admin_group: Option<String>,
+}
+
+/// The three that mean something for a socket, as text (`"0660"`) or, from the environment, as the number with these digits.
+fn socket_mode<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
+    let digits = match toml::Value::deserialize(value)? {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(number) => number.to_string(),
+        _ => String::new(),
+    };
+    match u32::from_str_radix(&digits, 8) {
+        Ok(mode @ (0o600 | 0o660 | 0o666)) => Ok(Some(mode)),
+        _ => Err(serde::de::Error::custom("a socket's mode is \"0600\", \"0660\" or \"0666\"")),
+    }
+}
+
+/// What users of a system service have lying in its folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// What one user's inputs and outputs may take together.
+    pub user_mib: u64,
+    /// Largest input that is taken.
+    pub input_max_mib: u64,
+    /// After a batch's end its outputs, and the inputs of what failed, stay so long.
+    pub keep_days: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Spool { user_mib: 51_200, input_max_mib: 20_480, keep_days: 7 }
+    }
 }
 
 /// Slots of what is scarce.
@@ -541,8 +587,11 @@ impl Config {
 
     /// Numbers with the range that they must be in.
     fn numbers(&self) -> Vec<(&'static str, Option<u64>, std::ops::RangeInclusive<u64>)> {
-        let Config { lanes, workers, housekeeping, remote, limits, alerts, metrics, .. } = self;
+        let Config { spool, lanes, workers, housekeeping, remote, limits, alerts, metrics, .. } = self;
         vec![
+            ("spool.user_mib", Some(spool.user_mib), 1..=16_777_216),
+            ("spool.input_max_mib", Some(spool.input_max_mib), 1..=16_777_216),
+            ("spool.keep_days", Some(spool.keep_days), 1..=365),
             ("lanes.cpu", lanes.cpu.map(u64::from), 1..=1024),
             ("lanes.io", Some(u64::from(lanes.io)), 1..=64),
             ("lanes.net", Some(u64::from(lanes.net)), 1..=64),
@@ -572,6 +621,17 @@ impl Config {
             ("limits.user_jobs", limits.user_jobs.map(u64::from), 1..=100_000_000),
             ("limits.user_media_hours", limits.user_media_hours.map(u64::from), 1..=1_000_000),
         ]
+    }
+
+    /// Mode of the socket.
+    pub fn socket_mode(&self) -> u32 {
+        self.daemon.socket_mode.unwrap_or(if self.daemon.socket_group.is_some() { 0o660 } else { 0o600 })
+    }
+
+    /// Whether inputs and outputs go through the spool: always where others than its own user may reach the daemon, because it opens no file that
+    /// they name.
+    pub fn spools(&self, service: Service) -> bool {
+        service == Service::System || self.socket_mode() & 0o077 != 0
     }
 
     /// The buckets with their keys.
@@ -679,6 +739,22 @@ mod tests {
         assert!(error.contains("line 2"), "{error}");
         let error = load("[lanes]\ncpu = 0\n").unwrap_err().to_string();
         assert!(error.contains("lanes.cpu") && error.contains("1–1024"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_that_is_open_to_others_spools() {
+        let spools = |text: &str| load(text).map(|config| (config.socket_mode(), config.spools(Service::User)));
+        assert_eq!(spools("").unwrap(), (0o600, false));
+        assert_eq!(spools("[daemon]\nsocket_group = \"media\"\n").unwrap(), (0o660, true));
+        assert_eq!(spools("[daemon]\nsocket_mode = \"0666\"\n").unwrap(), (0o666, true));
+        // As it comes from the environment.
+        assert_eq!(spools("[daemon]\nsocket_mode = 660\n").unwrap(), (0o660, true));
+        assert_eq!(spools("[daemon]\nsocket_group = \"media\"\nsocket_mode = \"0600\"\n").unwrap(), (0o600, false));
+        assert!(load("").unwrap().spools(Service::System));
+        for wrong in ["\"0777\"", "\"rw\"", "0o660", "true"] {
+            let error = load(&format!("[daemon]\nsocket_mode = {wrong}\n")).unwrap_err().to_string();
+            assert!(error.contains("0660") && error.contains("line 2"), "{error}");
+        }
     }
 
     #[test]

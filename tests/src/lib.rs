@@ -7,3 +7,4 @@ pub mod parrot;
 pub mod sim;
 pub mod site;
 pub mod terminal;
+pub mod users;

@@ -24,6 +24,7 @@ mod remote;
 mod reporting;
 mod restarts;
 mod seeing;
+mod service;
 mod shapes;
 mod startup;
 mod steering;
