@@ -120,5 +120,8 @@ pub const JPEG_SCANS_MAX: u32 = 500;
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Hosts that inputs may come from although they are not public.
 pub const ALLOWED_HOSTS_MAX: usize = 100;
+/// Whoever collects metrics at the listener, at the same time; and what of a request is read.
+pub const METRICS_CLIENTS_MAX: usize = 16;
+pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

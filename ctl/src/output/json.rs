@@ -11,7 +11,8 @@ use spindle_shared::job::{Figure, Input, JobState, JobView, PathBytes};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::{
-    Acted, ClosedView, DeviceView, Explanation, Health, HouseView, ModelView, PlannedJob, Submitted, WorkerView,
+    Acted, AlertView, ClosedView, DeviceView, Explanation, Health, HouseView, ModelView, PlannedJob, Submitted,
+    WorkerView,
 };
 
 use crate::output::human;
@@ -639,6 +640,20 @@ pub struct CountsJson {
     pub cancelled: u32,
 }
 
+/// A rule that holds just now.
+#[derive(Debug, Serialize)]
+pub struct AlertJson {
+    pub rule: String,
+    pub since: String,
+    pub message: String,
+}
+
+impl From<&AlertView> for AlertJson {
+    fn from(view: &AlertView) -> Self {
+        AlertJson { rule: view.rule.clone(), since: human::time(view.since), message: view.text.clone() }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct HouseJson {
     pub version: String,
@@ -652,6 +667,7 @@ pub struct HouseJson {
     pub jobs: CountsJson,
     pub lanes: Vec<LaneJson>,
     pub closed: Vec<ClosedJson>,
+    pub alerts: Vec<AlertJson>,
     /// Since the daemon began; only ever rises.
     pub jobs_done: u64,
     pub media_seconds_done: f64,
@@ -681,6 +697,7 @@ impl HouseJson {
             jobs: CountsJson { pending, running, retrying, completed, skipped, failed, cancelled },
             lanes: lanes(house),
             closed: house.closed.iter().map(closed).collect(),
+            alerts: house.alerts.iter().map(AlertJson::from).collect(),
             jobs_done: house.done.jobs,
             media_seconds_done: house.done.media_seconds,
             eta_seconds: house.eta.map(|eta| eta.seconds),

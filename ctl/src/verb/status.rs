@@ -93,6 +93,10 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
             .join("; "),
     };
     let lanes = house.lanes.iter().map(|(name, used, slots)| format!("{} {used}/{slots}", human::escaped(name)));
+    let alerts = house.alerts.iter().map(|alert| {
+        format!("{}, since {}: {}", human::escaped(&alert.rule), human::time(alert.since), human::escaped(&alert.text))
+    });
+    let alerts = if house.alerts.is_empty() { "none".to_owned() } else { alerts.collect::<Vec<_>>().join("; ") };
     human::block(&[
         ("daemon", format!("{state}, version {}, process {}", human::escaped(&house.version), house.pid)),
         ("started", format!("{} ({})", human::time(house.started_at), human::ago(house.started_at, now))),
@@ -101,6 +105,7 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
         ("lanes", lanes.chain([memory]).collect::<Vec<_>>().join(", ")),
         ("cards", cards),
         ("out of order", closed),
+        ("alerts", alerts),
         ("done", format!("{} jobs, {} of recordings", house.done.jobs, human::seconds(house.done.media_seconds))),
         ("left", human::eta(house.eta)),
         ("state folder", house.state_dir.to_string()),

@@ -149,6 +149,7 @@ fn house() -> HouseView {
         lanes: vec![("cpu".to_owned(), 1, 2)],
         memory_mib: (300, 18_000),
         closed: Vec::new(),
+        alerts: Vec::new(),
         done: Default::default(),
         eta: None,
         state_dir: std::path::Path::new("/s").into(),

@@ -38,6 +38,7 @@ fn daemon(folder: &std::path::Path, models: Vec<ModelView>) -> Daemon {
             lanes: vec![],
             memory_mib: (300, 18_000),
             closed: Vec::new(),
+            alerts: Vec::new(),
             done: Default::default(),
             eta: None,
             state_dir: folder.as_path().into(),

@@ -13,7 +13,9 @@ use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
+use crate::alert::Turn;
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
+use crate::scheduler::Config;
 
 /// A question that waits for its answer; numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +101,10 @@ pub enum Input {
     Memory {
         short: bool,
     },
+    /// A rule of [`crate::alert`] has begun to hold, or holds no more.
+    Alert(Turn),
+    /// The configuration has changed; what it says of slots, quotas and model APIs counts from now on.
+    Configured(Box<Config>),
     /// The time of `next_wakeup` has come.
     Tick,
 }

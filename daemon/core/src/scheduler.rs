@@ -25,8 +25,9 @@ use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::wire::response::{Response, WorkDone};
+use spindle_shared::wire::response::{AlertView, Response, WorkDone};
 
+use crate::alert::{Rule, Turn, Vitals};
 use crate::batch::{Batch, Cell, Place};
 use crate::breaker::Breaker;
 use crate::change::{Change, Recovered};
@@ -63,8 +64,8 @@ pub struct ApiConfig {
     pub price_out: Option<f64>,
 }
 
-/// What the scheduler is told of its house, once.
-#[derive(Debug, Clone)]
+/// What the scheduler is told of its house, at its start and when that changes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Slots of each lane.
     pub slots: BTreeMap<Lane, u32>,
@@ -171,6 +172,9 @@ pub struct Scheduler {
     runs: HashMap<RunId, Run>,
     used: BTreeMap<Lane, u32>,
     memory_used: u32,
+    /// What runs held of a lane, and of the memory, when it was made smaller than that; falls as they end.
+    excess: BTreeMap<Lane, u32>,
+    memory_excess: u32,
     breaker: Breaker,
     governor: Governor,
     gpus: Gpus,
@@ -194,6 +198,8 @@ pub struct Scheduler {
     awaited: BTreeMap<BatchId, BTreeSet<BatchId>>,
     timed: BTreeSet<(WallMs, BatchId)>,
     alerts: Vec<String>,
+    /// Rules that hold just now.
+    firing: BTreeMap<Rule, AlertView>,
     done: WorkDone,
     rates: Rates,
     /// When what was learned was written last.
@@ -234,6 +240,8 @@ impl Scheduler {
             runs: HashMap::new(),
             used: BTreeMap::new(),
             memory_used: 0,
+            excess: BTreeMap::new(),
+            memory_excess: 0,
             breaker: Breaker::default(),
             governor: Governor::default(),
             largest_result: 0,
@@ -248,6 +256,7 @@ impl Scheduler {
             awaited: BTreeMap::new(),
             timed: BTreeSet::new(),
             alerts: Vec::new(),
+            firing: BTreeMap::new(),
             done: WorkDone::default(),
             rates: Rates::new(recovered.rates),
             rates_written: now.mono,
@@ -303,6 +312,8 @@ impl Scheduler {
             Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
             Input::Room(free) => self.room(free),
             Input::Memory { short } => self.governor.told(short),
+            Input::Alert(turn) => self.turn(turn),
+            Input::Configured(config) => self.configure(*config),
             Input::Tick => {}
         }
         self.try_cards();
@@ -345,7 +356,7 @@ impl Scheduler {
             if counted != kept {
                 return Err(format!("lane {lane}: runs hold {counted} slots, and {kept} are counted"));
             }
-            if counted > self.slots_of(lane) {
+            if counted > self.slots_of(lane).max(self.excess.get(&lane).copied().unwrap_or(0)) {
                 return Err(format!("lane {lane}: runs hold {counted} slots of {}", self.slots_of(lane)));
             }
         }
@@ -356,7 +367,8 @@ impl Scheduler {
         self.check_cards()?;
         let memory = self.runs.values().map(|run| run.memory_mib).sum::<u32>();
         let holders = self.runs.values().filter(|run| run.memory_mib > 0).count();
-        if memory != self.memory_used || (memory > self.config.memory_mib && holders > 1) {
+        let memory_most = self.config.memory_mib.max(self.memory_excess);
+        if memory != self.memory_used || (memory > memory_most && holders > 1) {
             let (kept, limit) = (self.memory_used, self.config.memory_mib);
             return Err(format!("{holders} runs hold {memory} MiB of {limit}, and {kept} are counted"));
         }
@@ -447,6 +459,20 @@ impl Scheduler {
         Ok(())
     }
 
+    /// What runs keeps what it holds; where that is more than there is now, nothing begins until it has ended.
+    fn configure(&mut self, config: Config) {
+        self.configure_apis(&config.providers);
+        self.config = config;
+        for lane in self.lanes().collect::<Vec<_>>() {
+            self.excess.insert(lane, self.used_of(lane));
+        }
+        self.memory_excess = self.memory_used;
+        for id in self.batches.keys().copied().collect::<Vec<_>>() {
+            self.apply_quota(id);
+            self.touch(id);
+        }
+    }
+
     fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
         Lane::all(self.gpus.count())
     }
@@ -497,6 +523,31 @@ impl Scheduler {
         let surplus = self.alerts.len().saturating_sub(ALERTS_MAX);
         self.alerts.drain(..surplus);
         self.publish(Fact::Alert(text));
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        let Turn { rule, fires, text } = turn;
+        let told = format!("{}: {text}", rule.name());
+        match fires {
+            true => {
+                drop(self.firing.insert(rule, AlertView { rule: rule.name().to_owned(), since: self.now.wall, text }))
+            }
+            false => drop(self.firing.remove(&rule)),
+        }
+        self.alert(told);
+    }
+
+    /// For the rules of [`crate::alert`]; what has ended the shell counts.
+    pub fn vitals(&self) -> Vitals {
+        let may = self.batches.values().filter(|batch| !batch.is_halted());
+        let waiting = |batch: &Batch| (batch.counts.pending + batch.counts.retrying).saturating_sub(batch.parked);
+        Vitals {
+            queue: may.map(waiting).sum(),
+            runs: self.runs.len() as u32,
+            closed: self.breaker.all().count() as u32,
+            halted: self.paused || self.draining || self.stopping,
+            ..Vitals::default()
+        }
     }
 
     fn answer(&mut self, client: ClientId, frames: Vec<Response>) {

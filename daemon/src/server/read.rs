@@ -233,14 +233,19 @@ pub async fn metrics(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     let (reply, tally) = oneshot::channel();
     house.inbox.send(Message::Tally(reply)).await?;
     let tally = tally.await.map_err(|_| Broken::Stopping)?;
+    let (reply, vitals) = oneshot::channel();
+    house.inbox.send(Message::Vitals(reply)).await?;
+    let vitals = vitals.await.map_err(|_| Broken::Stopping)?;
     let Answer::Frames(frames) = house.inbox.ask(LOOKER, Command::House).await? else {
         return Ok(vec![Response::End]);
     };
     let view = frames.into_iter().find_map(|frame| if let Response::House(view) = frame { Some(view) } else { None });
     let Some(view) = view else { return Ok(vec![Response::End]) };
-    let metrics =
-        on_store(house, move |house| Ok(telemetry::metrics(&tally, &view, &worker_views(house), house.reader.disk())))
-            .await?;
+    let metrics = on_store(house, move |house| {
+        let (workers, firing) = (worker_views(house), house.firing.views());
+        Ok(telemetry::metrics(&tally, vitals, &view, &workers, &firing, house.reader.disk()))
+    })
+    .await?;
     Ok(in_frames(metrics, Response::Metrics))
 }
 
@@ -274,6 +279,9 @@ pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     checks.push(("models".to_owned(), true, format!("{installed} installed")));
     let processes = (house.workers)().len();
     checks.push(("workers".to_owned(), true, format!("{processes} running")));
+    // An alert is something a person should look at, so all is not well.
+    let firing = house.firing.views().into_iter().map(|alert| (format!("alert {}", alert.rule), false, alert.text));
+    checks.extend(firing);
     // Without them all is done all the same, only slower.
     checks.extend(cards.map(|cards| ("graphics cards".to_owned(), true, cards)));
     let healthy = checks.iter().all(|(_, well, _)| *well);

@@ -125,11 +125,13 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
         return;
     }
     let mut assignment = order.assignment.clone();
+    let (named, named_files) = open::open_named(&assignment).into_iter().unzip();
+    assignment.named = named;
     let (files, absent): (Vec<OwnedFd>, Vec<Option<String>>) = opened.into_iter().unzip();
     for (input, absent) in assignment.inputs.iter_mut().zip(absent) {
         input.absent = absent;
     }
-    match assign(channel, &assignment, &files) {
+    match assign(channel, &assignment, named_files, files) {
         Ok(()) => settle(shared, id, run, Place::Sent),
         // Its end is seen by the receiver, which starts the run elsewhere.
         Err(SendError::Gone) => settle(shared, id, run, Place::Queued),
@@ -143,13 +145,20 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
 }
 
 /// An assignment with its files, in as many packets as that takes.
-fn assign(channel: &Channel, assignment: &Assignment, files: &[OwnedFd]) -> Result<(), SendError> {
-    let first = files.len().min(DESCRIPTORS_PER_MESSAGE_MAX);
+fn assign(
+    channel: &Channel,
+    assignment: &Assignment,
+    mut named: Vec<OwnedFd>,
+    mut files: Vec<OwnedFd>,
+) -> Result<(), SendError> {
+    let first = files.len().min(DESCRIPTORS_PER_MESSAGE_MAX.saturating_sub(named.len()));
     let (inputs, more) = assignment.inputs.split_at(first.min(assignment.inputs.len()));
     let more_inputs = u32::try_from(more.len()).unwrap_or(u32::MAX);
     let order = Assignment { inputs: inputs.to_vec(), more_inputs, ..assignment.clone() };
-    channel.send(&Order::Assign(Box::new(order)), &files[..first])?;
-    let chunks = more.chunks(DESCRIPTORS_PER_MESSAGE_MAX).zip(files[first..].chunks(DESCRIPTORS_PER_MESSAGE_MAX));
+    let rest = files.split_off(first);
+    named.append(&mut files);
+    channel.send(&Order::Assign(Box::new(order)), &named)?;
+    let chunks = more.chunks(DESCRIPTORS_PER_MESSAGE_MAX).zip(rest.chunks(DESCRIPTORS_PER_MESSAGE_MAX));
     for (inputs, files) in chunks {
         channel.send(&Order::Inputs { run: assignment.run, inputs: inputs.to_vec() }, files)?;
     }

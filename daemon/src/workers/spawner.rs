@@ -1,5 +1,6 @@
 //! The one thread that starts processes. It outlives them all: the kernel kills a worker when the thread that started it ends.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -53,6 +54,8 @@ pub struct SpawnRequest {
     pub memory_limit: u64,
     /// Variables of the daemon's environment that it must not see.
     pub without: Vec<String>,
+    /// What it is told of the walls to put up around itself, as its command line says it.
+    pub walls: Vec<OsString>,
     pub reply: mpsc::Sender<io::Result<Process>>,
 }
 
@@ -144,6 +147,7 @@ fn spawn_once(
     if let Some(device) = request.device {
         command.arg("--device").arg(device.to_string());
     }
+    command.args(&request.walls);
     command.current_dir("/").process_group(0);
     // The daemon alone speaks for the service.
     for own in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {

@@ -1,6 +1,6 @@
 //! Who is there and what each has: the supervisor's book-keeping. Pure but for signals and messages sent; calls nobody back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub struct State {
     pub last_worker: u64,
     /// By role and graphics card.
     pub back_off: BTreeMap<Kind, BackOff>,
+    /// Roles whose processes have said that their walls are not whole.
+    pub told_of_walls: BTreeSet<Role>,
     /// Notes that arose in the caller's thread or the clock's; another thread tells them.
     pub untold: VecDeque<Note>,
     /// Notes being told right now whose runs and workers are no longer in the books.
@@ -132,6 +134,7 @@ impl State {
             workers: BTreeMap::new(),
             last_worker: 0,
             back_off: BTreeMap::new(),
+            told_of_walls: BTreeSet::new(),
             untold: VecDeque::new(),
             telling: 0,
             measured: None,

@@ -1,5 +1,6 @@
 //! The supervisor's face: orders in, notes out. Returns at once; what waits, waits in threads of its own.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -37,8 +38,35 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
     /// Variables that hold keys: of all processes only those that ask model APIs have them.
     pub secret_variables: Vec<String>,
+    /// Around a process of a role: where the house is, and what it may start; `None` = no walls.
+    pub walls: Option<Walls>,
     /// A new process says hello within this time.
     pub hello_ms: u64,
+}
+
+/// What a worker is told of the house, to leave the rest alone.
+#[derive(Debug, Clone)]
+pub struct Walls {
+    pub state_dir: PathBuf,
+    pub model_dir: PathBuf,
+    /// Programs that the network's role may start.
+    pub programs: Vec<PathBuf>,
+}
+
+impl Walls {
+    /// As the worker's command line says it.
+    pub fn arguments(&self, role: Role) -> Vec<OsString> {
+        let mut told = vec![
+            OsString::from("--state"),
+            self.state_dir.clone().into(),
+            "--models".into(),
+            self.model_dir.clone().into(),
+        ];
+        for program in self.programs.iter().filter(|_| role == Role::Net) {
+            told.extend(["--program".into(), program.clone().into()]);
+        }
+        told
+    }
 }
 
 impl Settings {
@@ -53,6 +81,7 @@ impl Settings {
             memory_growth_bytes: 1 << 30,
             memory_limit_bytes: u64::MAX,
             secret_variables: Vec::new(),
+            walls: None,
             hello_ms: 10_000,
         }
     }
@@ -125,6 +154,11 @@ impl Supervisor {
         }
         drop(state);
         self.shared.announce();
+    }
+
+    /// Processes that have said hello and live.
+    pub fn count(&self) -> usize {
+        self.shared.lock().workers.values().filter(|worker| worker.was_up()).count()
     }
 
     pub fn workers(&self) -> Vec<WorkerView> {
@@ -318,7 +352,8 @@ impl Shared {
             Role::Net => Vec::new(),
             _ => self.settings.secret_variables.clone(),
         };
-        spawner.send(SpawnRequest { role, device, memory_limit, without, reply }).map_err(|_| gone())?;
+        let walls = self.settings.walls.as_ref().map_or_else(Vec::new, |walls| walls.arguments(role));
+        spawner.send(SpawnRequest { role, device, memory_limit, without, walls, reply }).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 

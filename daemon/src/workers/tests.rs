@@ -55,6 +55,7 @@ impl House {
             inputs: Vec::new(),
             scratch: self.folder.path().into(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: None,
             output: OutputPlan { directory: self.folder.path().into(), stem: PathBytes(script.into()) },
             part_tag: "0000".to_owned(),

@@ -28,6 +28,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::id::AddressHasher;
+use crate::job::PathBytes;
 use crate::lane::{Lane, Role};
 use crate::provider::ProviderRef;
 
@@ -196,6 +197,17 @@ impl Stage {
             Stage::Convert(convert) => Some(convert.to.name()),
             Stage::Image(image) => image.model().map(|model| model.name.as_str()),
             _ => None,
+        }
+    }
+
+    /// Files beside its inputs that it reads: models, and pictures laid over others. A worker has no way to them but an open descriptor.
+    pub fn named_files(&self) -> Vec<&PathBytes> {
+        match self {
+            Stage::Transcribe(transcribe) => vec![&transcribe.model.path],
+            Stage::Image(image) => {
+                image.all().filter_map(image::Operation::needed).map(|needed| &needed.path).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

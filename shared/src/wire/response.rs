@@ -41,6 +41,7 @@ pub enum Response {
     /// The built-in ones first.
     Profiles(Vec<Profile>),
     Providers(Vec<ProviderView>),
+    Reloaded(Vec<ConfigChange>),
 }
 
 /// Why a request was not done; nothing has changed.
@@ -207,6 +208,8 @@ pub struct HouseView {
     pub memory_mib: (u32, u32),
     /// What is out of order, so that work which needs it waits.
     pub closed: Vec<ClosedView>,
+    /// Rules of alerts that hold just now.
+    pub alerts: Vec<AlertView>,
     pub done: WorkDone,
     /// Until all open batches are through; `None` = unknown, or nothing is open.
     pub eta: Option<crate::batch::Eta>,
@@ -232,6 +235,25 @@ pub struct DeviceView {
     pub memory_mib: u32,
     /// Why it is left alone for a while, if it is.
     pub closed: Option<String>,
+}
+
+/// A key of the configuration that has another value than before; no value = what counts without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    pub key: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// It counts from the daemon's next start on.
+    pub restart: bool,
+}
+
+/// A rule that holds, and has for its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// `failures`, `no_workers`, `queue`, `store`, `out_of_order`.
+    pub rule: String,
+    pub since: WallMs,
+    pub text: String,
 }
 
 /// Something outside that is out of order.
@@ -283,6 +305,11 @@ pub struct RecipeStats {
     pub media_seconds: f64,
     pub outputs: u64,
     pub output_bytes: u64,
+    /// Of model APIs, by all jobs and gathers, failed ones too.
+    pub api_calls: u64,
+    pub tokens: u64,
+    /// In whatever the configuration's prices are; `None` = no price was known of any call.
+    pub cost: Option<f64>,
 }
 
 /// Jobs that went through one stage themselves, and their seconds in it.

@@ -369,6 +369,7 @@ fn messages() -> Vec<Vec<u8>> {
         stage: Stage::Identify(Identify {}),
         inputs: vec![InputFile::new(path("a.wav"), 10)],
         more_inputs: 0,
+        named: Vec::new(),
         scratch: path("/scratch"),
         checkpoint: Some(path("/checkpoint")),
         output: OutputPlan { directory: path("/media"), stem: path("talk") },
@@ -384,7 +385,7 @@ fn messages() -> Vec<Vec<u8>> {
     let prefixed = |which: u8, bytes: Vec<Vec<u8>>| bytes.into_iter().map(move |bytes| [vec![which], bytes].concat());
     let orders = [Order::Assign(Box::new(assignment)), Order::Cancel(run), Order::Leave];
     let reports = [
-        Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files },
+        Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files, lacks: Vec::new() },
         Report::Progress { run, done: 0.5, begun: 0.1 },
         Report::Ended { run, outcome: Outcome::Done(Box::new(done)) },
         Report::Ended { run, outcome: Outcome::Failed(failure) },

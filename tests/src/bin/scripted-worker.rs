@@ -70,7 +70,7 @@ fn main() {
         wait_for_ever();
     }
     let protocol = WORKER_PROTOCOL + u32::from(program.ends_with("-stranger"));
-    tell(&channel, &Report::Hello { protocol, role });
+    tell(&channel, &Report::Hello { protocol, role, lacks: Vec::new() });
     let cancels = Cancels::default();
     let mut runs = Vec::new();
     // Waits for the rest of its inputs.

@@ -686,6 +686,7 @@ impl Scheduler {
                 .chain(self.api_lanes())
                 .collect(),
             memory_mib: (self.memory_used, self.config.memory_mib),
+            alerts: self.firing.values().cloned().collect(),
             closed: self.breaker.all().map(|(_, closed)| closed.view(self.now.mono)).collect(),
             done: self.done,
             eta: self.house_eta(),

@@ -564,8 +564,12 @@ impl Scheduler {
         }
         if let Some(used) = self.used.get_mut(&ended.lane) {
             *used -= ended.slots;
+            if let Some(excess) = self.excess.get_mut(&ended.lane) {
+                *excess = (*excess).min(*used);
+            }
         }
         self.memory_used -= ended.memory_mib;
+        self.memory_excess = self.memory_excess.min(self.memory_used);
         self.gpus.give_back(ended.lane, ended.card_mib);
         if let Some(batch) = self.batches.get(&ended.job.batch) {
             self.queue.owner_running(batch.owner, -1);
