@@ -425,6 +425,9 @@ impl Conductor {
     }
 
     fn publish(&mut self, mut event: Event) {
+        if let Fact::Alert(text) = &event.fact {
+            tracing::warn!("{text}");
+        }
         if let Fact::Job(view) = &mut event.fact {
             if view.input.is_none() {
                 view.input = self.specs.get(&view.id).map(|spec| spec.input.clone());
