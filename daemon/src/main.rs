@@ -149,6 +149,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
+        turns: AtomicUsize::new(0),
         config,
     });
     runtime.spawn(server::clean_regularly(Arc::clone(&house)));

@@ -117,5 +117,7 @@ pub const JPEG_SCANS_MAX: u32 = 500;
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Hosts that inputs may come from although they are not public.
 pub const ALLOWED_HOSTS_MAX: usize = 100;
+/// Sites whose pages are read.
+pub const SITES_MAX: usize = 200;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

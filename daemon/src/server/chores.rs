@@ -192,6 +192,7 @@ mod tests {
             clients: AtomicUsize::new(0),
             housekeeping: Housekeeping::new(artifacts, (&config.housekeeping).into(), WallMs(now)),
             chore: tokio::sync::Mutex::default(),
+            turns: Default::default(),
             config,
         };
         (Arc::new(house), store, receiver)

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spindle_core::cache;
@@ -100,7 +101,7 @@ pub async fn submit(
             }
         }
         if let Some(place) = &mut spec.gather_to {
-            match placed(house, place, 0) {
+            match placed(house, place, house.turns.load(Ordering::Relaxed)) {
                 Ok(true) => uploading(&mut spec.recipe.gather),
                 Ok(false) => {}
                 Err(refusal) => return Ok(Err(refusal)),
@@ -110,7 +111,12 @@ pub async fn submit(
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
         }
         match jobs(house, &spec, inputs)? {
-            Ok(jobs) => Ok(Ok((spec, jobs, None))),
+            Ok(jobs) => {
+                if !dry_run {
+                    house.turns.fetch_add(jobs.len(), Ordering::Relaxed);
+                }
+                Ok(Ok((spec, jobs, None)))
+            }
             Err(refusal) => Ok(Err(refusal)),
         }
     })
@@ -149,6 +155,7 @@ fn no_room(house: &House, jobs: usize) -> Option<Refusal> {
 /// Each input as a job, with what is decided about names that are taken; or the refusal of the whole.
 fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
     let mut jobs = Packed::new();
+    let turns = house.turns.load(Ordering::Relaxed);
     let mut taken_names: Vec<PathBytes> = Vec::new();
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
@@ -172,6 +179,9 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             if let Err(error) = Url::parse(url.as_str()) {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
+            if house.config.remote.fetching().pages.have(url) && !house.config.remote.reads_pages() {
+                return Ok(Err(no_reader(house, url)));
+            }
             if let Some((bucket, _)) = url.in_store()
                 && !house.config.stores.values().any(|store| store.bucket == bucket)
             {
@@ -179,7 +189,7 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             }
             stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
         }
-        match placed(house, &mut output, jobs.len()) {
+        match placed(house, &mut output, turns.wrapping_add(jobs.len())) {
             Ok(true) => uploading(stages.get_or_insert_with(|| spec.recipe.map.clone())),
             Ok(false) => {}
             Err(refusal) => return Ok(Err(refusal)),
@@ -263,6 +273,15 @@ fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Re
     let place = place.map_err(|why| Refusal::new(RefusalKind::Usage, format!("the place for outputs {why}")))?;
     output.directory = PathBytes(place.into_bytes());
     Ok(true)
+}
+
+fn no_reader(house: &House, url: &Url) -> Refusal {
+    let program = text::escaped(&house.config.remote.ytdlp_program);
+    Refusal::new(
+        RefusalKind::ModelMissing,
+        format!("{url} is a page, and {program}, which reads such, is not installed"),
+    )
+    .hint("install it where the daemon's PATH finds it; or submit the address of the file itself")
 }
 
 fn no_store(bucket: &str) -> Refusal {

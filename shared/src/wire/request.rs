@@ -83,6 +83,8 @@ pub enum Request {
     Profiles,
     /// Which model APIs can be named.
     Providers,
+    /// Which object stores there are.
+    Stores,
 }
 
 /// One input of a submission, as the client found it.

@@ -9,6 +9,7 @@ use crate::failure::FailureKind;
 use crate::id::Target;
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
+use crate::object_store::StoreView;
 use crate::provider::ProviderView;
 use crate::snapshot::Snapshot;
 use crate::stage::compress::Profile;
@@ -41,6 +42,7 @@ pub enum Response {
     /// The built-in ones first.
     Profiles(Vec<Profile>),
     Providers(Vec<ProviderView>),
+    Stores(Vec<StoreView>),
 }
 
 /// Why a request was not done; nothing has changed.

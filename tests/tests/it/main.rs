@@ -24,5 +24,6 @@ mod seeing;
 mod shapes;
 mod startup;
 mod steering;
+mod stores;
 mod submitting;
 mod turns;
