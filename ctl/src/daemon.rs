@@ -8,6 +8,7 @@ use spindle_shared::client::{Client, ClientError, Fetched, Which};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::PAGE_JOBS;
+use spindle_shared::object_store::StoreView;
 use spindle_shared::provider::ProviderView;
 use spindle_shared::stage::compress::Profile;
 use spindle_shared::wire::request::Request;
@@ -95,6 +96,15 @@ impl Daemon {
             _ => None,
         });
         Ok(providers.flatten().collect())
+    }
+
+    /// Which object stores there are.
+    pub fn stores(&self) -> Result<Vec<StoreView>, Fault> {
+        let stores = self.ask(&Request::Stores)?.into_iter().filter_map(|response| match response {
+            Response::Stores(stores) => Some(stores),
+            _ => None,
+        });
+        Ok(stores.flatten().collect())
     }
 
     pub fn batch(&self, id: BatchId) -> Result<BatchView, Fault> {

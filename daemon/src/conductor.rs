@@ -643,6 +643,12 @@ impl Conductor {
         {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
         }
+        if let (Stage::Check(check), JobInput::Name(name)) = (&mut stage, &spec.input) {
+            check.store = self.stores.iter().find(|store| store.name == *name).cloned();
+            if check.store.is_none() {
+                return internal(format!("there is no store `{name}` any more"));
+            }
+        }
         if let Stage::Upload(upload) = &mut stage {
             let bucket = object_store::folder(&spec.output.directory.0).map(|(bucket, _)| bucket);
             upload.store = bucket.and_then(|bucket| self.store(bucket));

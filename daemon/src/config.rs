@@ -13,11 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use spindle_core::alert::Thresholds;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::lane::Lane;
-use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX};
-use spindle_shared::object_store::{ObjectStore, Secret, names_a_key};
+use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX, SITES_MAX};
+use spindle_shared::object_store::{ObjectStore, Secret, StoreView, names_a_key};
 use spindle_shared::paths::{self, Service};
 use spindle_shared::stage::compress::{DYNAMIC, Profile};
-use spindle_shared::stage::fetch::Fetch;
+use spindle_shared::stage::fetch::{Fetch, Pages};
 use spindle_shared::url::{self, Url};
 
 use crate::providers::{self, OwnProvider, Provider};
@@ -189,11 +189,23 @@ pub struct Remote {
     pub input_max_mib: u64,
     /// `HOST:PORT` that inputs may come from although they are no public ones.
     pub allow: Vec<String>,
+    /// Sites whose addresses are pages around a recording: `HOST`, for all below it, too, or `HOST:PORT`.
+    pub ytdlp: Vec<String>,
+    /// The program that reads them: a name in PATH, or a path.
+    pub ytdlp_program: String,
 }
+
+/// Sites that many name and whose addresses are no files.
+const SITES: [&str; 4] = ["youtube.com", "youtu.be", "vimeo.com", "bilibili.com"];
 
 impl Default for Remote {
     fn default() -> Self {
-        Remote { input_max_mib: 20_480, allow: Vec::new() }
+        Remote {
+            input_max_mib: 20_480,
+            allow: Vec::new(),
+            ytdlp: SITES.map(str::to_owned).into(),
+            ytdlp_program: "yt-dlp".to_owned(),
+        }
     }
 }
 
@@ -201,7 +213,25 @@ impl Remote {
     /// What a run is told that fetches.
     pub fn fetching(&self) -> Fetch {
         let bytes_max = self.input_max_mib.saturating_mul(1 << 20);
-        Fetch { bytes_max, allow: self.allow.clone(), store: None }
+        let pages = Pages { program: self.ytdlp_program.clone(), sites: self.ytdlp.clone() };
+        Fetch { bytes_max, allow: self.allow.clone(), store: None, pages }
+    }
+
+    /// Whether the program that reads pages is on this machine.
+    pub fn reads_pages(&self) -> bool {
+        self.page_reader().is_some()
+    }
+
+    /// The program that reads pages, where it lies.
+    pub fn page_reader(&self) -> Option<PathBuf> {
+        let program = Path::new(&self.ytdlp_program);
+        let is_program = |path: &Path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
+        match program.components().count() {
+            1 => std::env::var_os("PATH").and_then(|path| {
+                std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| is_program(path))
+            }),
+            _ => Some(program.to_owned()).filter(|path| is_program(path)),
+        }
     }
 }
 
@@ -566,6 +596,16 @@ impl Config {
         if let Err((key, why)) = self.metrics.check() {
             wrong(&format!("metrics.{key}"), why);
         }
+        if self.remote.ytdlp.len() > SITES_MAX {
+            wrong("remote.ytdlp", format!("it has more than {SITES_MAX} sites"));
+        }
+        if let Some(why) = self.remote.ytdlp.iter().find_map(|entry| url::check_site(entry).err()) {
+            wrong("remote.ytdlp", why);
+        }
+        let program = Path::new(&self.remote.ytdlp_program);
+        if program.as_os_str().is_empty() || (program.components().count() > 1 && program.is_relative()) {
+            wrong("remote.ytdlp_program", "it is a name, or a path from /".to_owned());
+        }
         for (name, store) in &self.stores {
             if let Err((key, why)) = store.check() {
                 wrong(&format!("stores.{name}.{key}"), why);
@@ -637,6 +677,17 @@ impl Config {
     /// The buckets with their keys.
     pub fn stores(&self) -> Result<Vec<ObjectStore>, String> {
         self.stores.iter().map(|(name, store)| store.opened(name)).collect()
+    }
+
+    /// The buckets as anybody may see them.
+    pub fn store_views(&self) -> Vec<StoreView> {
+        let view = |(name, store): (&String, &Store)| StoreView {
+            name: name.clone(),
+            endpoint: store.endpoint.clone(),
+            bucket: store.bucket.clone(),
+            link_seconds: store.link_minutes * 60,
+        };
+        self.stores.iter().map(view).collect()
     }
 
     /// The configuration's own profiles, by name.

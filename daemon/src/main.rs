@@ -188,6 +188,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
+        turns: AtomicUsize::new(0),
         config: live,
         reload: Arc::clone(&reload),
     });
@@ -321,7 +322,7 @@ fn supervisor_settings(
     settings.walls = config.workers.sandbox.then(|| workers::Walls {
         state_dir: state_dir.to_owned(),
         model_dir: model_dir.to_owned(),
-        programs: Vec::new(),
+        programs: config.remote.page_reader().into_iter().collect(),
     });
     let at_once = Arc::clone(capacity);
     settings.gpu_binary = config.workers.gpu_program.clone().filter(|_| !gpus.devices.is_empty());

@@ -127,5 +127,7 @@ pub const ALLOWED_HOSTS_MAX: usize = 100;
 /// Whoever collects metrics at the listener, at the same time; and what of a request is read.
 pub const METRICS_CLIENTS_MAX: usize = 16;
 pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;
+/// Sites whose pages are read.
+pub const SITES_MAX: usize = 200;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

@@ -38,6 +38,7 @@ fn about(request: &Request) -> About {
         | Request::Stats { .. }
         | Request::Profiles
         | Request::Providers
+        | Request::Stores
         | Request::Spool
         // Into the asker's own folder.
         | Request::Upload(_)

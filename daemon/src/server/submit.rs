@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spindle_core::cache;
@@ -118,7 +119,7 @@ pub async fn submit(
             }
         }
         if let Some(place) = &mut spec.gather_to {
-            match placed(house, place, 0) {
+            match placed(house, place, house.turns.load(Ordering::Relaxed)) {
                 Ok(true) => uploading(&mut spec.recipe.gather),
                 Ok(false) => {
                     if let Err(refusal) = named.in_output(place) {
@@ -138,7 +139,12 @@ pub async fn submit(
         let unsent = named.unsent.take();
         match jobs {
             Ok(_) if !unsent.is_empty() => Ok(Ok(Prepared::Unsent(unsent))),
-            Ok(jobs) => Ok(Ok(Prepared::Whole(spec, jobs, None))),
+            Ok(jobs) => {
+                if !dry_run {
+                    house.turns.fetch_add(jobs.len(), Ordering::Relaxed);
+                }
+                Ok(Ok(Prepared::Whole(spec, jobs, None)))
+            }
             Err(refusal) => Ok(Err(refusal)),
         }
     })
@@ -306,6 +312,7 @@ fn jobs(
     inputs: Inputs,
 ) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
     let mut jobs = Packed::new();
+    let turns = house.turns.load(Ordering::Relaxed);
     let mut taken_names: Vec<PathBytes> = Vec::new();
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
@@ -333,6 +340,9 @@ fn jobs(
             if let Err(error) = Url::parse(url.as_str()) {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
+            if house.config.get().remote.fetching().pages.have(url) && !house.config.get().remote.reads_pages() {
+                return Ok(Err(no_reader(house, url)));
+            }
             if let Some((bucket, _)) = url.in_store()
                 && !house.config.get().stores.values().any(|store| store.bucket == bucket)
             {
@@ -340,7 +350,7 @@ fn jobs(
             }
             stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
         }
-        match placed(house, &mut output, jobs.len()) {
+        match placed(house, &mut output, turns.wrapping_add(jobs.len())) {
             Ok(true) => uploading(stages.get_or_insert_with(|| spec.recipe.map.clone())),
             Ok(false) => {
                 if let Err(refusal) = named_by.in_output(&mut output) {
@@ -432,6 +442,15 @@ fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Re
     let place = place.map_err(|why| Refusal::new(RefusalKind::Usage, format!("the place for outputs {why}")))?;
     output.directory = PathBytes(place.into_bytes());
     Ok(true)
+}
+
+fn no_reader(house: &House, url: &Url) -> Refusal {
+    let program = text::escaped(&house.config.get().remote.ytdlp_program);
+    Refusal::new(
+        RefusalKind::ModelMissing,
+        format!("{url} is a page, and {program}, which reads such, is not installed"),
+    )
+    .hint("install it where the daemon's PATH finds it; or submit the address of the file itself")
 }
 
 fn no_store(bucket: &str) -> Refusal {

@@ -99,6 +99,8 @@ pub enum Request {
         job: JobId,
         output: u32,
     },
+    /// Which object stores there are.
+    Stores,
 }
 
 /// A file on its way into the spool.

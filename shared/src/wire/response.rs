@@ -10,6 +10,7 @@ use crate::failure::FailureKind;
 use crate::id::{ContentHash, Target};
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
+use crate::object_store::StoreView;
 use crate::provider::ProviderView;
 use crate::snapshot::Snapshot;
 use crate::stage::compress::Profile;
@@ -52,6 +53,7 @@ pub enum Response {
     Arrived,
     /// Nothing was submitted: these files are to be uploaded first, and then the batch is submitted again.
     Unsent(Vec<PathBytes>),
+    Stores(Vec<StoreView>),
 }
 
 /// The asker's room in the spool.

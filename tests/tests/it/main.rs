@@ -28,6 +28,7 @@ mod service;
 mod shapes;
 mod startup;
 mod steering;
+mod stores;
 mod submitting;
 mod turns;
 mod watching_over;
