@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use crate::parrot;
 
 /// Nothing in these tests takes longer, on a busy machine either; what does hangs.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks where nothing tells by itself.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -256,6 +256,16 @@ impl Daemon {
             .filter(|worker| worker.role == role)
             .filter_map(|worker| Pid::from_raw(i32::try_from(worker.pid).ok()?))
             .collect()
+    }
+
+    /// The most memory that any worker of this role has held, in KiB.
+    pub fn peak_kib(&self, role: &str) -> u64 {
+        let peak = |pid: Pid| {
+            let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        self.workers(role).into_iter().filter_map(peak).max().expect("a worker of this role runs")
     }
 
     /// Runs spindlectl to its end.

@@ -80,19 +80,19 @@ pub async fn submit(
         if let Some(refusal) = no_room(house, total).filter(|_| !dry_run) {
             return Ok(Err(refusal));
         }
-        if let Some(limit) = house.config.limits.max_inputs.filter(|limit| total > *limit as usize) {
+        if let Some(limit) = house.config.get().limits.max_inputs.filter(|limit| total > *limit as usize) {
             let message = format!("{total} inputs are more than limits.max_inputs = {limit}");
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
         }
         without_missing_ears(&mut spec.recipe, &house.model_dir);
-        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
+        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror().as_ref()) {
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.profiles()) {
+        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.get().profiles()) {
             return Ok(Err(refusal));
         }
         let priced = spec.terms.max_cost.is_some();
-        let known = house.config.providers();
+        let known = house.config.get().providers();
         let recipe = &mut spec.recipe;
         for stages in [&mut recipe.map, &mut recipe.gather] {
             if let Err(refusal) = providers::resolve(stages, &known, priced) {
@@ -153,10 +153,10 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
-            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
+            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror().as_ref()) {
                 return Ok(Err(refusal));
             }
-            if let Err(refusal) = profiles::resolve(own, &house.config.profiles()) {
+            if let Err(refusal) = profiles::resolve(own, &house.config.get().profiles()) {
                 return Ok(Err(refusal));
             }
             if let Some(message) = own.iter().find_map(|stage| stage.validate().err()) {
@@ -164,7 +164,8 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             }
         }
         if let Some(own) = &mut stages
-            && let Err(refusal) = providers::resolve(own, &house.config.providers(), spec.terms.max_cost.is_some())
+            && let Err(refusal) =
+                providers::resolve(own, &house.config.get().providers(), spec.terms.max_cost.is_some())
         {
             return Ok(Err(refusal));
         }
@@ -173,7 +174,7 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
             if let Some((bucket, _)) = url.in_store()
-                && !house.config.stores.values().any(|store| store.bucket == bucket)
+                && !house.config.get().stores.values().any(|store| store.bucket == bucket)
             {
                 return Ok(Err(no_store(bucket)));
             }
@@ -253,7 +254,8 @@ fn uploading(stages: &mut [Stage]) {
 /// Whether outputs go to an object store, which must be one of the configuration's; where they take turns, whose turn it is.
 fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Refusal> {
     let Some((bucket, prefix)) = object_store::folder(&output.directory.0) else { return Ok(false) };
-    let stores = &house.config.stores;
+    let config = house.config.get();
+    let stores = &config.stores;
     let store = match bucket {
         "*" => stores.values().nth(nth.checked_rem(stores.len()).unwrap_or(0)),
         bucket => stores.values().find(|store| store.bucket == bucket),
@@ -361,11 +363,19 @@ fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> 
         .unwrap_or_default()
 }
 
+/// Slots for most of a batch's work, as if all graphics cards were in order.
+fn slots_for(house: &House, spec: &BatchSpec) -> u32 {
+    let slots = house.config.get().slots(house.gpus.count());
+    let heaviest = spec.recipe.map.iter().max_by_key(|stage| stage.facts().weight);
+    let wish = heaviest.map_or(spec.recipe.lane(), |stage| house.gpus.lane_for(stage));
+    slots.iter().filter(|(lane, _)| house.gpus.serves(**lane, wish)).map(|(_, slots)| slots).sum()
+}
+
 /// What a dry run tells of each job.
 fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) -> Vec<Response> {
     let work = jobs.iter().filter(|job| job.skip.is_none()).count();
-    let slots = house.config.slots().get(&spec.recipe.lane()).copied().unwrap_or(1);
-    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates);
+    let slots = slots_for(house, spec);
+    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates, &house.gpus);
     let planned: Vec<PlannedJob> = jobs
         .iter()
         .zip(1..)

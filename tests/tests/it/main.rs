@@ -4,9 +4,12 @@
 
 mod backups;
 mod cache;
+mod cards;
 mod clients;
+mod configuring;
 mod crashes;
 mod dashboard;
+mod doctor;
 mod estimates;
 mod existing;
 mod failures;
@@ -26,3 +29,4 @@ mod startup;
 mod steering;
 mod submitting;
 mod turns;
+mod watching_over;

@@ -112,10 +112,13 @@ pub fn house() -> HouseView {
         lanes: vec![("cpu".to_owned(), 2, 2), ("io".to_owned(), 0, 4), ("net".to_owned(), 0, 2)],
         memory_mib: (300, 18_000),
         closed: Vec::new(),
+        alerts: Vec::new(),
         done: Default::default(),
         eta: Some(Eta { seconds: 1_500.0, low: 1_100.0, high: 2_000.0 }),
         state_dir: PathBytes::default(),
         model_dir: PathBytes::default(),
+        devices: Vec::new(),
+        no_device: None,
     }
 }
 

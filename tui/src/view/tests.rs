@@ -138,6 +138,7 @@ pub fn full(view: View) -> Model {
         runs,
         runs_done: 17,
         resident_bytes: bytes,
+        device: None,
     };
     let workers = vec![
         worker("speech-1", "speech", vec![run(1), run(2)], 812_000_000),
