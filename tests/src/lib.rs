@@ -1,5 +1,6 @@
 //! Spindle's tests from outside: the harness they share.
 
+pub mod ear;
 pub mod harness;
 pub mod onnx;
 pub mod oracle;

@@ -8,11 +8,13 @@ mod drain;
 mod explain;
 mod export;
 mod failures;
+mod folder;
 mod gc;
 mod health;
 mod jobs;
 mod lanes;
 mod list;
+mod logs;
 mod man;
 mod metrics;
 mod models;
@@ -85,6 +87,8 @@ verbs! {
     Health(health::Health),
     Workers(workers::Workers),
     Lanes(lanes::Lanes),
+    Logs(logs::Logs),
+    Folder(folder::Folders),
     Gc(gc::Gc),
     Backup(backup::Backup),
     Drain(drain::Drain),
@@ -165,18 +169,7 @@ mod tests {
     ];
 
     /// Not built yet: each waits for the thing it would speak of. Whoever builds one takes it out of here.
-    const MISSING: [&str; 9] = [
-        "fetch",
-        // The daemon writes to standard error, which somebody else keeps.
-        "logs",
-        "stores",
-        "stores check",
-        "folder",
-        "folder add",
-        "folder list",
-        "folder remove",
-        "doctor",
-    ];
+    const MISSING: [&str; 4] = ["fetch", "stores", "stores check", "doctor"];
 
     /// Beyond the contract; they stay until it knows them.
     const MORE: [&str; 2] = ["models languages", "providers list"];

@@ -11,6 +11,7 @@ pub mod estimate;
 pub mod forecast;
 pub mod governor;
 pub mod job;
+pub mod outbox;
 pub mod queue;
 pub mod rates;
 pub mod retry;

@@ -273,6 +273,8 @@ pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     // An alert is something a person should look at, so all is not well.
     let firing = house.firing.views().into_iter().map(|alert| (format!("alert {}", alert.rule), false, alert.text));
     checks.extend(firing);
+    let unwell = house.folders.troubles().into_iter().map(|(id, trouble)| (format!("folder {id}"), false, trouble));
+    checks.extend(unwell);
     let healthy = checks.iter().all(|(_, well, _)| *well);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(vec![Response::Health(Health { healthy, version, checks }), Response::End])

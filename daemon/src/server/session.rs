@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Broken, Connection, frame_of};
 use super::watch::{Watcher, Window};
-use super::{House, chores, read, submit};
+use super::{House, chores, folders, logs, read, submit};
 use crate::inbox::Message;
 use crate::profiles;
 use crate::providers::Provider;
@@ -40,6 +40,9 @@ pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
     }
     match request {
         Request::Watch { scope, jobs } => watch(&mut connection, house, peer, scope, jobs).await,
+        Request::Logs { of, lines, follow } => {
+            logs::show(&mut connection, house, peer, logs::Logs { of, lines, follow }).await
+        }
         Request::Submit { spec, total, dry_run } => {
             let frames = match submit::receive(&mut connection, total).await? {
                 Ok(inputs) => submit::submit(house, peer, *spec, inputs, dry_run).await?,
@@ -95,6 +98,12 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Backup(path) => return chores::back_up(house, peer, path).await,
         Request::Collect { dry_run } => return chores::collect(house, peer, dry_run).await,
         Request::Reload => return chores::reload(house, peer).await,
+        Request::Folders => return folders::list(house, peer).await,
+        Request::FolderAdd { path, working, arguments, extensions, recursive } => {
+            let wanted = folders::Wanted { path, working, arguments, extensions, recursive };
+            return folders::add(house, peer, wanted).await;
+        }
+        Request::FolderRemove(ids) => return folders::remove(house, peer, ids).await,
         Request::Stats { since } => return read::stats(house, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
         Request::Retry(what) => match read::retry_items(house, what).await? {
@@ -112,7 +121,7 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Pause { what, now } => Command::Pause { what, now },
         Request::Resume(what) => Command::Resume(what),
         Request::Prioritize { what, priority } => Command::Prioritize { what, priority },
-        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } => {
+        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } | Request::Logs { .. } => {
             return Err(Broken::Garbage("inputs without a submission".to_owned()));
         }
     };

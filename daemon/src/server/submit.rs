@@ -13,6 +13,7 @@ use spindle_shared::batch::{BatchSpec, OnExisting};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store;
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
@@ -67,6 +68,9 @@ pub async fn submit(
     inputs: Inputs,
     dry_run: bool,
 ) -> Result<Vec<Response>, Broken> {
+    if let Err(refusal) = check_notify(house, &spec.terms.notify) {
+        return Ok(vec![Response::Refused(refusal)]);
+    }
     let key = spec.key.clone();
     let prepared = on_store(house, move |house| {
         if let Some(key) = &key
@@ -126,6 +130,30 @@ pub async fn submit(
         Answer::Frames(frames) => Ok(frames),
         _ => Err(Broken::Stopping),
     }
+}
+
+fn check_notify(house: &House, targets: &[Notify]) -> Result<(), Refusal> {
+    if targets.len() > limits::NOTIFY_MAX {
+        let message = format!("--notify names {} targets, and {} are the most", targets.len(), limits::NOTIFY_MAX);
+        return Err(Refusal::new(RefusalKind::Limit, message));
+    }
+    for target in targets {
+        target.validate().map_err(|why| Refusal::new(RefusalKind::Usage, format!("--notify: {why}")))?;
+        if matches!(target, Notify::Webhook { secret: Some(_), .. }) {
+            return Err(Refusal::new(
+                RefusalKind::Usage,
+                "--notify: what signs it stands in the daemon's configuration",
+            ));
+        }
+        if matches!(target, Notify::Command(_)) && !house.runs_commands {
+            return Err(Refusal::new(
+                RefusalKind::NotPermitted,
+                "--notify: a system service runs no commands of submissions",
+            )
+            .hint("name a web address, or have whoever runs spindled add a hook to its configuration"));
+        }
+    }
+    Ok(())
 }
 
 /// What a job takes in the queue until it has ended, in bytes, rather more than less.

@@ -7,6 +7,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod deliver;
 pub mod fetch;
 pub mod identify;
 pub mod image;
@@ -56,6 +57,7 @@ pub enum Stage {
     Propose(propose::Propose),
     Fetch(fetch::Fetch),
     Upload(upload::Upload),
+    Deliver(deliver::Deliver),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -137,6 +139,7 @@ impl Stage {
             Stage::Propose(_) => ("propose", Role::Net, Lane::Api, 15),
             Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
             Stage::Upload(_) => ("upload", Role::Net, Lane::Net, 5),
+            Stage::Deliver(_) => ("deliver", Role::Net, Lane::Net, 1),
         };
         StageFacts {
             name,
@@ -147,7 +150,10 @@ impl Stage {
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
-            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_)),
+            artifact: !matches!(
+                self,
+                Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_) | Stage::Deliver(_)
+            ),
             fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: match self {
@@ -177,9 +183,12 @@ impl Stage {
                 | Stage::Write(_)
                 | Stage::Ask(_)
                 | Stage::Propose(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) | Stage::Upload(_) => {
-                    Unit::OutputBytes
-                }
+                Stage::Publish(_)
+                | Stage::Collect(_)
+                | Stage::Pack(_)
+                | Stage::Fetch(_)
+                | Stage::Upload(_)
+                | Stage::Deliver(_) => Unit::OutputBytes,
             },
         }
     }
@@ -230,6 +239,7 @@ impl Stage {
             | Stage::Plan(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Deliver(_)
             | Stage::Write(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => 0,
@@ -309,6 +319,7 @@ impl Stage {
             | Stage::Plan(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Deliver(_)
             | Stage::Listen(_)
             | Stage::Sight(_)
             | Stage::Ask(_)
@@ -323,6 +334,8 @@ impl Stage {
         match self {
             // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
             Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) => {}
+            // Of no recipe, and without a result.
+            Stage::Deliver(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -354,6 +367,7 @@ impl Stage {
             | Stage::Listen(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => Ok(()),
+            Stage::Deliver(_) => Err("`deliver` is no stage of a recipe".to_owned()),
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),

@@ -24,9 +24,11 @@ fn ask(address: &str, request: &str) -> String {
 
 #[test]
 fn a_queue_that_is_too_long_is_told_everywhere_until_it_is_shorter() {
-    let daemon =
-        Daemon::scripted()// Three of the five are at work at the same time.
-        .set("alerts.queue_jobs", 1).set("alerts.queue_seconds", 0).set("lanes.cpu", 1).start();
+    let daemon = Daemon::scripted() // Three of the five are at work at the same time.
+        .set("alerts.queue_jobs", 1)
+        .set("alerts.queue_seconds", 0)
+        .set("lanes.cpu", 1)
+        .start();
     daemon.script("slow-90000");
     for name in ["a", "b", "c", "d"] {
         daemon.script(name);

@@ -6,3 +6,4 @@ pub mod s3;
 #[cfg(test)]
 pub mod scripted;
 mod signature;
+pub mod webhook;

@@ -7,6 +7,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+mod deliver;
 pub mod fetch;
 pub mod identify;
 pub mod image;
@@ -53,5 +54,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Propose(stage) => propose::run(context, stage),
         Stage::Fetch(stage) => fetch::run(context, stage),
         Stage::Upload(stage) => upload::run(context, stage),
+        Stage::Deliver(stage) => deliver::run(context, stage),
     }
 }
