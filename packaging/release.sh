@@ -71,7 +71,6 @@ install_text() {
 The programs work where they lie: \`bin/spindled &\`, \`bin/spindlectl --help\`. For everybody on this machine:
 
     sudo cp -a --no-preserve=ownership bin lib share /usr/local/
-    sudo install -D -m 644 share/doc/spindle/examples/spindled.toml /etc/spindle/spindled.toml    # every key, with its default
 
 Then either a daemon of your own,
 
@@ -82,6 +81,7 @@ or one for the machine:
 
     sudo systemd-sysusers /usr/local/lib/sysusers.d/spindle.conf
     sudo systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/spindle.conf
+    sudo install -D -m 644 share/doc/spindle/examples/spindled.toml /etc/spindle/spindled.toml    # every key, with its default
     sudo systemctl daemon-reload && sudo systemctl enable --now spindled
 
 The system must have: $(libraries)
