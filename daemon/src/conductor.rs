@@ -36,6 +36,7 @@ use crate::gather;
 use crate::inbox::{Configured, Inbox, Message};
 use crate::providers::Provider;
 use crate::server::watch::{Told, Watcher};
+use crate::spool::Spool;
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::Tally;
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
@@ -78,6 +79,8 @@ pub struct Conductor {
     clients: HashMap<ClientId, Client>,
     last_client: u64,
     watchers: Vec<Arc<Watcher>>,
+    /// Of batches that were told of, for watchers who hear of their own only.
+    owners: HashMap<BatchId, Owner>,
     /// What was submitted for jobs at work.
     specs: HashMap<JobId, Arc<JobSpec>>,
     /// What gather jobs at work have before them.
@@ -86,6 +89,8 @@ pub struct Conductor {
     runs: HashMap<RunId, Leaves>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
+    /// Where files of several users lie, whose names for them are told.
+    spool: Option<Arc<Spool>>,
     providers: Vec<Provider>,
     /// Of what became durable since the start.
     tally: Tally,
@@ -119,6 +124,7 @@ pub struct Parts {
     pub own_inbox: Inbox,
     pub runtime: Handle,
     pub house: PathBytes,
+    pub spool: Option<Arc<Spool>>,
     /// Model APIs that can be named.
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
@@ -137,6 +143,7 @@ impl Conductor {
             own_inbox,
             runtime,
             house,
+            spool,
             providers,
             fetching,
             stores,
@@ -155,10 +162,12 @@ impl Conductor {
             clients: HashMap::new(),
             last_client: 0,
             watchers: Vec::new(),
+            owners: HashMap::new(),
             specs: HashMap::new(),
             gathered: HashMap::new(),
             runs: HashMap::new(),
             house,
+            spool,
             tally: Tally::default(),
             fetching,
             stores,
@@ -218,12 +227,14 @@ impl Conductor {
     }
 
     /// Reads again what a command says of the store; the session read it some turns ago.
-    fn refresh(&self, peer: Peer, command: &mut Command) {
+    fn refresh(&mut self, peer: Peer, command: &mut Command) {
         let refreshed = match command {
             Command::Submit { spec, repeats, after, .. } => self.refresh_submit(peer, spec, repeats, after),
             Command::Retry(items) => self.refresh_retry(items),
             Command::Remove(batches) => batches.iter_mut().try_for_each(|(id, owner)| {
                 *owner = self.reader.batch(*id)?.map(|view| view.owner);
+                // Once it is removed nobody else knows.
+                self.owners.extend(owner.map(|owner| (*id, owner)));
                 Ok(())
             }),
             _ => Ok(()),
@@ -434,8 +445,30 @@ impl Conductor {
         if self.watchers.is_empty() {
             return;
         }
-        let told = Arc::new(Told::new(event));
+        if let (Some(spool), Fact::Job(view)) = (&self.spool, &mut event.fact) {
+            spool.show_job(view);
+        }
+        let owner = self.owner_of(&event.fact);
+        let told = Arc::new(Told::new(event, owner));
         self.watchers.retain(|watcher| watcher.push(&told));
+    }
+
+    /// Whose batch a fact is about, where somebody watches who must not hear of others'.
+    fn owner_of(&mut self, fact: &Fact) -> Option<Owner> {
+        let batch = fact.batch().filter(|_| self.watchers.iter().any(|watcher| watcher.only().is_some()))?;
+        if self.owners.len() > OWNERS_MAX {
+            self.owners.clear();
+        }
+        match fact {
+            Fact::Removed(_) => return self.owners.remove(&batch),
+            Fact::Batch(view) => drop(self.owners.insert(batch, view.owner)),
+            _ if self.owners.contains_key(&batch) => {}
+            _ => {
+                let found = self.reader.batch(batch).ok().flatten();
+                self.owners.extend(found.map(|view| (batch, view.owner)));
+            }
+        }
+        self.owners.get(&batch).copied()
     }
 
     fn spec(&mut self, job: JobId) -> Option<Arc<JobSpec>> {
@@ -487,8 +520,9 @@ impl Conductor {
     /// Finds what has come of the inputs of a batch, in a thread of its own: there may be many.
     fn look_for_results(&self, look: RunId, job: JobId) {
         let (reader, artifacts, inbox) = (self.reader.clone(), self.artifacts.clone(), self.own_inbox.clone());
+        let spool = self.spool.clone();
         self.runtime.spawn_blocking(move || {
-            let results = gather::results(&reader, &artifacts, job.batch);
+            let results = gather::results(&reader, &artifacts, spool.as_deref(), job.batch);
             // The conductor has ended when nobody takes this.
             drop(inbox.send_blocking(Message::ResultsFound { look, job, results }));
         });
@@ -546,7 +580,7 @@ impl Conductor {
             }
             (None, JobInput::File { path, identity: submitted }) => {
                 let identity = identity.unwrap_or(*submitted);
-                inputs.push(InputFile::new(path.clone(), identity.bytes));
+                inputs.push(InputFile::new(self.shown(path), identity.bytes));
                 open.push(ToOpen::Input { path: path.clone(), identity });
             }
             // Whoever fetches it is told where from; there is nothing to open.
@@ -573,7 +607,7 @@ impl Conductor {
             match &spec.input {
                 JobInput::File { path, identity: submitted } => {
                     let identity = identity.unwrap_or(*submitted);
-                    inputs.push(InputFile::new(path.clone(), identity.bytes));
+                    inputs.push(InputFile::new(self.shown(path), identity.bytes));
                     open.push(ToOpen::Input { path: path.clone(), identity });
                 }
                 // Where it was just fetched it came along.
@@ -600,7 +634,7 @@ impl Conductor {
                 return internal("what is to be gathered was not looked up".to_owned());
             };
             let (more_inputs, more_open) = gather::originals(results);
-            inputs.extend(more_inputs);
+            inputs.extend(more_inputs.into_iter().map(|input| InputFile { name: self.shown(&input.name), ..input }));
             open.extend(more_open);
         }
         let mut replaceable = spec.replace.clone();
@@ -608,6 +642,12 @@ impl Conductor {
             && let Stage::Publish(publish) | Stage::Upload(Upload { publish, .. }) = &stage
         {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
+        }
+        if let (Stage::Check(check), JobInput::Name(name)) = (&mut stage, &spec.input) {
+            check.store = self.stores.iter().find(|store| store.name == *name).cloned();
+            if check.store.is_none() {
+                return internal(format!("there is no store `{name}` any more"));
+            }
         }
         if let Stage::Upload(upload) = &mut stage {
             let bucket = object_store::folder(&spec.output.directory.0).map(|(bucket, _)| bucket);
@@ -650,6 +690,11 @@ impl Conductor {
         };
         self.supervisor.start(StartOrder { assignment, open, role, model, device: lane.gpu(), alone, timeout_ms });
         None
+    }
+
+    /// An input's name as its user knows it, which results may speak of.
+    fn shown(&self, path: &PathBytes) -> PathBytes {
+        self.spool.as_ref().map_or_else(|| path.clone(), |spool| spool.shown(path))
     }
 
     fn store(&self, bucket: &str) -> Option<ObjectStore> {
@@ -785,6 +830,9 @@ fn reads_the_store(command: &Command) -> bool {
         _ => false,
     }
 }
+
+/// Owners that are remembered; of others the store is asked again.
+const OWNERS_MAX: usize = 10_000;
 
 /// How often a full disk is looked at.
 const ROOM_AGAIN: Duration = Duration::from_millis(200);

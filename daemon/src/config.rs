@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use spindle_core::alert::Thresholds;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::lane::Lane;
-use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX};
-use spindle_shared::object_store::{ObjectStore, Secret, names_a_key};
+use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX, SITES_MAX};
+use spindle_shared::object_store::{ObjectStore, Secret, StoreView, names_a_key};
 use spindle_shared::paths::{self, Service};
 use spindle_shared::stage::compress::{DYNAMIC, Profile};
-use spindle_shared::stage::fetch::Fetch;
+use spindle_shared::stage::fetch::{Fetch, Pages};
 use spindle_shared::url::{self, Url};
 
 use crate::providers::{self, OwnProvider, Provider};
@@ -26,6 +26,8 @@ use crate::providers::{self, OwnProvider, Provider};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub daemon: Daemon,
+    pub spool: Spool,
     pub lanes: Lanes,
     pub workers: Workers,
     pub limits: Limits,
@@ -40,6 +42,50 @@ pub struct Config {
     pub profiles: BTreeMap<String, OwnProfile>,
     /// Model APIs besides those that Spindle knows, or those otherwise, by name.
     pub providers: BTreeMap<String, OwnProvider>,
+}
+
+/// Who may talk to the daemon.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// Group of the socket; default: the daemon's own.
+    pub socket_group: Option<String>,
+    /// Who may connect; default: 0660 where a group is named, else 0600.
+    #[serde(deserialize_with = "socket_mode")]
+    pub socket_mode: Option<u32>,
+    /// Whoever is in it may do what the daemon's user and root may, but name files of this machine.
+    pub admin_group: Option<String>,
+}
+
+/// The three that mean something for a socket, as text (`"0660"`) or, from the environment, as the number with these digits.
+fn socket_mode<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
+    let digits = match toml::Value::deserialize(value)? {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(number) => number.to_string(),
+        _ => String::new(),
+    };
+    match u32::from_str_radix(&digits, 8) {
+        Ok(mode @ (0o600 | 0o660 | 0o666)) => Ok(Some(mode)),
+        _ => Err(serde::de::Error::custom("a socket's mode is \"0600\", \"0660\" or \"0666\"")),
+    }
+}
+
+/// What users of a system service have lying in its folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// What one user's inputs and outputs may take together.
+    pub user_mib: u64,
+    /// Largest input that is taken.
+    pub input_max_mib: u64,
+    /// After a batch's end its outputs, and the inputs of what failed, stay so long.
+    pub keep_days: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Spool { user_mib: 51_200, input_max_mib: 20_480, keep_days: 7 }
+    }
 }
 
 /// Slots of what is scarce.
@@ -143,11 +189,23 @@ pub struct Remote {
     pub input_max_mib: u64,
     /// `HOST:PORT` that inputs may come from although they are no public ones.
     pub allow: Vec<String>,
+    /// Sites whose addresses are pages around a recording: `HOST`, for all below it, too, or `HOST:PORT`.
+    pub ytdlp: Vec<String>,
+    /// The program that reads them: a name in PATH, or a path.
+    pub ytdlp_program: String,
 }
+
+/// Sites that many name and whose addresses are no files.
+const SITES: [&str; 4] = ["youtube.com", "youtu.be", "vimeo.com", "bilibili.com"];
 
 impl Default for Remote {
     fn default() -> Self {
-        Remote { input_max_mib: 20_480, allow: Vec::new() }
+        Remote {
+            input_max_mib: 20_480,
+            allow: Vec::new(),
+            ytdlp: SITES.map(str::to_owned).into(),
+            ytdlp_program: "yt-dlp".to_owned(),
+        }
     }
 }
 
@@ -155,7 +213,25 @@ impl Remote {
     /// What a run is told that fetches.
     pub fn fetching(&self) -> Fetch {
         let bytes_max = self.input_max_mib.saturating_mul(1 << 20);
-        Fetch { bytes_max, allow: self.allow.clone(), store: None }
+        let pages = Pages { program: self.ytdlp_program.clone(), sites: self.ytdlp.clone() };
+        Fetch { bytes_max, allow: self.allow.clone(), store: None, pages }
+    }
+
+    /// Whether the program that reads pages is on this machine.
+    pub fn reads_pages(&self) -> bool {
+        self.page_reader().is_some()
+    }
+
+    /// The program that reads pages, where it lies.
+    pub fn page_reader(&self) -> Option<PathBuf> {
+        let program = Path::new(&self.ytdlp_program);
+        let is_program = |path: &Path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
+        match program.components().count() {
+            1 => std::env::var_os("PATH").and_then(|path| {
+                std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| is_program(path))
+            }),
+            _ => Some(program.to_owned()).filter(|path| is_program(path)),
+        }
     }
 }
 
@@ -520,6 +596,16 @@ impl Config {
         if let Err((key, why)) = self.metrics.check() {
             wrong(&format!("metrics.{key}"), why);
         }
+        if self.remote.ytdlp.len() > SITES_MAX {
+            wrong("remote.ytdlp", format!("it has more than {SITES_MAX} sites"));
+        }
+        if let Some(why) = self.remote.ytdlp.iter().find_map(|entry| url::check_site(entry).err()) {
+            wrong("remote.ytdlp", why);
+        }
+        let program = Path::new(&self.remote.ytdlp_program);
+        if program.as_os_str().is_empty() || (program.components().count() > 1 && program.is_relative()) {
+            wrong("remote.ytdlp_program", "it is a name, or a path from /".to_owned());
+        }
         for (name, store) in &self.stores {
             if let Err((key, why)) = store.check() {
                 wrong(&format!("stores.{name}.{key}"), why);
@@ -541,8 +627,11 @@ impl Config {
 
     /// Numbers with the range that they must be in.
     fn numbers(&self) -> Vec<(&'static str, Option<u64>, std::ops::RangeInclusive<u64>)> {
-        let Config { lanes, workers, housekeeping, remote, limits, alerts, metrics, .. } = self;
+        let Config { spool, lanes, workers, housekeeping, remote, limits, alerts, metrics, .. } = self;
         vec![
+            ("spool.user_mib", Some(spool.user_mib), 1..=16_777_216),
+            ("spool.input_max_mib", Some(spool.input_max_mib), 1..=16_777_216),
+            ("spool.keep_days", Some(spool.keep_days), 1..=365),
             ("lanes.cpu", lanes.cpu.map(u64::from), 1..=1024),
             ("lanes.io", Some(u64::from(lanes.io)), 1..=64),
             ("lanes.net", Some(u64::from(lanes.net)), 1..=64),
@@ -574,9 +663,31 @@ impl Config {
         ]
     }
 
+    /// Mode of the socket.
+    pub fn socket_mode(&self) -> u32 {
+        self.daemon.socket_mode.unwrap_or(if self.daemon.socket_group.is_some() { 0o660 } else { 0o600 })
+    }
+
+    /// Whether inputs and outputs go through the spool: always where others than its own user may reach the daemon, because it opens no file that
+    /// they name.
+    pub fn spools(&self, service: Service) -> bool {
+        service == Service::System || self.socket_mode() & 0o077 != 0
+    }
+
     /// The buckets with their keys.
     pub fn stores(&self) -> Result<Vec<ObjectStore>, String> {
         self.stores.iter().map(|(name, store)| store.opened(name)).collect()
+    }
+
+    /// The buckets as anybody may see them.
+    pub fn store_views(&self) -> Vec<StoreView> {
+        let view = |(name, store): (&String, &Store)| StoreView {
+            name: name.clone(),
+            endpoint: store.endpoint.clone(),
+            bucket: store.bucket.clone(),
+            link_seconds: store.link_minutes * 60,
+        };
+        self.stores.iter().map(view).collect()
     }
 
     /// The configuration's own profiles, by name.
@@ -679,6 +790,22 @@ mod tests {
         assert!(error.contains("line 2"), "{error}");
         let error = load("[lanes]\ncpu = 0\n").unwrap_err().to_string();
         assert!(error.contains("lanes.cpu") && error.contains("1–1024"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_that_is_open_to_others_spools() {
+        let spools = |text: &str| load(text).map(|config| (config.socket_mode(), config.spools(Service::User)));
+        assert_eq!(spools("").unwrap(), (0o600, false));
+        assert_eq!(spools("[daemon]\nsocket_group = \"media\"\n").unwrap(), (0o660, true));
+        assert_eq!(spools("[daemon]\nsocket_mode = \"0666\"\n").unwrap(), (0o666, true));
+        // As it comes from the environment.
+        assert_eq!(spools("[daemon]\nsocket_mode = 660\n").unwrap(), (0o660, true));
+        assert_eq!(spools("[daemon]\nsocket_group = \"media\"\nsocket_mode = \"0600\"\n").unwrap(), (0o600, false));
+        assert!(load("").unwrap().spools(Service::System));
+        for wrong in ["\"0777\"", "\"rw\"", "0o660", "true"] {
+            let error = load(&format!("[daemon]\nsocket_mode = {wrong}\n")).unwrap_err().to_string();
+            assert!(error.contains("0660") && error.contains("line 2"), "{error}");
+        }
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Housekeeping {
         wall.min(self.started_at.saturating_add(self.started.elapsed().as_millis() as u64))
     }
 
+    /// The time by which things age, and how long it is until what nobody has a record of is old.
+    pub fn now_and_temporary(&self) -> (u64, u64) {
+        (self.now(), self.lifetimes().temporary_ms)
+    }
+
     /// Looks through records and folders. What a job that is not at its end may still use is not among the old.
     pub fn look(&self, reader: &Reader) -> Result<Old, StoreError> {
         self.look_at(reader, self.now())

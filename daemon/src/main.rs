@@ -16,6 +16,7 @@ mod profiles;
 mod providers;
 mod reload;
 mod server;
+mod spool;
 mod store;
 mod telemetry;
 mod watchman;
@@ -129,6 +130,10 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     };
     let (scheduler, effects) = Scheduler::recover(core_config(&config), recovered, now);
 
+    let spool = match config.spools(service) {
+        true => Some(Arc::new(spool::Spool::open(&state_dir, reserve_bytes, &config.spool)?)),
+        false => None,
+    };
     let house_providers = config.providers();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (inbox, receiver) = Inbox::new();
@@ -146,7 +151,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     };
     let listener = {
         let _entered = runtime.enter();
-        server::bind(&socket)?
+        server::bind(&socket, config.socket_mode(), config.daemon.socket_group.as_deref())?
     };
     let reload = reload::Reload::new(Arc::clone(&live), {
         let (inbox, supervisor) = (inbox.clone(), Arc::clone(&supervisor));
@@ -177,11 +182,13 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         model_dir,
         workers: Arc::new(views),
         firing: Arc::clone(&firing),
-        user: paths::user_id(),
+        users: Arc::new(server::Users::new(paths::user_id(), config.daemon.admin_group.clone())),
         gpus: Gpus::new(gpus),
+        spool: spool.clone(),
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
+        turns: AtomicUsize::new(0),
         config: live,
         reload: Arc::clone(&reload),
     });
@@ -225,6 +232,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         own_inbox: inbox,
         runtime: runtime.handle().clone(),
         house: state_dir.into(),
+        spool,
         providers: house_providers,
         fetching,
         stores: Arc::clone(&stores),
@@ -314,7 +322,7 @@ fn supervisor_settings(
     settings.walls = config.workers.sandbox.then(|| workers::Walls {
         state_dir: state_dir.to_owned(),
         model_dir: model_dir.to_owned(),
-        programs: Vec::new(),
+        programs: config.remote.page_reader().into_iter().collect(),
     });
     let at_once = Arc::clone(capacity);
     settings.gpu_binary = config.workers.gpu_program.clone().filter(|_| !gpus.devices.is_empty());

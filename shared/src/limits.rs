@@ -2,6 +2,8 @@
 
 /// One frame on the local socket, length field excluded.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// One piece of a file on its way through the socket: all are as long, but a file's last.
+pub const PIECE_BYTES: usize = 256 << 10;
 /// Rows in one frame of a listing.
 pub const ROWS_PER_FRAME_MAX: usize = 1_000;
 /// Inputs in one frame of a submission; a frame also ends when it is half full in bytes.
@@ -32,6 +34,8 @@ pub const INBOX_LEN_MAX: usize = 4_096;
 pub const TURN_INPUTS_MAX: usize = 512;
 /// Clients connected at once.
 pub const CLIENTS_MAX: usize = 1_000;
+/// Of them, those of one user who keeps no daemon.
+pub const CLIENTS_OF_ONE_MAX: usize = 200;
 /// Events waiting for one watcher before it is cut with `lagged`.
 pub const WATCHER_EVENTS_MAX: usize = 10_000;
 /// Jobs in one window of a batch.
@@ -123,5 +127,7 @@ pub const ALLOWED_HOSTS_MAX: usize = 100;
 /// Whoever collects metrics at the listener, at the same time; and what of a request is read.
 pub const METRICS_CLIENTS_MAX: usize = 16;
 pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;
+/// Sites whose pages are read.
+pub const SITES_MAX: usize = 200;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

@@ -166,8 +166,13 @@ impl Daemon {
 
     /// A command of this house: its environment and nothing of the caller's but PATH.
     pub fn command(&self, name: &str) -> Command {
+        self.command_at(&program(name))
+    }
+
+    /// The same of a program that lies elsewhere.
+    pub fn command_at(&self, program_path: &Path) -> Command {
         let root = self.root();
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(program_path);
         command.env_clear().current_dir(self.media()).stdin(Stdio::null());
         for inherited in ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "SPINDLE_LOG"] {
             if let Some(value) = std::env::var_os(inherited) {
@@ -471,7 +476,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(command: Command) -> Ran {
+    pub fn of(command: Command) -> Ran {
         let line = command.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let began = Instant::now();
         let Output { status, stdout, stderr } = deadline_output(command, &line);

@@ -1,5 +1,6 @@
 //! Spindle's tests from outside: the harness they share.
 
+pub mod bucket;
 pub mod harness;
 pub mod onnx;
 pub mod oracle;
@@ -7,3 +8,4 @@ pub mod parrot;
 pub mod sim;
 pub mod site;
 pub mod terminal;
+pub mod users;

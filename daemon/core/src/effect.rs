@@ -25,17 +25,27 @@ pub struct ClientId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     pub owner: Owner,
-    /// Root or the daemon's own user: may act on everybody's batches.
+    /// Root, the daemon's own user or one of its administrators: sees everybody's batches and may act on them.
     pub admin: bool,
 }
 
 impl Peer {
-    /// A refusal for all but the daemon's own user and root; `what` goes on "only … may".
+    /// Whose batches this peer sees; `None` = everybody's.
+    pub fn only(self) -> Option<Owner> {
+        (!self.admin).then_some(self.owner)
+    }
+
+    pub fn sees(self, owner: Owner) -> bool {
+        self.admin || owner == self.owner
+    }
+
+    /// A refusal for all others; `what` goes on "only … may".
     pub fn must_be_admin(self, what: &str) -> Result<(), Refusal> {
         match self.admin {
             true => Ok(()),
             false => {
-                Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}")))
+                let message = format!("only root, the daemon's user and its administrators may {what}");
+                Err(Refusal::new(RefusalKind::NotPermitted, message))
             }
         }
     }

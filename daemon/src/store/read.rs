@@ -115,6 +115,16 @@ impl Reader {
         Ok(table.get((owner.0, key))?.map(|id| BatchId(id.value())))
     }
 
+    /// The batch of every key there is, by owner.
+    pub fn each_key(&self, mut take: impl FnMut(Owner, &str, BatchId)) -> Result<(), StoreError> {
+        for entry in self.database.begin_read()?.open_table(tables::KEYS)?.iter()? {
+            let (key, id) = entry?;
+            let (owner, key) = key.value();
+            take(Owner(owner), key, BatchId(id.value()));
+        }
+        Ok(())
+    }
+
     /// The content of a file that is still in this state.
     pub fn content_of(&self, identity: &FileIdentity) -> Result<Option<ContentHash>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::INPUTS)?;
@@ -220,9 +230,9 @@ impl Reader {
         super::backup::write_to(&self.database.begin_read()?, path, room)
     }
 
-    /// What has ended since then, over the batches that are still remembered.
-    pub fn stats(&self, since: WallMs) -> Result<Stats, StoreError> {
-        super::stats::since(&self.database.begin_read()?, since)
+    /// What has ended since then, over the batches that are still remembered; `only`: of this owner.
+    pub fn stats(&self, since: WallMs, only: Option<Owner>) -> Result<Stats, StoreError> {
+        super::stats::since(&self.database.begin_read()?, since, only)
     }
 
     /// A batch's recipe, and its inputs that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
@@ -271,8 +281,8 @@ impl Reader {
         Ok(lost)
     }
 
-    /// Failed jobs, newest batch first, in input order within a batch.
-    pub fn failures(&self, limit: usize) -> Result<Vec<JobView>, StoreError> {
+    /// Failed jobs, newest batch first, in input order within a batch; `only`: of this owner.
+    pub fn failures(&self, limit: usize, only: Option<Owner>) -> Result<Vec<JobView>, StoreError> {
         let transaction = self.database.begin_read()?;
         let failed = transaction.open_table(tables::FAILED)?;
         let jobs = Jobs::open(&transaction)?;
@@ -282,6 +292,10 @@ impl Reader {
             let Some(last) = failed.range(..below)?.next_back().transpose()? else { break };
             let id = BatchId(last.0.value().0);
             let row = batch(&transaction, id)?.ok_or_else(|| orphan("failed", id))?;
+            if only.is_some_and(|only| row.owner != only) {
+                below = (id.0, 0);
+                continue;
+            }
             for entry in failed.range((id.0, 0)..=(id.0, u32::MAX))?.take(limit - views.len()) {
                 let job = JobId { batch: id, index: entry?.0.value().1 };
                 let standing = jobs.standing(job)?.ok_or_else(|| orphan("failed", id))?;

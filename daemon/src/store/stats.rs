@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use redb::{ReadTransaction, ReadableTable};
 use spindle_core::change::EndedJob;
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::GATHER_INDEX;
+use spindle_shared::id::{GATHER_INDEX, Owner};
 use spindle_shared::job::JobState;
 use spindle_shared::limits::STATS_ROWS_MAX;
 use spindle_shared::time::WallMs;
@@ -14,7 +14,7 @@ use spindle_shared::wire::response::{RecipeStats, StageStats, Stats};
 use super::{StoreError, rows, tables};
 
 /// Goes through the batches that may have a job in it, and no others.
-pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stats, StoreError> {
+pub(super) fn since(transaction: &ReadTransaction, since: WallMs, only: Option<Owner>) -> Result<Stats, StoreError> {
     let mut stats = Stats::default();
     let mut failures: BTreeMap<FailureKind, u32> = BTreeMap::new();
     let statuses = transaction.open_table(tables::STATUSES)?;
@@ -23,6 +23,9 @@ pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stat
         let (id, row) = entry?;
         let id = id.value();
         let batch = rows::read_batch(row.value())?;
+        if only.is_some_and(|only| batch.owner != only) {
+            continue;
+        }
         stats.batches_submitted += u32::from(batch.created_at >= since);
         let Some(status) = statuses.get(id)?.map(|row| rows::read_status(row.value())).transpose()? else { continue };
         if status.finished_at.is_some_and(|finished| finished < since) {

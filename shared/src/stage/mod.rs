@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod ask;
 pub mod assemble;
+pub mod check;
 pub mod collect;
 pub mod compress;
 pub mod convert;
@@ -57,6 +58,7 @@ pub enum Stage {
     Propose(propose::Propose),
     Fetch(fetch::Fetch),
     Upload(upload::Upload),
+    Check(check::Check),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -140,6 +142,7 @@ impl Stage {
             Stage::Propose(_) => ("propose", Role::Net, Lane::Api, 15),
             Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
             Stage::Upload(_) => ("upload", Role::Net, Lane::Net, 5),
+            Stage::Check(_) => ("check", Role::Net, Lane::Net, 100),
         };
         StageFacts {
             name,
@@ -151,13 +154,17 @@ impl Stage {
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
-            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_)),
+            artifact: !matches!(
+                self,
+                Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_) | Stage::Check(_)
+            ),
             fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: match self {
                 Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => 12 * HOUR_MS,
                 // 20 GiB at a tenth of a gigabit take half an hour; a server that never ends is not waited for all day.
                 Stage::Fetch(_) | Stage::Upload(_) => 4 * HOUR_MS,
+                Stage::Check(_) => HOUR_MS / 12,
                 // As long as its calls may take, and some.
                 _ if self.api().is_some() => HOUR_MS / 2,
                 _ => HOUR_MS,
@@ -181,9 +188,12 @@ impl Stage {
                 | Stage::Write(_)
                 | Stage::Ask(_)
                 | Stage::Propose(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) | Stage::Upload(_) => {
-                    Unit::OutputBytes
-                }
+                Stage::Publish(_)
+                | Stage::Collect(_)
+                | Stage::Pack(_)
+                | Stage::Fetch(_)
+                | Stage::Upload(_)
+                | Stage::Check(_) => Unit::OutputBytes,
             },
         }
     }
@@ -245,6 +255,7 @@ impl Stage {
             | Stage::Plan(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Check(_)
             | Stage::Write(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => 0,
@@ -324,6 +335,7 @@ impl Stage {
             | Stage::Plan(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Check(_)
             | Stage::Listen(_)
             | Stage::Sight(_)
             | Stage::Ask(_)
@@ -337,7 +349,12 @@ impl Stage {
         hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
         match self {
             // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) => {}
+            Stage::Identify(_)
+            | Stage::Publish(_)
+            | Stage::Pull(_)
+            | Stage::Fetch(_)
+            | Stage::Upload(_)
+            | Stage::Check(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -366,6 +383,7 @@ impl Stage {
             | Stage::Decode(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Check(_)
             | Stage::Listen(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => Ok(()),

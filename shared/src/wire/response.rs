@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::piece::Piece;
 use crate::batch::BatchView;
 use crate::event::Event;
 use crate::exit;
 use crate::failure::FailureKind;
-use crate::id::Target;
+use crate::id::{ContentHash, Target};
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
+use crate::object_store::StoreView;
 use crate::provider::ProviderView;
 use crate::snapshot::Snapshot;
 use crate::stage::compress::Profile;
@@ -42,6 +44,32 @@ pub enum Response {
     Profiles(Vec<Profile>),
     Providers(Vec<ProviderView>),
     Reloaded(Vec<ConfigChange>),
+    /// `None` = files are opened where they lie.
+    Spool(Option<SpoolView>),
+    /// Of a file that is going to be sent so many bytes are there; of one that is fetched, so many follow.
+    Sending(Sending),
+    Piece(Piece),
+    /// A file has arrived whole.
+    Arrived,
+    /// Nothing was submitted: these files are to be uploaded first, and then the batch is submitted again.
+    Unsent(Vec<PathBytes>),
+    Stores(Vec<StoreView>),
+}
+
+/// The asker's room in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolView {
+    pub used_bytes: u64,
+    pub user_bytes_max: u64,
+    pub input_bytes_max: u64,
+}
+
+/// A file on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    pub bytes: u64,
+    /// What it must be when it has arrived; `None` = not known.
+    pub content: Option<ContentHash>,
 }
 
 /// Why a request was not done; nothing has changed.
@@ -347,4 +375,7 @@ pub struct Collected {
     pub in_use: u64,
     /// Could not be removed.
     pub failed: u64,
+    /// Folders of the spool, of batches that ended or never came to be.
+    pub spooled: u64,
+    pub spool_bytes: u64,
 }

@@ -297,7 +297,7 @@ fn a_key_is_nowhere_but_in_the_question() {
     assert!(result.contains("auth") && !result.contains(KEY), "{result}");
     let listed = daemon.json("providers list").to_string();
     assert!(listed.contains("env:ORACLE_KEY") && !listed.contains(KEY));
-    assert!(daemon.log().contains("spindled") && !daemon.log().contains(KEY));
+    assert!(daemon.log().contains("ready") && !daemon.log().contains(KEY));
     assert!(search(&daemon.state()) > 3 && search(&daemon.media()) > 5);
 }
 

@@ -16,11 +16,11 @@ use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::url;
 use spindle_shared::wire::request::Submission;
-use spindle_shared::wire::response::{PlannedJob, Response, Submitted};
+use spindle_shared::wire::response::{PlannedJob, Response};
 
 use super::RecipeOptions;
 use super::overrides::Overrides;
-use super::send::send;
+use super::send::{Sent, send};
 use crate::Context;
 use crate::fault::Fault;
 use crate::follow::{Course, Display, Ending, detach_on_interrupt, follow};
@@ -29,6 +29,7 @@ use crate::output::human;
 use crate::output::json::{BatchJson, PlanJson, PlannedJson, SubmitJson};
 use crate::output::progress::{ProgressFile, Stream};
 use crate::output::table::{Align, Table};
+use crate::verb::fetch::fetch_ended;
 use crate::verb::wait::conclude;
 use crate::verb::watch::{JOBS_SHOWN, display};
 
@@ -138,8 +139,8 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
             return Err(Fault::usage(format!("--progress-file {}: is there, and is no file", shown(path))));
         }
     }
-    let submitted = send(context, spec, &inputs)?;
-    stay(context, &submitted, &common)
+    let sent = send(context, spec, &inputs)?;
+    stay(context, &sent, &common)
 }
 
 /// What is to be submitted: all that can be known without the daemon.
@@ -423,7 +424,8 @@ fn counted(count: usize) -> String {
 }
 
 /// Tells what was submitted, and follows it where that was asked for.
-fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8, Fault> {
+fn stay(context: &Context, sent: &Sent, common: &Common) -> Result<u8, Fault> {
+    let Sent { submitted, spooled } = sent;
     let batch = &submitted.batch;
     let stays = common.wait || common.follow || common.progress_file.is_some();
     let console = context.console;
@@ -464,6 +466,9 @@ fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8,
             estimated_seconds: submitted.estimated_seconds,
             repeated: submitted.repeated,
         })?;
+    }
+    if *spooled && matches!(ending, Ending::Ended(_)) {
+        fetch_ended(context, Target::Batch(batch.id), common.force)?;
     }
     conclude(context, ending)
 }

@@ -11,6 +11,7 @@ mod preview;
 pub mod report;
 pub mod send;
 mod subtitles;
+mod upload;
 
 use clap::{Args, Subcommand};
 use spindle_shared::batch::BatchSpec;

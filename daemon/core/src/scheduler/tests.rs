@@ -1150,7 +1150,7 @@ fn five_equal_failures_of_a_file_system_park_the_rest_and_one_job_tries_it_after
         house.end(running, Outcome::Failed(denied()));
     }
     assert_eq!(house.ended.len(), 4);
-    let closed = house.scheduler.house().closed;
+    let closed = house.scheduler.house(ADMIN).closed;
     assert_eq!((closed.len(), closed[0].tries_in_ms), (1, Some(60_000)));
     house.wait(59_999);
     assert_eq!(house.jobs_running(), []);
@@ -1167,7 +1167,7 @@ fn five_equal_failures_of_a_file_system_park_the_rest_and_one_job_tries_it_after
         identity: Some(FileIdentity { dev: 7, ..identity() }),
     };
     house.end(again, Outcome::Done(Box::new(Done { outputs: vec![output], ..Done::default() })));
-    assert_eq!(house.scheduler.house().closed, []);
+    assert_eq!(house.scheduler.house(ADMIN).closed, []);
     while let Some(running) = house.jobs_running().first().copied() {
         house.done(running);
     }
@@ -1290,4 +1290,38 @@ fn other_slots_and_quotas_count_at_once_and_take_nothing_from_what_runs() {
     let jobs = [job_spec(false)].into_iter().collect();
     let asked = house.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
     assert_eq!(house.refused(asked), Some(RefusalKind::Limit));
+}
+
+#[test]
+fn a_stranger_sees_counts_and_steers_nothing_of_anothers() {
+    let mut house = House::new(1);
+    let theirs = house.submit(1, 50, 2, 9);
+    let own = house.submit(2, 50, 2, 3);
+    let stranger = Peer { owner: Owner(2), admin: false };
+    let targets = || Selection::Targets(vec![Target::Batch(theirs)]);
+    for command in [
+        Command::Cancel(targets()),
+        Command::Pause { what: targets(), now: true },
+        Command::Resume(targets()),
+        Command::Prioritize { what: targets(), priority: Priority(0) },
+        Command::Explain(Target::Batch(theirs)),
+        Command::Explain(Target::Job(job(theirs, 1))),
+        Command::Pause { what: Selection::House, now: false },
+        Command::Drain,
+        Command::Shutdown,
+    ] {
+        let asked = house.ask(stranger, command.clone());
+        assert_eq!(house.refused(asked), Some(RefusalKind::NotPermitted), "{command:?}");
+    }
+    let asked = house.ask(stranger, Command::Explain(Target::Batch(own)));
+    let Response::Explained(why) = &house.answers[&asked][0] else { panic!("{:?}", house.answers[&asked]) };
+    assert!(!why[0].why.contains("1 batches"), "{why:?}");
+    let seen = house.scheduler.house(stranger);
+    assert_eq!((seen.batches_open, seen.counts.total(), seen.eta), (1, 3, None));
+    assert_eq!(house.scheduler.house(ADMIN).batches_open, 2);
+    // What fits a filter is one's own.
+    let everything = Selection::Matching(Default::default());
+    house.ask(stranger, Command::Cancel(everything));
+    assert_eq!(house.batches[&own], BatchState::Cancelled);
+    assert!(!house.batches[&theirs].is_terminal());
 }

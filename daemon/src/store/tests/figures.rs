@@ -28,7 +28,7 @@ fn what_model_apis_cost_is_summed_up_whatever_came_of_it() {
         asked(2, JobState::Failed, None),
     ];
     store.commit(&changes).unwrap();
-    let stats = store.reader().stats(WallMs(0)).unwrap();
+    let stats = store.reader().stats(WallMs(0), None).unwrap();
     let [recipe] = stats.recipes.as_slice() else { panic!("{stats:?}") };
     assert_eq!((recipe.api_calls, recipe.tokens, recipe.cost), (4, 3_000, Some(0.25)));
 }
@@ -43,6 +43,7 @@ fn only_what_ended_since_counts() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(folder.path()).unwrap();
     let old = samples::batch(1, None, vec![samples::job(1)]);
+    let batch_owner = old.owner;
     let mut finished = old.status;
     finished.finished_at = Some(WallMs(69_999));
     let mixed = samples::batch(80, None, (1..=4).map(samples::job).collect());
@@ -56,7 +57,7 @@ fn only_what_ended_since_counts() {
         ended(80, 3, JobState::Failed, 90_000),
     ];
     store.commit(&changes).unwrap();
-    let stats = store.reader().stats(WallMs(70_000)).unwrap();
+    let stats = store.reader().stats(WallMs(70_000), None).unwrap();
     assert_eq!((stats.batches_submitted, stats.batches_finished), (1, 0));
     let [recipe] = stats.recipes.as_slice() else { panic!("{stats:?}") };
     assert_eq!((recipe.completed, recipe.failed, recipe.outputs, recipe.output_bytes), (1, 1, 1, 4_321));
@@ -64,7 +65,12 @@ fn only_what_ended_since_counts() {
     assert_eq!(stats.failures, [(FailureKind::OutOfMemory, 1)]);
     assert_eq!(stats.stages[1].jobs, 2);
     assert_eq!(stats.peak_memory_bytes, Some(412 << 20));
-    let all = store.reader().stats(WallMs(0)).unwrap();
+    assert_eq!(store.reader().stats(WallMs(70_000), Some(batch_owner)).unwrap(), stats);
+    let strangers = Some(spindle_shared::id::Owner(batch_owner.0 + 1));
+    assert_eq!(store.reader().stats(WallMs(70_000), strangers).unwrap(), Default::default());
+    assert!(store.reader().failures(9, strangers).unwrap().is_empty());
+    assert_eq!(store.reader().failures(9, Some(batch_owner)).unwrap().len(), 1);
+    let all = store.reader().stats(WallMs(0), None).unwrap();
     assert_eq!((all.recipes[0].completed, all.batches_finished), (3, 1));
 }
 
@@ -78,7 +84,7 @@ fn recipes_beyond_the_limit_go_together() {
         batch.spec.recipe.name = format!("mine {id}");
         store.commit(&[Change::BatchAdded(Box::new(batch)), ended(id, 1, JobState::Completed, 70_000)]).unwrap();
     }
-    let stats = store.reader().stats(WallMs(0)).unwrap();
+    let stats = store.reader().stats(WallMs(0), None).unwrap();
     assert_eq!(stats.recipes.len(), STATS_ROWS_MAX);
     assert_eq!(stats.recipes.last().map(|recipe| (recipe.recipe.as_str(), recipe.completed)), Some(("others", 6)));
 }

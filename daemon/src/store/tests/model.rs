@@ -159,7 +159,7 @@ impl Model {
             .collect();
         for limit in [0, 1, 2, 3, usize::MAX] {
             let expected: Vec<JobView> = failed.iter().take(limit).cloned().collect();
-            assert_eq!(reader.failures(limit).unwrap(), expected);
+            assert_eq!(reader.failures(limit, None).unwrap(), expected);
         }
         for owner in [Owner(0), Owner(1000)] {
             for key in ["a", "b", "c"] {

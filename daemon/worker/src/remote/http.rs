@@ -124,6 +124,13 @@ pub struct Forbidden {
     place: &'static str,
 }
 
+impl Forbidden {
+    /// `host`: as it would have to be allowed.
+    pub(super) fn new(host: String, address: std::net::IpAddr, place: &'static str) -> Self {
+        Forbidden { host, address, place }
+    }
+}
+
 /// Looks names up, and gives only addresses that may be connected to: what is connected to is what was looked at.
 struct PublicOnly {
     allow: Arc<[String]>,

@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod ask;
 pub mod assemble;
+pub mod check;
 pub mod collect;
 pub mod compress;
 pub mod convert;
@@ -53,5 +54,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Propose(stage) => propose::run(context, stage),
         Stage::Fetch(stage) => fetch::run(context, stage),
         Stage::Upload(stage) => upload::run(context, stage),
+        Stage::Check(stage) => check::run(context, stage),
     }
 }

@@ -86,7 +86,7 @@ fn what_cards_can_do_goes_to_cards_one_run_each_and_leaves_the_cores_alone() {
     house.done(job(batch, 2));
     assert_eq!(listening(&house), [(1, Lane::Gpu(0)), (3, Lane::Gpu(1))]);
     assert_eq!(device_of(&house), [("gpu:1 card of 8000".to_owned(), None)]);
-    let view = house.scheduler.house();
+    let view = house.scheduler.house(ADMIN);
     assert_eq!(view.lanes[3..], [("gpu:0".to_owned(), 1, 1), ("gpu:1".to_owned(), 1, 1)]);
     let expected = Stage::Transcribe(Default::default()).memory_mib();
     assert_eq!((view.devices[1].used_mib, view.devices[1].memory_mib), (expected, 8_000));
@@ -137,7 +137,7 @@ fn what_a_card_fails_costs_no_try_and_is_done_by_the_processor() {
     assert_eq!(listening(&house), [(1, Lane::Cpu)]);
     assert_eq!(house.alerts.len(), 2);
     assert!(house.alerts[1].contains("left alone for a while"), "{:?}", house.alerts);
-    assert!(house.scheduler.house().devices[0].closed.is_some());
+    assert!(house.scheduler.house(ADMIN).devices[0].closed.is_some());
     // On the processor a failure is one like any other.
     house.fail(job(batch, 1), FailureKind::Input);
     assert_eq!(house.ended[&job(batch, 1)], (JobState::Failed, Some(FailureKind::Input)));
@@ -164,7 +164,7 @@ fn a_card_is_tried_again_after_a_minute_by_whoever_waits() {
     house.wait(60_000);
     let (index, _) = on_card(&house).expect("who waited for a core has the card");
     house.done(job(batch, index));
-    assert_eq!(house.scheduler.house().devices[0].closed, None);
+    assert_eq!(house.scheduler.house(ADMIN).devices[0].closed, None);
 }
 
 #[test]
