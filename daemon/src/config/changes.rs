@@ -10,6 +10,7 @@ use super::Config;
 pub const AT_START: &[&str] = &[
     "lanes.disk_reserve_mib",
     "workers.idle_seconds",
+    "workers.gpu_program",
     "workers.memory_growth_mib",
     "workers.memory_limit_mib",
     "metrics.listen",
