@@ -75,12 +75,21 @@ advisories() {
     return "$code"
 }
 
+# third_parties: the list that packages carry is what the programs are made of now.
+third_parties() {
+    if ! python3 -c 'import tomllib' 2>/dev/null; then
+        say "skipped: the list of third parties, because there is no Python 3.11"
+        return 0
+    fi
+    packaging/licences/generate.py --check
+}
+
 scripts() {
-    shellcheck -x packaging/*.sh tests/*.sh .ci/run
+    shellcheck -x packaging/*.sh packaging/deb/*.sh tests/*.sh .ci/run
 }
 
 tools() {
-    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim
+    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip python3 tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim
     install_rust
     install_cargo_tool cargo-nextest
 }
@@ -102,6 +111,7 @@ check "wall: the worker opens no queue" wall spindle-worker redb tokio spindle-c
 check "wall: the command line only asks" wall spindlectl redb tokio spindle-core
 check "wall: the dashboard only asks" wall spindletop redb tokio spindle-core
 check "licences, bans, sources" licences
+check "list of third parties" third_parties
 check "advisories" advisories
 check "lints" cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps --document-private-items

@@ -76,4 +76,8 @@ mutant 'a second call that nobody kept room for' $api \
     's/        self\.held \+= more;/        self.held += 0;/'
 mutant 'calls of the day that no disk knows of' daemon/core/src/scheduler/apis.rs \
     's/self\.changes\.push\(Change::ApiUsed\(name\.to_owned\(\), key as u32, api\.used\(\)\)\);/let _ = Change::ApiUsed(name.to_owned(), key as u32, api.used());/'
+mutant 'a card that gets back what it has failed' $dispatch \
+    's/let fell_back = goes_on && job\.fallback\.is_some\(\);/let fell_back = false;/'
+mutant "a card's memory that is not there" daemon/core/src/gpus.rs \
+    's/card\.used_mib \+ stage\.memory_mib\(\) <= card\.memory_mib\(\)/stage.memory_mib() > 0/'
 exit "$missed"

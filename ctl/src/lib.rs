@@ -2,6 +2,7 @@
 
 mod console;
 mod daemon;
+mod doctor;
 mod fault;
 mod follow;
 mod named;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use spindle_core::alert::Vitals;
 use spindle_core::cache;
 use spindle_core::change::Change;
 use spindle_core::effect::{
@@ -32,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::artifacts::Artifacts;
 use crate::gather;
-use crate::inbox::{Inbox, Message};
+use crate::inbox::{Configured, Inbox, Message};
 use crate::providers::Provider;
 use crate::server::watch::{Told, Watcher};
 use crate::store::{Reader, Store, StoreError};
@@ -297,6 +298,22 @@ impl Conductor {
                 });
                 Some(Input::ResultsFound { look, job, results })
             }
+            Message::Vitals(reply) => {
+                let (ended, failed) = self.tally.ended_and_failed();
+                // Whoever asked and has gone needs no answer.
+                let _ = reply.send(Vitals { ended, failed, ..self.scheduler.vitals() });
+                None
+            }
+            Message::Alert(turn) => Some(Input::Alert(turn)),
+            Message::Configured(configured) => {
+                let Configured { core, providers, fetching, stores } = *configured;
+                // One that is gone is still asked for the batches that name it.
+                let gone = |old: &Provider| providers.iter().all(|new| new.name != old.name);
+                self.providers.retain(gone);
+                self.providers.extend(providers);
+                (self.fetching, self.stores) = (fetching, stores);
+                Some(Input::Configured(Box::new(core)))
+            }
             Message::Room(free) => Some(Input::Room(free)),
             Message::Memory { short } => Some(Input::Memory { short }),
             Message::Note(note) => self.input_of_note(note),
@@ -500,6 +517,7 @@ impl Conductor {
             run,
             job,
             mut stage,
+            lane,
             address,
             feed,
             identity,
@@ -622,6 +640,7 @@ impl Conductor {
             run,
             inputs,
             more_inputs: 0,
+            named: Vec::new(),
             scratch: scratch.map(PathBytes::from).unwrap_or_default(),
             checkpoint: address.or(uploads).map(|address| self.artifacts.checkpoint(&address).into()),
             output: spec.output.clone(),
@@ -632,7 +651,7 @@ impl Conductor {
             call,
             stage,
         };
-        self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
+        self.supervisor.start(StartOrder { assignment, open, role, model, device: lane.gpu(), alone, timeout_ms });
         None
     }
 

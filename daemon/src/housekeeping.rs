@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_shared::id::{BatchId, ContentHash};
@@ -62,14 +63,23 @@ pub struct OldFiles {
 
 pub struct Housekeeping {
     artifacts: Artifacts,
-    lifetimes: Lifetimes,
+    lifetimes: Mutex<Lifetimes>,
     started: Instant,
     started_at: u64,
 }
 
 impl Housekeeping {
     pub fn new(artifacts: Artifacts, lifetimes: Lifetimes, started_at: WallMs) -> Self {
-        Housekeeping { artifacts, lifetimes, started: Instant::now(), started_at: started_at.0 }
+        Housekeeping { artifacts, lifetimes: Mutex::new(lifetimes), started: Instant::now(), started_at: started_at.0 }
+    }
+
+    /// From the next look on.
+    pub fn keep(&self, lifetimes: Lifetimes) {
+        *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner) = lifetimes;
+    }
+
+    fn lifetimes(&self) -> Lifetimes {
+        *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time by which things age: a clock that leaps ahead while the daemon runs makes nothing older.
@@ -84,7 +94,7 @@ impl Housekeeping {
     }
 
     fn look_at(&self, reader: &Reader, now: u64) -> Result<Old, StoreError> {
-        let Lifetimes { temporary_ms, artifacts_ms, records_ms } = self.lifetimes;
+        let Lifetimes { temporary_ms, artifacts_ms, records_ms } = self.lifetimes();
         let is_old = |at: u64, lifetime: u64| at >= FIRST_WALL_MS && now.saturating_sub(at) > lifetime;
         let mut old = Old::default();
         reader.each_artifact(|address, artifact| {

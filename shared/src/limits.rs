@@ -50,6 +50,9 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
 /// Kinds of work (stage and model) whose pace is remembered; beyond it the one learned longest ago is forgotten.
 pub const RATES_MAX: usize = 500;
+/// Graphics cards of one machine, and bytes that the worker for them says about them.
+pub const DEVICES_MAX: usize = 64;
+pub const DEVICES_TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Inputs of a batch whose results are gathered: their files are open at the same time.
 pub const GATHERED_MAX: usize = 10_000;
 /// The rows of what is gathered: some hundred bytes for each input, and its notes.
@@ -119,5 +122,8 @@ pub const URL_BYTES_MAX: usize = 8_192;
 pub const ALLOWED_HOSTS_MAX: usize = 100;
 /// Sites whose pages are read.
 pub const SITES_MAX: usize = 200;
+/// Whoever collects metrics at the listener, at the same time; and what of a request is read.
+pub const METRICS_CLIENTS_MAX: usize = 16;
+pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

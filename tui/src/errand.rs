@@ -64,6 +64,8 @@ pub struct FileEntry {
     pub bytes: u64,
 }
 
+/// The folder itself, in its own list: all that is in it can be taken without going out of it.
+pub const HERE: &str = ".";
 /// Of a text so much is shown.
 const TEXT_BYTES_MAX: u64 = 256 * 1_024;
 /// A folder with more is shown as far as this.
@@ -240,6 +242,7 @@ fn files(folder: &Path) -> Result<Vec<FileEntry>, String> {
         })
         .collect();
     files.sort_by(|one, other| other.folder.cmp(&one.folder).then_with(|| one.name.cmp(&other.name)));
+    files.insert(0, FileEntry { name: HERE.into(), folder: true, bytes: 0 });
     Ok(files)
 }
 
@@ -272,7 +275,7 @@ mod tests {
         fs::create_dir(folder.path().join("z")).unwrap();
         let files = files(folder.path()).unwrap();
         let told: Vec<_> = files.iter().map(|file| (file.name.to_str().unwrap(), file.folder)).collect();
-        assert_eq!(told, [("z", true), ("a.wav", false), ("b.wav", false)]);
+        assert_eq!(told, [(".", true), ("z", true), ("a.wav", false), ("b.wav", false)]);
         assert!(super::files(&folder.path().join("none")).is_err());
     }
 

@@ -15,6 +15,7 @@ mod model;
 mod pace;
 mod results;
 mod screen;
+mod spent;
 mod terminal;
 mod texts;
 mod view;

@@ -215,14 +215,15 @@ fn a_batch_is_submitted_with_keys_alone() {
     // The list begins where the program was started: for tests that is this package.
     dashboard.press("j\r");
     dashboard.shows("Cargo.toml");
-    dashboard.press("\r");
+    // The folder itself stands before what is in it.
+    dashboard.press("j\r");
     dashboard.shows("causes.rs");
     dashboard.press("h");
     dashboard.shows("Cargo.toml");
-    dashboard.press("\r");
+    dashboard.press("j\r");
     dashboard.shows("causes.rs");
-    dashboard.press("j");
-    dashboard.press("  t");
+    // So do two folders.
+    dashboard.press("jjj  t");
     dashboard.shows("causes.rs +1");
     dashboard.press("v");
     dashboard.shows("preview · 2 inputs, 1 skipped");

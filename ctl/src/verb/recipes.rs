@@ -47,7 +47,7 @@ struct RecipeJson {
 struct StageJson {
     stage: &'static str,
     role: &'static str,
-    lane: &'static str,
+    lane: String,
     timeout_seconds: f64,
 }
 
@@ -106,7 +106,7 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
             let mut text = format!("{name}: {about}\n\nfor each input:\n");
             let line = |stage: &Stage| {
                 let facts = stage.facts();
-                format!("  {} (worker {}, lane {})\n", facts.name, facts.role.name(), facts.lane.name())
+                format!("  {} (worker {}, lane {})\n", facts.name, facts.role.name(), facts.lane)
             };
             text.extend(recipe.map.iter().map(line));
             if !recipe.gather.is_empty() {
@@ -180,7 +180,7 @@ fn stage(stage: &Stage) -> StageJson {
     StageJson {
         stage: facts.name,
         role: facts.role.name(),
-        lane: facts.lane.name(),
+        lane: facts.lane.to_string(),
         timeout_seconds: facts.timeout_ms as f64 / 1_000.0,
     }
 }

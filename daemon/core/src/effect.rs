@@ -5,6 +5,7 @@ use spindle_shared::event::Event;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
+use spindle_shared::lane::Lane;
 use spindle_shared::packed::Packed;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
@@ -12,7 +13,9 @@ use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
+use crate::alert::Turn;
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
+use crate::scheduler::Config;
 
 /// A question that waits for its answer; numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +101,10 @@ pub enum Input {
     Memory {
         short: bool,
     },
+    /// A rule of [`crate::alert`] has begun to hold, or holds no more.
+    Alert(Turn),
+    /// The configuration has changed; what it says of slots, quotas and model APIs counts from now on.
+    Configured(Box<Config>),
     /// The time of `next_wakeup` has come.
     Tick,
 }
@@ -238,6 +245,8 @@ pub struct Start {
     pub run: RunId,
     pub job: JobId,
     pub stage: Stage,
+    /// Whose slots it holds; a graphics card's: it is done there.
+    pub lane: Lane,
     /// Where its artifact belongs; `None` = it leaves none.
     pub address: Option<ContentHash>,
     /// The artifact it works on; `None` = the job's own input, or the results that it gathers.

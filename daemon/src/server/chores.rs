@@ -10,6 +10,7 @@ use spindle_shared::job::PathBytes;
 use spindle_shared::limits::{PATH_BYTES_MAX, PURGE_MAX};
 use spindle_shared::wire::response::{BackedUp, Collected, Refusal, RefusalKind, Response};
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 use super::House;
 use super::connection::Broken;
@@ -48,11 +49,31 @@ pub async fn collect(house: &Arc<House>, peer: Peer, dry_run: bool) -> Result<Ve
     Ok(vec![Response::Collected(clean(house, dry_run).await?), Response::End])
 }
 
+/// Takes up what has changed in the configuration.
+pub async fn reload(house: &Arc<House>, peer: Peer) -> Result<Vec<Response>, Broken> {
+    if let Err(refusal) = peer.must_be_admin("reload the configuration") {
+        return Ok(vec![Response::Refused(refusal)]);
+    }
+    let reloaded = on_store(house, |house| Ok(house.reload.run())).await?;
+    Ok(match reloaded {
+        Ok(changes) => vec![Response::Reloaded(changes), Response::End],
+        Err(wrong) => vec![Response::Refused(
+            Refusal::new(RefusalKind::Usage, wrong.to_string())
+                .hint("nothing was changed: the daemon goes on as it was"),
+        )],
+    })
+}
+
 /// Cleans for ever. The first time comes late, so that a machine that has just started has its clock right by then.
 pub async fn clean_regularly(house: Arc<House>) {
-    let every = Duration::from_secs(house.config.housekeeping.every_minutes * 60);
+    let mut changes = house.config.changes();
+    let mut last = Instant::now();
     loop {
-        tokio::time::sleep(every).await;
+        let every = Duration::from_secs(house.config.get().housekeeping.every_minutes * 60);
+        tokio::select! {
+            () = tokio::time::sleep_until(last + every) => last = Instant::now(),
+            Ok(()) = changes.changed() => continue,
+        }
         // Whoever is at it already does as much.
         let Ok(_chore) = house.chore.try_lock() else { continue };
         if clean(&house, false).await.is_err() {
@@ -63,6 +84,7 @@ pub async fn clean_regularly(house: Arc<House>) {
 
 /// The conductor removes, a few at a time, and has the last word on what is in use.
 async fn clean(house: &Arc<House>, dry_run: bool) -> Result<Collected, Broken> {
+    house.housekeeping.keep((&house.config.get().housekeeping).into());
     let old = on_store(house, |house| house.housekeeping.look(&house.reader)).await?;
     let mut done = Collected { dry_run, scanned: old.scanned, in_use: old.in_use, ..Collected::default() };
     let addresses: Vec<(ContentHash, OldFiles)> = old.addresses.into_iter().collect();
@@ -170,6 +192,7 @@ mod tests {
     use crate::config::Config;
     use crate::housekeeping::Housekeeping;
     use crate::inbox::{Inbox, Message};
+    use crate::reload::Live;
     use crate::store::{Store, tests::samples};
 
     const DAY: u64 = 86_400_000;
@@ -179,20 +202,24 @@ mod tests {
         store.commit(changes).unwrap();
         let (inbox, receiver) = Inbox::new();
         let config = Config::default();
+        let lifetimes = (&config.housekeeping).into();
+        let config = Arc::new(Live::new(config));
         let artifacts = Artifacts::open(folder).unwrap();
         let house = House {
+            gpus: Default::default(),
             inbox,
             reader: store.reader(),
             model_dir: folder.to_owned(),
             state_dir: folder.to_owned(),
             reserve_bytes: 0,
-            mirror: None,
             workers: Arc::new(Vec::new),
+            firing: Arc::default(),
             user: 1_000,
             clients: AtomicUsize::new(0),
-            housekeeping: Housekeeping::new(artifacts, (&config.housekeeping).into(), WallMs(now)),
+            housekeeping: Housekeeping::new(artifacts, lifetimes, WallMs(now)),
             chore: tokio::sync::Mutex::default(),
             turns: Default::default(),
+            reload: Arc::new(crate::reload::Reload::new(Arc::clone(&config), |_| Err("a test has no file".to_owned()))),
             config,
         };
         (Arc::new(house), store, receiver)

@@ -2,6 +2,7 @@
 
 mod chores;
 mod connection;
+pub mod listener;
 mod read;
 mod session;
 mod submit;
@@ -19,33 +20,51 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use interprocess::local_socket::tokio::{Listener, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use spindle_core::gpus::Gpus;
 use spindle_shared::limits;
 
-use crate::config::Config;
 use crate::housekeeping::Housekeeping;
 use crate::inbox::Inbox;
+use crate::reload::Live;
 use crate::store::Reader;
 
 /// What every session may use.
 pub struct House {
     pub inbox: Inbox,
     pub reader: Reader,
-    pub config: Config,
+    pub config: Arc<Live>,
+    /// Reads the configuration again; slow, as it looks at files.
+    pub reload: Arc<crate::reload::Reload>,
     pub model_dir: PathBuf,
     pub state_dir: PathBuf,
     /// Of the state folder's disk, so much stays free.
     pub reserve_bytes: u64,
-    /// Takes the place of the publishers of models.
-    pub mirror: Option<spindle_shared::catalogue::Mirror>,
     pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,
+    /// Alerts that hold just now.
+    pub firing: Arc<crate::watchman::Firing>,
     /// The daemon's own user, who may do everything.
     pub user: u32,
+    /// The graphics cards, as if all were in order.
+    pub gpus: Gpus,
     pub clients: AtomicUsize,
     pub housekeeping: Housekeeping,
     /// Held by whoever goes through the whole queue or the whole folder of artifacts; one at a time does.
     pub chore: tokio::sync::Mutex<()>,
     /// Outputs that were given to stores in turn.
     pub turns: AtomicUsize,
+}
+
+impl House {
+    /// Takes the place of the publishers of models.
+    pub fn mirror(&self) -> Option<spindle_shared::catalogue::Mirror> {
+        // The configuration was checked.
+        self.config
+            .get()
+            .models
+            .mirror
+            .as_deref()
+            .and_then(|mirror| spindle_shared::catalogue::Mirror::parse(mirror).ok())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

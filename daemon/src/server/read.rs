@@ -9,12 +9,15 @@ use spindle_core::effect::{Answer, Command, Peer, RetryItem};
 use spindle_shared::batch::BatchView;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, Target};
 use spindle_shared::job::{Input, JobState, JobView};
+use spindle_shared::lane::Lane;
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
-use spindle_shared::wire::response::{Explanation, Health, Refusal, RefusalKind, Response, WorkerView};
+use spindle_shared::wire::response::{
+    DeviceView, Explanation, Health, HouseView, Refusal, RefusalKind, Response, WorkerView,
+};
 use tokio::sync::oneshot;
 
 use super::House;
@@ -220,6 +223,7 @@ fn worker_views(house: &House) -> Vec<WorkerView> {
             runs: view.runs,
             runs_done: u64::from(view.runs_done),
             resident_bytes: view.resident_bytes.unwrap_or(0),
+            device: view.device.map(|number| Lane::Gpu(number).to_string()),
         })
         .collect()
 }
@@ -229,14 +233,19 @@ pub async fn metrics(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     let (reply, tally) = oneshot::channel();
     house.inbox.send(Message::Tally(reply)).await?;
     let tally = tally.await.map_err(|_| Broken::Stopping)?;
+    let (reply, vitals) = oneshot::channel();
+    house.inbox.send(Message::Vitals(reply)).await?;
+    let vitals = vitals.await.map_err(|_| Broken::Stopping)?;
     let Answer::Frames(frames) = house.inbox.ask(LOOKER, Command::House).await? else {
         return Ok(vec![Response::End]);
     };
     let view = frames.into_iter().find_map(|frame| if let Response::House(view) = frame { Some(view) } else { None });
     let Some(view) = view else { return Ok(vec![Response::End]) };
-    let metrics =
-        on_store(house, move |house| Ok(telemetry::metrics(&tally, &view, &worker_views(house), house.reader.disk())))
-            .await?;
+    let metrics = on_store(house, move |house| {
+        let (workers, firing) = (worker_views(house), house.firing.views());
+        Ok(telemetry::metrics(&tally, vitals, &view, &workers, &firing, house.reader.disk()))
+    })
+    .await?;
     Ok(in_frames(metrics, Response::Metrics))
 }
 
@@ -249,8 +258,13 @@ pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     let mut checks = Vec::new();
     let conductor =
         tokio::time::timeout(std::time::Duration::from_secs(5), house.inbox.ask(LOOKER, Command::House)).await;
+    let mut cards = None;
     checks.push(match conductor {
-        Ok(Ok(_)) => ("scheduler".to_owned(), true, "answers".to_owned()),
+        Ok(Ok(Answer::Frames(frames))) => {
+            cards =
+                frames.iter().find_map(|frame| if let Response::House(view) = frame { cards_of(view) } else { None });
+            ("scheduler".to_owned(), true, "answers".to_owned())
+        }
         _ => ("scheduler".to_owned(), false, "does not answer within 5 s".to_owned()),
     });
     let store = on_store(house, |house| house.reader.batches(1, |_| true).map(|_| ())).await;
@@ -265,9 +279,27 @@ pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     checks.push(("models".to_owned(), true, format!("{installed} installed")));
     let processes = (house.workers)().len();
     checks.push(("workers".to_owned(), true, format!("{processes} running")));
+    // An alert is something a person should look at, so all is not well.
+    let firing = house.firing.views().into_iter().map(|alert| (format!("alert {}", alert.rule), false, alert.text));
+    checks.extend(firing);
+    // Without them all is done all the same, only slower.
+    checks.extend(cards.map(|cards| ("graphics cards".to_owned(), true, cards)));
     let healthy = checks.iter().all(|(_, well, _)| *well);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(vec![Response::Health(Health { healthy, version, checks }), Response::End])
+}
+
+/// How the graphics cards stand; `None` = nobody asked for any.
+fn cards_of(view: &HouseView) -> Option<String> {
+    if let Some(why) = &view.no_device {
+        return Some(format!("none, the processor does their work: {why}"));
+    }
+    let one = |card: &DeviceView| {
+        let closed = card.closed.as_ref().map_or(String::new(), |why| format!(", left alone for a while: {why}"));
+        format!("{} {} ({}/{} MiB{closed})", card.lane, card.name, card.used_mib, card.memory_mib)
+    };
+    let told = view.devices.iter().map(one).collect::<Vec<_>>().join("; ");
+    Some(told).filter(|told| !told.is_empty())
 }
 
 pub async fn explain(house: &Arc<House>, peer: Peer, target: Target) -> Result<Vec<Response>, Broken> {

@@ -84,17 +84,18 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Failures { limit } => return read::failures(house, limit).await,
         Request::Models => return read::models(house).await,
         Request::Providers => {
-            let views = house.config.providers().iter().map(Provider::view).collect();
+            let views = house.config.get().providers().iter().map(Provider::view).collect();
             return Ok(vec![Response::Providers(views), Response::End]);
         }
-        Request::Stores => return Ok(vec![Response::Stores(house.config.store_views()), Response::End]),
+        Request::Stores => return Ok(vec![Response::Stores(house.config.get().store_views()), Response::End]),
         Request::Profiles => {
-            return Ok(vec![Response::Profiles(profiles::all(&house.config.profiles())), Response::End]);
+            return Ok(vec![Response::Profiles(profiles::all(&house.config.get().profiles())), Response::End]);
         }
         Request::Workers => return Ok(read::workers(house)),
         Request::Metrics => return read::metrics(house).await,
         Request::Backup(path) => return chores::back_up(house, peer, path).await,
         Request::Collect { dry_run } => return chores::collect(house, peer, dry_run).await,
+        Request::Reload => return chores::reload(house, peer).await,
         Request::Stats { since } => return read::stats(house, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
         Request::Retry(what) => match read::retry_items(house, what).await? {

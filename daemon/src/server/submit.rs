@@ -81,19 +81,19 @@ pub async fn submit(
         if let Some(refusal) = no_room(house, total).filter(|_| !dry_run) {
             return Ok(Err(refusal));
         }
-        if let Some(limit) = house.config.limits.max_inputs.filter(|limit| total > *limit as usize) {
+        if let Some(limit) = house.config.get().limits.max_inputs.filter(|limit| total > *limit as usize) {
             let message = format!("{total} inputs are more than limits.max_inputs = {limit}");
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
         }
         without_missing_ears(&mut spec.recipe, &house.model_dir);
-        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
+        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror().as_ref()) {
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.profiles()) {
+        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.get().profiles()) {
             return Ok(Err(refusal));
         }
         let priced = spec.terms.max_cost.is_some();
-        let known = house.config.providers();
+        let known = house.config.get().providers();
         let recipe = &mut spec.recipe;
         for stages in [&mut recipe.map, &mut recipe.gather] {
             if let Err(refusal) = providers::resolve(stages, &known, priced) {
@@ -160,10 +160,10 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
-            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
+            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror().as_ref()) {
                 return Ok(Err(refusal));
             }
-            if let Err(refusal) = profiles::resolve(own, &house.config.profiles()) {
+            if let Err(refusal) = profiles::resolve(own, &house.config.get().profiles()) {
                 return Ok(Err(refusal));
             }
             if let Some(message) = own.iter().find_map(|stage| stage.validate().err()) {
@@ -171,7 +171,8 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             }
         }
         if let Some(own) = &mut stages
-            && let Err(refusal) = providers::resolve(own, &house.config.providers(), spec.terms.max_cost.is_some())
+            && let Err(refusal) =
+                providers::resolve(own, &house.config.get().providers(), spec.terms.max_cost.is_some())
         {
             return Ok(Err(refusal));
         }
@@ -179,11 +180,12 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             if let Err(error) = Url::parse(url.as_str()) {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
-            if house.config.remote.fetching().pages.have(url) && !house.config.remote.reads_pages() {
+            let config = house.config.get();
+            if config.remote.fetching().pages.have(url) && config.remote.reader().is_none() {
                 return Ok(Err(no_reader(house, url)));
             }
             if let Some((bucket, _)) = url.in_store()
-                && !house.config.stores.values().any(|store| store.bucket == bucket)
+                && !house.config.get().stores.values().any(|store| store.bucket == bucket)
             {
                 return Ok(Err(no_store(bucket)));
             }
@@ -263,7 +265,8 @@ fn uploading(stages: &mut [Stage]) {
 /// Whether outputs go to an object store, which must be one of the configuration's; where they take turns, whose turn it is.
 fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Refusal> {
     let Some((bucket, prefix)) = object_store::folder(&output.directory.0) else { return Ok(false) };
-    let stores = &house.config.stores;
+    let config = house.config.get();
+    let stores = &config.stores;
     let store = match bucket {
         "*" => stores.values().nth(nth.checked_rem(stores.len()).unwrap_or(0)),
         bucket => stores.values().find(|store| store.bucket == bucket),
@@ -276,7 +279,7 @@ fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Re
 }
 
 fn no_reader(house: &House, url: &Url) -> Refusal {
-    let program = text::escaped(&house.config.remote.ytdlp_program);
+    let program = text::escaped(&house.config.get().remote.ytdlp_program);
     Refusal::new(
         RefusalKind::ModelMissing,
         format!("{url} is a page, and {program}, which reads such, is not installed"),
@@ -380,11 +383,19 @@ fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> 
         .unwrap_or_default()
 }
 
+/// Slots for most of a batch's work, as if all graphics cards were in order.
+fn slots_for(house: &House, spec: &BatchSpec) -> u32 {
+    let slots = house.config.get().slots(house.gpus.count());
+    let heaviest = spec.recipe.map.iter().max_by_key(|stage| stage.facts().weight);
+    let wish = heaviest.map_or(spec.recipe.lane(), |stage| house.gpus.lane_for(stage));
+    slots.iter().filter(|(lane, _)| house.gpus.serves(**lane, wish)).map(|(_, slots)| slots).sum()
+}
+
 /// What a dry run tells of each job.
 fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) -> Vec<Response> {
     let work = jobs.iter().filter(|job| job.skip.is_none()).count();
-    let slots = house.config.slots().get(&spec.recipe.lane()).copied().unwrap_or(1);
-    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates);
+    let slots = slots_for(house, spec);
+    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates, &house.gpus);
     let planned: Vec<PlannedJob> = jobs
         .iter()
         .zip(1..)

@@ -36,6 +36,7 @@ pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stat
             if job.finished_at < since {
                 continue;
             }
+            add_spent(&mut recipe, &job);
             // Counts are of inputs; a gather's time and failure count all the same.
             if key.value().1 != GATHER_INDEX {
                 add_job(&mut recipe, &job);
@@ -71,6 +72,16 @@ fn add_job(recipe: &mut RecipeStats, job: &EndedJob) {
     }
     recipe.outputs += job.outputs.len() as u64;
     recipe.output_bytes += job.outputs.iter().map(|output| output.bytes).sum::<u64>();
+}
+
+/// What was asked is paid for, whatever came of it.
+fn add_spent(recipe: &mut RecipeStats, job: &EndedJob) {
+    let number = |name| job.detail.number(name);
+    recipe.api_calls += number("api_calls").unwrap_or(0.0) as u64;
+    recipe.tokens += number("tokens").unwrap_or(0.0) as u64;
+    if let Some(cost) = number("cost") {
+        recipe.cost = Some(recipe.cost.unwrap_or(0.0) + cost);
+    }
 }
 
 fn add_stage(stages: &mut Vec<StageStats>, name: &str, seconds: f64) {
@@ -113,4 +124,9 @@ fn add_recipe(recipes: &mut Vec<RecipeStats>, more: RecipeStats) {
     recipe.media_seconds += more.media_seconds;
     recipe.outputs += more.outputs;
     recipe.output_bytes += more.output_bytes;
+    recipe.api_calls += more.api_calls;
+    recipe.tokens += more.tokens;
+    if let Some(cost) = more.cost {
+        recipe.cost = Some(recipe.cost.unwrap_or(0.0) + cost);
+    }
 }

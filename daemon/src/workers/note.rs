@@ -105,6 +105,8 @@ pub struct WorkerView {
     /// `None` until the process is there.
     pub pid: Option<u32>,
     pub model: Option<PathBytes>,
+    /// The graphics card that it works on.
+    pub device: Option<u8>,
     /// `starting`, `idle`, `busy`, `leaving`, `killed`.
     pub state: &'static str,
     pub runs: Vec<RunId>,

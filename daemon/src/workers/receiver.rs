@@ -125,11 +125,18 @@ impl Ear {
             return Err("it reported before it said hello".to_owned());
         }
         let note = match report {
-            Report::Hello { protocol, role } => {
+            Report::Hello { protocol, role, lacks } => {
                 worker.hello(protocol, role, now)?;
-                let (model, up) = (worker.model.clone(), worker.phase == Phase::Up);
+                let (model, kind, up) = (worker.model.clone(), worker.kind(), worker.phase == Phase::Up);
                 if up {
-                    state.back_off.remove(&role);
+                    state.back_off.remove(&kind);
+                    if !lacks.is_empty() && state.told_of_walls.insert(role) {
+                        tracing::warn!(
+                            role = role.name(),
+                            lacks = lacks.join("; "),
+                            "the walls around workers are not whole"
+                        );
+                    }
                     // Its feeder may be gone only when the process is.
                     let _ = self.ready.send(());
                 }
@@ -204,7 +211,7 @@ impl Ear {
         state.telling += 1;
         let closing = state.closing;
         if !worker.was_up() && !closing {
-            state.bump_back_off(worker.role, Instant::now());
+            state.bump_back_off(worker.kind(), Instant::now());
         }
         drop(state);
         self.shared.announce();

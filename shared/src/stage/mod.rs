@@ -29,6 +29,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::id::AddressHasher;
+use crate::job::PathBytes;
 use crate::lane::{Lane, Role};
 use crate::provider::ProviderRef;
 
@@ -77,8 +78,10 @@ pub struct StageFacts {
     pub name: &'static str,
     /// Which process does it.
     pub role: Role,
-    /// What it occupies while it runs.
+    /// What it occupies while it runs, unless a graphics card does it.
     pub lane: Lane,
+    /// Whether a graphics card can do it.
+    pub gpu: bool,
     /// Whether one run of it can make use of more than one slot of its lane.
     pub spreads: bool,
     /// Raised when the same parameters give another result than before: old artifacts are then not found any more.
@@ -145,6 +148,7 @@ impl Stage {
             name,
             role,
             lane,
+            gpu: matches!(role, Role::Speech | Role::Vision),
             spreads: matches!(
                 self,
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
@@ -203,6 +207,17 @@ impl Stage {
             Stage::Convert(convert) => Some(convert.to.name()),
             Stage::Image(image) => image.model().map(|model| model.name.as_str()),
             _ => None,
+        }
+    }
+
+    /// Files beside its inputs that it reads: models, and pictures laid over others. A worker has no way to them but an open descriptor.
+    pub fn named_files(&self) -> Vec<&PathBytes> {
+        match self {
+            Stage::Transcribe(transcribe) => vec![&transcribe.model.path],
+            Stage::Image(image) => {
+                image.all().filter_map(image::Operation::needed).map(|needed| &needed.path).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Request {
     Profiles,
     /// Which model APIs can be named.
     Providers,
+    /// Reads the configuration again, and takes up what can change.
+    Reload,
     /// Which object stores there are.
     Stores,
 }

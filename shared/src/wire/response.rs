@@ -42,6 +42,7 @@ pub enum Response {
     /// The built-in ones first.
     Profiles(Vec<Profile>),
     Providers(Vec<ProviderView>),
+    Reloaded(Vec<ConfigChange>),
     Stores(Vec<StoreView>),
 }
 
@@ -188,6 +189,8 @@ pub struct WorkerView {
     pub runs: Vec<crate::id::RunId>,
     pub runs_done: u64,
     pub resident_bytes: u64,
+    /// The graphics card that it works on.
+    pub device: Option<String>,
 }
 
 /// The daemon itself.
@@ -207,11 +210,52 @@ pub struct HouseView {
     pub memory_mib: (u32, u32),
     /// What is out of order, so that work which needs it waits.
     pub closed: Vec<ClosedView>,
+    /// Rules of alerts that hold just now.
+    pub alerts: Vec<AlertView>,
     pub done: WorkDone,
     /// Until all open batches are through; `None` = unknown, or nothing is open.
     pub eta: Option<crate::batch::Eta>,
     pub state_dir: PathBytes,
     pub model_dir: PathBytes,
+    pub devices: Vec<DeviceView>,
+    /// Why there is no graphics card although one was asked for.
+    pub no_device: Option<String>,
+}
+
+/// A graphics card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// `gpu:0`.
+    pub lane: String,
+    pub name: String,
+    /// `CUDA`, `Vulkan`.
+    pub api: String,
+    /// What it can do, by the names of roles.
+    pub roles: Vec<String>,
+    /// MiB that runs are expected to take, and that all together may: what was free when it was found.
+    pub used_mib: u32,
+    pub memory_mib: u32,
+    /// Why it is left alone for a while, if it is.
+    pub closed: Option<String>,
+}
+
+/// A key of the configuration that has another value than before; no value = what counts without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    pub key: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// It counts from the daemon's next start on.
+    pub restart: bool,
+}
+
+/// A rule that holds, and has for its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// `failures`, `no_workers`, `queue`, `store`, `out_of_order`.
+    pub rule: String,
+    pub since: WallMs,
+    pub text: String,
 }
 
 /// Something outside that is out of order.
@@ -263,6 +307,11 @@ pub struct RecipeStats {
     pub media_seconds: f64,
     pub outputs: u64,
     pub output_bytes: u64,
+    /// Of model APIs, by all jobs and gathers, failed ones too.
+    pub api_calls: u64,
+    pub tokens: u64,
+    /// In whatever the configuration's prices are; `None` = no price was known of any call.
+    pub cost: Option<f64>,
 }
 
 /// Jobs that went through one stage themselves, and their seconds in it.

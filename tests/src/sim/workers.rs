@@ -36,6 +36,7 @@ pub struct LiveRun {
 #[derive(Debug)]
 struct Process {
     role: Role,
+    gpu: Option<u8>,
     alone: bool,
     runs: BTreeSet<RunId>,
 }
@@ -57,12 +58,15 @@ impl Workers {
             Role::Speech | Role::Vision => 3,
             Role::Files => 4,
         };
-        let fits =
-            |process: &Process| process.role == role && !process.alone && !start.alone && process.runs.len() < capacity;
+        let gpu = start.lane.gpu();
+        let fits = |process: &Process| {
+            let same = process.role == role && process.gpu == gpu;
+            same && !process.alone && !start.alone && process.runs.len() < capacity
+        };
         let found = self.processes.iter().find(|(_, process)| fits(process)).map(|(number, _)| *number);
         let number = found.unwrap_or_else(|| {
             self.last_process += 1;
-            self.processes.insert(self.last_process, Process { role, alone: start.alone, runs: BTreeSet::new() });
+            self.processes.insert(self.last_process, Process { role, gpu, alone: start.alone, runs: BTreeSet::new() });
             self.last_process
         });
         let run = start.run;
@@ -99,7 +103,7 @@ impl Workers {
     }
 
     pub fn slots_held(&self, lane: Lane) -> u32 {
-        let here = self.runs.values().filter(|live| live.start.stage.facts().lane == lane);
+        let here = self.runs.values().filter(|live| live.start.lane == lane);
         here.map(|live| live.start.slots).sum()
     }
 }

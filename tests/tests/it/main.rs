@@ -4,9 +4,12 @@
 
 mod backups;
 mod cache;
+mod cards;
 mod clients;
+mod configuring;
 mod crashes;
 mod dashboard;
+mod doctor;
 mod estimates;
 mod existing;
 mod failures;
@@ -27,3 +30,4 @@ mod steering;
 mod stores;
 mod submitting;
 mod turns;
+mod watching_over;

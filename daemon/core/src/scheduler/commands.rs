@@ -86,7 +86,7 @@ impl Scheduler {
         let wall = self.now.wall;
         let work = skipped.iter().filter(|skip| !**skip).count() as u32;
         let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped, sizes.clone());
-        let estimated_seconds = estimate::batch(&spec, &jobs, work, self.slots_of(batch.lane), &self.rates);
+        let estimated_seconds = estimate::batch(&spec, &jobs, work, self.slots_for(&batch), &self.rates, &self.gpus);
         if work == 0 {
             batch.started_at = Some(wall);
             batch.finished_at = Some(wall);
@@ -454,10 +454,10 @@ impl Scheduler {
     fn explain(&mut self, target: Target) -> Result<Response, Refusal> {
         let id = target.batch();
         let (paused, draining) = (self.paused, self.draining || self.stopping);
-        let lanes: Vec<String> = Lane::ALL
-            .into_iter()
+        let lanes: Vec<String> = self
+            .lanes()
             .filter(|lane| self.used_of(*lane) >= self.slots_of(*lane) && *lane != Lane::Api)
-            .map(|lane| format!("{} ({} of {} busy)", lane.name(), self.used_of(lane), self.slots_of(lane)))
+            .map(|lane| format!("{lane} ({} of {} busy)", self.used_of(lane), self.slots_of(lane)))
             .collect();
         let full =
             if lanes.is_empty() { "no lane is full".to_owned() } else { format!("full lanes: {}", lanes.join(", ")) };
@@ -469,6 +469,10 @@ impl Scheduler {
             .count();
         let asks = match target {
             Target::Job(job) => self.asks(job),
+            Target::Batch(_) => None,
+        };
+        let done_on = match target {
+            Target::Job(job) => self.done_on(job),
             Target::Batch(_) => None,
         };
         let cores_are_free = self.used_of(Lane::Cpu) < self.allowed_of(Lane::Cpu);
@@ -559,7 +563,8 @@ impl Scheduler {
                     Some(active) if active.state.run().is_some() => {
                         let stage = batch.stages_of(active).get(active.stage).map_or("", |stage| stage.name());
                         let why = format!(
-                            "its stage {stage} runs; {:.0} % of the job are done",
+                            "its stage {stage} runs{}; {:.0} % of the job are done",
+                            done_on.unwrap_or_default(),
                             active.open.progress * 100.0
                         );
                         (active.shown().name().to_owned(), why, None)
@@ -584,7 +589,7 @@ impl Scheduler {
                                 (format!("it waits for memory: {used} of {limit} MiB are taken by what runs"), None)
                             }
                             (Place::Ready(lane), None, _) => {
-                                (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
+                                (format!("it waits for a slot of the lane {lane}: {full}"), None)
                             }
                             (Place::Asking, None, _) => (
                                 asks.unwrap_or_else(|| "it waits for its turn at a model API".to_owned()),
@@ -674,18 +679,21 @@ impl Scheduler {
             draining: self.draining || self.stopping,
             batches_open: self.batches.len() as u32,
             counts,
-            lanes: Lane::ALL
-                .into_iter()
+            lanes: self
+                .lanes()
                 .filter(|lane| *lane != Lane::Api)
-                .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
+                .map(|lane| (lane.to_string(), self.used_of(lane), self.slots_of(lane)))
                 .chain(self.api_lanes())
                 .collect(),
             memory_mib: (self.memory_used, self.config.memory_mib),
+            alerts: self.firing.values().cloned().collect(),
             closed: self.breaker.all().map(|(_, closed)| closed.view(self.now.mono)).collect(),
             done: self.done,
             eta: self.house_eta(),
             state_dir: self.config.state_dir.clone(),
             model_dir: self.config.model_dir.clone(),
+            devices: self.gpus.views(),
+            no_device: self.gpus.none(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The scheduler's rules one by one, in a house whose store answers lookups within the turn.
 
+mod cards;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_shared::batch::{After, BatchSpec, BatchState, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
@@ -45,6 +47,7 @@ struct House {
     open: BTreeMap<JobId, OpenJob>,
     published: BTreeMap<PathBytes, PublishedFile>,
     stopped: Vec<RunId>,
+    alerts: Vec<String>,
     asked: u64,
     /// Answered at once with what is there, unless the disk is slow.
     looks: Vec<LookupOutputs>,
@@ -58,10 +61,11 @@ struct House {
 
 fn config(slots: u32) -> Config {
     Config {
-        slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
+        slots: Lane::ALWAYS.into_iter().map(|lane| (lane, slots)).collect(),
         quota: Quota::default(),
         providers: Default::default(),
         memory_mib: 1 << 20,
+        gpus: Default::default(),
         disk_reserve_bytes: 0,
         version: "0".to_owned(),
         pid: 1,
@@ -77,7 +81,11 @@ impl House {
     }
 
     fn recovered(slots: u32, recovered: Recovered) -> Self {
-        House::at(config(slots), recovered, Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) }, BTreeMap::new())
+        House::of(config(slots), recovered)
+    }
+
+    fn of(config: Config, recovered: Recovered) -> Self {
+        House::at(config, recovered, Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) }, BTreeMap::new())
     }
 
     fn at(config: Config, recovered: Recovered, now: Now, contents: BTreeMap<JobId, ContentHash>) -> Self {
@@ -95,6 +103,7 @@ impl House {
             open: BTreeMap::new(),
             published: BTreeMap::new(),
             stopped: Vec::new(),
+            alerts: Vec::new(),
             asked: 0,
             looks: Vec::new(),
             there: None,
@@ -121,11 +130,11 @@ impl House {
                 Effect::Answer { client, answer: Answer::Frames(frames) } => {
                     assert!(self.answers.insert(client.0, frames).is_none(), "answered twice");
                 }
-                Effect::Publish(event) => {
-                    if let Fact::Batch(view) = event.fact {
-                        self.batches.insert(view.id, view.state);
-                    }
-                }
+                Effect::Publish(event) => match event.fact {
+                    Fact::Batch(view) => drop(self.batches.insert(view.id, view.state)),
+                    Fact::Alert(text) => self.alerts.push(text),
+                    _ => {}
+                },
                 Effect::LookupInput { job, .. } => {
                     let content = self.contents.get(&job).copied();
                     let found = FoundInput { is_file: true, bytes: 1, content, stages: None };
@@ -1258,4 +1267,27 @@ fn whoever_has_had_the_days_hours_goes_on_at_midnight() {
     assert_eq!(house.jobs_running(), []);
     house.wait(1);
     assert_eq!(house.jobs_running(), [job(batch, 2)]);
+}
+
+#[test]
+fn other_slots_and_quotas_count_at_once_and_take_nothing_from_what_runs() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 64, 10);
+    assert_eq!(house.running.len(), 4);
+    // `tell` checks all laws: what runs holds more than there is now.
+    house.tell(Input::Configured(Box::new(Config { memory_mib: 1, ..config(2) })));
+    assert_eq!(house.running.len(), 4);
+    house.done(job(batch, 1));
+    house.done(job(batch, 2));
+    assert_eq!(house.running.len(), 2, "nothing begins in the place of those that were too many");
+    house.done(job(batch, 3));
+    assert_eq!(house.running.len(), 2);
+    let quota = Quota { batches: Some(1), ..Quota::default() };
+    house.tell(Input::Configured(Box::new(Config { quota, ..config(6) })));
+    assert_eq!(house.running.len(), 6);
+    let spec = Box::new(spec(pull(), 50, 1));
+    let peer = Peer { owner: Owner(1), admin: false };
+    let jobs = [job_spec(false)].into_iter().collect();
+    let asked = house.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
+    assert_eq!(house.refused(asked), Some(RefusalKind::Limit));
 }

@@ -10,6 +10,29 @@ use spindle_shared::time::WallMs;
 use super::samples;
 use crate::store::Store;
 
+#[test]
+fn what_model_apis_cost_is_summed_up_whatever_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let batch = samples::batch(1, None, (1..=2).map(samples::job).collect());
+    let asked = |index, state, cost: Option<f64>| {
+        let mut ended = EndedJob { finished_at: WallMs(70_000), ..samples::ended_job(state) };
+        let figures = [("api_calls", Some(2.0)), ("tokens", Some(1_500.0)), ("cost", cost)];
+        ended.detail.figures =
+            figures.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?.into()))).collect();
+        Change::JobEnded(JobId { batch: BatchId(1), index }, Box::new(ended))
+    };
+    let changes = [
+        Change::BatchAdded(Box::new(batch)),
+        asked(1, JobState::Completed, Some(0.25)),
+        asked(2, JobState::Failed, None),
+    ];
+    store.commit(&changes).unwrap();
+    let stats = store.reader().stats(WallMs(0)).unwrap();
+    let [recipe] = stats.recipes.as_slice() else { panic!("{stats:?}") };
+    assert_eq!((recipe.api_calls, recipe.tokens, recipe.cost), (4, 3_000, Some(0.25)));
+}
+
 fn ended(batch: u64, index: u32, state: JobState, finished_at: u64) -> Change {
     let ended = EndedJob { finished_at: WallMs(finished_at), ..samples::ended_job(state) };
     Change::JobEnded(JobId { batch: BatchId(batch), index }, Box::new(ended))

@@ -56,6 +56,7 @@ impl Scene {
             inputs: vec![InputFile::new(PathBytes(self.url.clone().into_bytes()), 0)],
             scratch: scratch.into(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: Some(self.folder.path().join("checkpoint").into()),
             output: OutputPlan::default(),
             part_tag: "tag".to_owned(),
