@@ -330,6 +330,7 @@ impl Conductor {
     fn input_of_note(&mut self, note: Note) -> Option<Input> {
         match note {
             Note::Progress { run, worker, done, begun } => Some(Input::Progress { run, worker, done, begun }),
+            Note::Asked { run, usage } => Some(Input::Asked { run, usage }),
             Note::Ended { run, outcome, .. } => {
                 let outcome = self.keep_files(run, outcome);
                 Some(Input::Ended { run, outcome })
