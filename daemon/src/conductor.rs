@@ -398,6 +398,7 @@ impl Conductor {
     fn input_of_note(&mut self, note: Note) -> Option<Input> {
         match note {
             Note::Progress { run, worker, done, begun } => Some(Input::Progress { run, worker, done, begun }),
+            Note::Asked { run, usage } => Some(Input::Asked { run, usage }),
             Note::Said { runs, text } => {
                 let jobs: std::collections::BTreeSet<JobId> =
                     runs.iter().filter_map(|run| self.logged.get(run).copied()).collect();

@@ -7,6 +7,8 @@ mod place;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -201,6 +203,9 @@ pub struct Remote {
     pub ytdlp_program: String,
 }
 
+/// Of a script's first line, which names its interpreter.
+const SHEBANG_BYTES_MAX: u64 = 256;
+
 /// Sites that many name and whose addresses are no files.
 const SITES: [&str; 4] = ["youtube.com", "youtu.be", "vimeo.com", "bilibili.com"];
 
@@ -223,21 +228,28 @@ impl Remote {
         Fetch { bytes_max, allow: self.allow.clone(), store: None, pages }
     }
 
-    /// Whether the program that reads pages is on this machine.
-    pub fn reads_pages(&self) -> bool {
-        self.page_reader().is_some()
+    /// The program that reads pages, where it is on this machine.
+    pub fn reader(&self) -> Option<PathBuf> {
+        let program = Path::new(&self.ytdlp_program);
+        let is_program =
+            |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
+        match program.components().count() {
+            1 => {
+                let path = std::env::var_os("PATH")?;
+                std::env::split_paths(&path).map(|folder| folder.join(program)).find(is_program)
+            }
+            _ => Some(program.to_owned()).filter(is_program),
+        }
     }
 
-    /// The program that reads pages, where it lies.
-    pub fn page_reader(&self) -> Option<PathBuf> {
-        let program = Path::new(&self.ytdlp_program);
-        let is_program = |path: &Path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
-        match program.components().count() {
-            1 => std::env::var_os("PATH").and_then(|path| {
-                std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| is_program(path))
-            }),
-            _ => Some(program.to_owned()).filter(|path| is_program(path)),
-        }
+    /// What workers that fetch may start: that program, and the one that it is a script for.
+    pub fn programs(&self) -> Vec<PathBuf> {
+        let Some(reader) = self.reader().filter(|_| !self.ytdlp.is_empty()) else { return Vec::new() };
+        let mut begin = Vec::new();
+        let read = File::open(&reader).and_then(|file| file.take(SHEBANG_BYTES_MAX).read_to_end(&mut begin));
+        let line = read.ok().and_then(|_| begin.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next());
+        let interpreter = line.and_then(|line| std::str::from_utf8(line).ok()?.split_whitespace().next());
+        [reader].into_iter().chain(interpreter.map(PathBuf::from)).collect()
     }
 }
 
@@ -719,7 +731,7 @@ impl Config {
         }
         let program = Path::new(&self.remote.ytdlp_program);
         if program.as_os_str().is_empty() || (program.components().count() > 1 && program.is_relative()) {
-            wrong("remote.ytdlp_program", "it is a name, or a path from /".to_owned());
+            wrong("remote.ytdlp_program", "it is a name in PATH, or a path from /".to_owned());
         }
         for (name, store) in &self.stores {
             if let Err((key, why)) = store.check() {

@@ -351,7 +351,7 @@ fn supervisor_settings(
     settings.walls = config.workers.sandbox.then(|| workers::Walls {
         state_dir: state_dir.to_owned(),
         model_dir: model_dir.to_owned(),
-        programs: config.remote.page_reader().into_iter().collect(),
+        programs: config.remote.programs(),
     });
     let at_once = Arc::clone(capacity);
     settings.gpu_binary = config.workers.gpu_program.clone().filter(|_| !gpus.devices.is_empty());

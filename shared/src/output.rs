@@ -18,6 +18,80 @@ pub const STEM_BYTES_MAX: usize = FILE_NAME_BYTES_MAX - 37;
 /// What stands for the stem of a path that has no file name.
 const NAMELESS: &[u8] = b"output";
 
+/// The pattern that gives outputs their inputs' names.
+pub const STEM: &str = "{stem}";
+
+/// Of a title, as much goes into a name.
+const TITLE_CHARS_MAX: usize = 50;
+
+/// What names of outputs are made of, where they are made of more than their input's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub pattern: String,
+    pub title: Option<String>,
+    pub template: String,
+}
+
+/// A pattern as it is given, or what is wrong with it.
+pub fn check_pattern(text: &str) -> Result<String, String> {
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let word = rest[at..].split_inclusive('}').next().unwrap_or_default();
+        if !["{stem}", "{title}", "{template}"].contains(&word) {
+            return Err(format!(
+                "`{}` stands for nothing: {{stem}}, {{title}} and {{template}} do",
+                crate::text::escaped(word)
+            ));
+        }
+        rest = &rest[at + word.len()..];
+    }
+    match text.contains('{') {
+        true => Ok(text.to_owned()),
+        false => Err("a pattern has {stem} or {title} in it: one name can't be that of every output".to_owned()),
+    }
+}
+
+impl Names {
+    /// The stem of an input's outputs, of its own: one name, with no way out of its folder.
+    pub fn stem(&self, own: &[u8]) -> Vec<u8> {
+        if self.pattern == STEM {
+            return own.to_vec();
+        }
+        let own = String::from_utf8_lossy(own);
+        let title = self.title.as_deref().unwrap_or(&own);
+        let words = title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let title: String = words.chars().take(TITLE_CHARS_MAX).collect();
+        // Whatever stands in a title is no placeholder.
+        let mut name = String::new();
+        let mut rest = self.pattern.as_str();
+        while let Some(at) = rest.find('{') {
+            let word = rest[at..].split_inclusive('}').next().unwrap_or_default();
+            name.push_str(&rest[..at]);
+            name.push_str(match word {
+                "{title}" => title.trim(),
+                "{template}" => &self.template,
+                _ => &own,
+            });
+            rest = &rest[at + word.len()..];
+        }
+        name.push_str(rest);
+        let safe = crate::url::safe_name(&name).unwrap_or_else(|| own.into_owned());
+        fitting(safe.as_bytes(), STEM_BYTES_MAX).to_vec()
+    }
+
+    /// Renames what was planned; two of one name in one folder are told apart by a number.
+    pub fn rename(&self, plans: &mut [OutputPlan]) {
+        let mut taken: HashSet<(PathBytes, Vec<u8>)> = HashSet::new();
+        for plan in plans {
+            let stem = self.stem(&plan.stem.0);
+            let tries = std::iter::once(stem.clone())
+                .chain((2_u32..).map(|number| [stem.as_slice(), format!("-{number}").as_bytes()].concat()));
+            let free = tries.into_iter().find(|stem| taken.insert((plan.directory.clone(), stem.clone())));
+            plan.stem = PathBytes(free.unwrap_or(stem));
+        }
+    }
+}
+
 /// An input, and the directory argument it was found through (`None` = named singly).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed<'a> {
@@ -208,6 +282,47 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn patterns_make_one_safe_name_each() {
+        let names = |pattern: &str, title: Option<&str>| Names {
+            pattern: check_pattern(pattern).unwrap(),
+            title: title.map(str::to_owned),
+            template: "summary_report".to_owned(),
+        };
+        let stem = |pattern: &str, title: Option<&str>| {
+            String::from_utf8(names(pattern, title).stem("a.v1".as_bytes())).unwrap()
+        };
+        assert_eq!(stem("{stem}", Some("x")), "a.v1");
+        assert_eq!(
+            stem("{title} ({stem}, {template})", Some("It's: one\ntwo")),
+            "It's: one two (a.v1, summary_report)"
+        );
+        assert_eq!(stem("{title}", None), "a.v1");
+        // No way out, nothing hidden, no option, no placeholder that a title brings along.
+        assert_eq!(stem("{title}", Some("../../x")), "_.._x");
+        assert_eq!(stem("../{stem}/x", None), "_a.v1_x");
+        assert_eq!(stem("{title}", Some("--exec {stem}")), "exec {stem}");
+        assert_eq!(stem("{title}", Some("...")), "a.v1");
+        let long = "讲".repeat(80);
+        assert_eq!(stem("{title}", Some(&long)).chars().count(), 50);
+        assert!(stem("{title}{title}{title}{title}{title}", Some(&long)).len() <= STEM_BYTES_MAX);
+        for wrong in ["talk", "", "{titel}", "{", "}", "{stem", "{{stem}}"] {
+            assert!(check_pattern(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_pattern_makes_alike_are_told_apart() {
+        let plan = |folder: &str, stem: &str| OutputPlan {
+            directory: PathBytes(folder.as_bytes().to_vec()),
+            stem: PathBytes(stem.as_bytes().to_vec()),
+        };
+        let mut plans = [plan("/a", "1"), plan("/a", "2"), plan("/b", "1"), plan("/a", "3")];
+        let names = Names { pattern: "{title}".to_owned(), title: Some("T".to_owned()), template: String::new() };
+        names.rename(&mut plans);
+        assert_eq!(plans, [plan("/a", "T"), plan("/a", "T-2"), plan("/b", "T"), plan("/a", "T-3")]);
+    }
 
     fn planned(inputs: &[(&str, Option<&str>)], directory: Option<&str>) -> Vec<String> {
         let inputs: Vec<_> =

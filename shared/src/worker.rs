@@ -124,6 +124,11 @@ pub enum Report {
         run: RunId,
         outcome: Outcome,
     },
+    /// What a run has asked of a model API so far, told whenever it has an answer: however it ends, that is paid for.
+    Asked {
+        run: RunId,
+        usage: Usage,
+    },
 }
 
 /// How a run ended.

@@ -319,13 +319,7 @@ impl Figures {
     }
 
     pub fn add(&mut self, job: &JobView) {
-        self.peak_memory_bytes = self.peak_memory_bytes.max(job.peak_memory_bytes);
-        for (sum, name) in [(&mut self.api_calls, "api_calls"), (&mut self.tokens, "tokens"), (&mut self.cost, "cost")]
-        {
-            if let Some(more) = job.detail.number(name) {
-                *sum = Some(sum.unwrap_or(0.0) + more);
-            }
-        }
+        self.add_asked(job);
         if job.state != JobState::Completed {
             return;
         }
@@ -341,6 +335,17 @@ impl Figures {
         }
         if let Some(media) = job.detail.media_seconds {
             self.media_seconds = Some(self.media_seconds.unwrap_or(0.0) + media);
+        }
+    }
+
+    /// What its process took and what it has asked of model APIs, however it ended.
+    pub fn add_asked(&mut self, job: &JobView) {
+        self.peak_memory_bytes = self.peak_memory_bytes.max(job.peak_memory_bytes);
+        for (sum, name) in [(&mut self.api_calls, "api_calls"), (&mut self.tokens, "tokens"), (&mut self.cost, "cost")]
+        {
+            if let Some(more) = job.detail.number(name) {
+                *sum = Some(sum.unwrap_or(0.0) + more);
+            }
         }
     }
 

@@ -73,12 +73,19 @@ fn not_finished(message: String) -> Fault {
     Fault::new(exit::NOT_FINISHED, "not_finished", message)
 }
 
+/// Of all jobs; what the gather has asked is paid for like any other.
+fn figures(jobs: &[JobView], gather: Option<&JobView>) -> Figures {
+    let mut figures = Figures::of(jobs);
+    gather.into_iter().for_each(|gather| figures.add_asked(gather));
+    figures
+}
+
 pub fn result_json(batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>) -> ResultJson {
     ResultJson {
         batch: BatchJson::new(batch, human::now()),
         jobs: jobs.iter().map(JobJson::from).collect(),
         gather: gather.map(|job| gather_json(batch, job)),
-        summary: Figures::of(jobs).summary(batch),
+        summary: figures(jobs, gather).summary(batch),
     }
 }
 
@@ -103,7 +110,7 @@ fn gather_json(batch: &BatchView, job: &JobView) -> GatherJson {
 
 fn text(context: &Context, batch: &BatchView, jobs: &[JobView], gather: Option<&JobView>) -> String {
     let now = human::now();
-    let summary = Figures::of(jobs).summary(batch);
+    let summary = figures(jobs, gather).summary(batch);
     let mut rows = human::batch_rows(batch, now);
     if let (Some(mean), Some(fastest), Some(slowest)) = (summary.mean_seconds, summary.fastest, summary.slowest) {
         let [mean, fastest, slowest] = [mean, fastest, slowest].map(human::seconds);

@@ -7,6 +7,7 @@ use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, Work
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
 use spindle_shared::lane::Lane;
 use spindle_shared::packed::Packed;
+use spindle_shared::provider::Usage;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::wire::request::{Scope, Selection};
@@ -98,6 +99,11 @@ pub enum Input {
     InputChanged {
         run: RunId,
         identity: FileIdentity,
+    },
+    /// What a run has asked of its model API so far.
+    Asked {
+        run: RunId,
+        usage: Usage,
     },
     /// A worker is gone with these runs unreported.
     Lost {

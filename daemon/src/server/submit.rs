@@ -366,7 +366,8 @@ fn jobs(
             if let Err(error) = Url::parse(url.as_str()) {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
-            if house.config.get().remote.fetching().pages.have(url) && !house.config.get().remote.reads_pages() {
+            let config = house.config.get();
+            if config.remote.fetching().pages.have(url) && config.remote.reader().is_none() {
                 return Ok(Err(no_reader(house, url)));
             }
             if let Some((bucket, _)) = url.in_store()

@@ -5,6 +5,7 @@ use std::fmt;
 use spindle_shared::id::{RunId, WorkerId};
 use spindle_shared::job::{FileIdentity, PathBytes};
 use spindle_shared::lane::Role;
+use spindle_shared::provider::Usage;
 use spindle_shared::worker::Outcome;
 
 /// To the conductor; called from the supervisor's threads, which wait while the call does.
@@ -12,6 +13,8 @@ use spindle_shared::worker::Outcome;
 pub enum Note {
     /// Share of the stage done, and done before this run began, 0–1.
     Progress { run: RunId, worker: WorkerId, done: f32, begun: f32 },
+    /// What a run has asked of a model API so far.
+    Asked { run: RunId, usage: Usage },
     /// The run is over and its process lives on, or it never reached one (`worker` is then `None`).
     Ended { run: RunId, outcome: Outcome, worker: Option<WorkerId> },
     /// What a process has printed while these runs were at work in it.

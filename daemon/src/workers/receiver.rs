@@ -156,7 +156,7 @@ impl Ear {
                 }
                 up.then(|| Note::Up { worker: self.id, role, pid: pid_number(self.pid), model })
             }
-            Report::Progress { run, .. } if !worker.knows(run) => {
+            Report::Progress { run, .. } | Report::Asked { run, .. } if !worker.knows(run) => {
                 return Err(format!("it reported run {run}, which it doesn't have"));
             }
             Report::Progress { done, begun, .. } if !done.is_finite() || !begun.is_finite() => {
@@ -165,6 +165,7 @@ impl Ear {
             Report::Progress { run, done, begun } => {
                 Some(Note::Progress { run, worker: self.id, done: done.clamp(0.0, 1.0), begun: begun.clamp(0.0, 1.0) })
             }
+            Report::Asked { run, usage } => Some(Note::Asked { run, usage }),
             Report::Ended { run, outcome } => {
                 let settings = &self.shared.settings;
                 let runs_max = (settings.runs_before_recycle)(worker.role);

@@ -98,7 +98,7 @@ impl House {
     fn next(&self) -> Note {
         loop {
             match self.any() {
-                Note::Progress { .. } | Note::Up { .. } => {}
+                Note::Progress { .. } | Note::Asked { .. } | Note::Up { .. } => {}
                 note => return note,
             }
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::ContentHash;
 use spindle_shared::limits::RESULTS_BYTES_MAX;
+use spindle_shared::provider::Usage;
 use spindle_shared::wire::codec;
 use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, PIECES_ENDING, RESULTS_FILE, Report};
 
@@ -163,6 +164,11 @@ impl Context {
     fn tell(&self, done: f32, begun: f32) {
         let share = |value: f32| value.clamp(0.0, 1.0);
         (self.report)(Report::Progress { run: self.assignment.run, done: share(done), begun: share(begun) });
+    }
+
+    /// Tells what has been asked of a model API so far.
+    pub fn asked(&self, usage: Usage) {
+        (self.report)(Report::Asked { run: self.assignment.run, usage });
     }
 
     pub fn cancelled(&self) -> bool {

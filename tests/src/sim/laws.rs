@@ -160,9 +160,10 @@ impl Laws {
     /// Whether this input is about runs only that are not current: then it must change nothing.
     pub fn is_stale(&self, input: &Input) -> bool {
         match input {
-            Input::Progress { run, .. } | Input::Ended { run, .. } | Input::InputChanged { run, .. } => {
-                !self.is_current(*run)
-            }
+            Input::Progress { run, .. }
+            | Input::Asked { run, .. }
+            | Input::Ended { run, .. }
+            | Input::InputChanged { run, .. } => !self.is_current(*run),
             Input::Lost { runs, .. } => !runs.iter().any(|run| self.is_current(*run)),
             _ => false,
         }

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use spindle_shared::id::BatchId;
-use spindle_tests::harness::{Daemon, Setup, eventually};
+use spindle_tests::harness::{Daemon, Setup, eventually, repeated};
 use spindle_tests::oracle::{Asked, Oracle, Reply};
 
 const KEY: &str = "sk-oracle-0123456789abcdef";
@@ -136,6 +136,21 @@ fn what_a_service_asks_for_costs_no_try() {
 }
 
 #[test]
+fn a_key_in_a_file_is_read_by_who_asks() {
+    let oracle = Oracle::start(|_| Reply::json(&lesson()));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), format!("{KEY}\n")).unwrap();
+    let setup = house(&oracle, "");
+    let path = setup.state().with_file_name("spindled.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("env:ORACLE_KEY", &format!("file:{}", file.path().display()));
+    fs::write(&path, text).unwrap();
+    let daemon = setup.start();
+    let result = submit(&daemon, &sounds(&daemon, 1), &["--format=json"]);
+    assert_eq!(result["state"], "completed", "{result:#}");
+    assert_eq!(oracle.asked()[0].headers["authorization"], format!("Bearer {KEY}"));
+}
+
+#[test]
 fn a_spent_quota_parks_and_outlives_the_daemon() {
     let oracle = Oracle::start(|_| Reply::json(&lesson()));
     let mut daemon = house(&oracle, "per_day = 2").start();
@@ -180,12 +195,10 @@ fn a_hostile_endpoint_is_refused_and_nobody_grows() {
         let oracle = Oracle::start(move |_| reply());
         let daemon = house(&oracle, "timeout_seconds = 2").start();
         let inputs = sounds(&daemon, 1);
-        let begun = Instant::now();
         let result = submit(&daemon, &inputs, &["--retries=0"]);
         let failure = &result["jobs"][0]["failure"];
         assert_eq!(failure["kind"], kind, "{name}: {result:#}");
         assert!(failure["advice"].as_str().is_some_and(|advice| !advice.is_empty()), "{name}");
-        assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
         assert_eq!(oracle.count(), 1, "{name}");
         assert!(daemon.peak_kib("net") < 60 << 10, "{name}: {} KiB", daemon.peak_kib("net"));
     }
@@ -257,7 +270,8 @@ fn a_key_is_nowhere_but_in_the_question() {
     // While it thinks, others decode and listen.
     let film = daemon.media().join("film.mp4");
     video(&film, 30);
-    let long = daemon.sound("long.wav", 1_200.0);
+    let long = daemon.media().join("long.wav");
+    fs::write(&long, repeated(120)).unwrap();
     let others =
         [daemon.submit_to("compress", [&film]), daemon.submit_to("subtitles", ["--no-vad".as_ref(), long.as_os_str()])];
     for role in ["media", "speech"] {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::BatchId;
 use spindle_shared::job::{JobState, JobView};
-use spindle_tests::harness::{Daemon, Setup, eventually, wav};
+use spindle_tests::harness::{Daemon, Setup, eventually, repeated, wav};
 use spindle_tests::site::{Reply, Site};
 
 /// A daemon that may fetch from the site.
@@ -94,21 +94,9 @@ fn what_would_be_done_is_told_and_what_is_done_is_skipped() {
     assert_eq!(daemon.job(BatchId(3), 1).state, JobState::Completed);
 }
 
-/// The same ten seconds over and over.
-fn long_wav() -> Vec<u8> {
-    let once = wav(10.0, 270.0);
-    let (head, samples) = once.split_at(44);
-    let bytes = u32::try_from(samples.len() * 140).unwrap();
-    let mut whole = head.to_vec();
-    whole[4..8].copy_from_slice(&(bytes + 36).to_le_bytes());
-    whole[40..44].copy_from_slice(&bytes.to_le_bytes());
-    whole.extend_from_slice(&samples.repeat(140));
-    whole
-}
-
 #[test]
 fn a_killed_daemon_goes_on_with_what_has_come() {
-    let sound: Arc<[u8]> = long_wav().into();
+    let sound: Arc<[u8]> = repeated(140).into();
     assert!(sound.len() > 40 << 20);
     let served = Arc::clone(&sound);
     let site = Site::start(move |_, number| match number {
@@ -249,12 +237,15 @@ esac
 fn what_plays_on_a_page_is_found_by_a_program_that_gets_no_shell_and_no_keys() {
     let folder = tempfile::tempdir().unwrap();
     let program = stand_in(folder.path());
-    let daemon = Daemon::real()
-        .env("SPINDLE_REMOTE__YTDLP", "[\"tube.example\"]")
-        .env("SPINDLE_REMOTE__YTDLP_PROGRAM", program.to_str().unwrap())
-        .env("SOME_API_KEY", "sk-0123456789")
-        .set("remote.input_max_mib", 2)
-        .start();
+    let setup = Daemon::real();
+    // It writes down how it was called beside itself, where no worker's child may write.
+    let configuration = format!(
+        "[workers]\nsandbox = false\n[remote]\ninput_max_mib = 2\nytdlp = [\"tube.example\"]\nytdlp_program = \"{}\"\n",
+        program.display()
+    );
+    let path = setup.state().with_file_name("spindled.toml");
+    fs::write(&path, configuration).unwrap();
+    let daemon = setup.env("SPINDLE_CONFIG", path.to_str().unwrap()).env("SOME_API_KEY", "sk-0123456789").start();
     let told = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     let url = "https://www.tube.example/watch?list=$(touch%20x)&v=--exec=touch%20x;`id`";
     daemon.ctl(["submit", "convert", "--to", "wav", "--wait", "-o", "out", url]).expect(0);
@@ -313,6 +304,16 @@ fn without_the_program_a_page_is_refused_at_once() {
     let daemon = Daemon::real().env("SPINDLE_REMOTE__YTDLP_PROGRAM", "/nonexistent/reader").start();
     let ran = daemon.ctl(["submit", "subtitles", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"]).expect(9);
     ran.says(&["/nonexistent/reader", "not installed", "hint:"]);
+    // Within its walls it works, too.
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("bin/reader");
+    fs::create_dir(program.parent().unwrap()).unwrap();
+    fs::write(folder.path().join("sound.wav"), wav(2.0, 290.0)).unwrap();
+    fs::write(&program, format!("#!/bin/bash\ncp {}/sound.wav recording\n", folder.path().display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = Daemon::real().env("SPINDLE_REMOTE__YTDLP_PROGRAM", program.to_str().unwrap()).start();
+    daemon.ctl(["submit", "convert", "--to=mp3", "--wait", "https://youtu.be/dQw4w9WgXcQ"]).expect(0);
+    assert_eq!(daemon.files("media"), ["dQw4w9WgXcQ.mp3"]);
     // Where it is there, but vanishes, the job says so.
     let folder = tempfile::tempdir().unwrap();
     let program = stand_in(folder.path());

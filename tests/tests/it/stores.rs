@@ -7,7 +7,7 @@ use serde_json::Value;
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::BatchId;
 use spindle_tests::bucket::{ACCESS_KEY, Bucket, SECRET_KEY, section};
-use spindle_tests::harness::{Daemon, Setup, eventually};
+use spindle_tests::harness::{Daemon, Setup, eventually, repeated};
 
 /// A daemon with such a configuration, and keys in its environment.
 fn house(configuration: &str) -> Setup {
@@ -79,7 +79,7 @@ fn a_killed_upload_shows_nothing_and_goes_on_where_it_was() {
     let store = Bucket::start(&["talks"]);
     let mut daemon = house(&section(&store, "media", "talks", "")).start();
     // 16 kHz mono: 32 kB a second, and parts of 8 MiB.
-    daemon.sound("long.wav", 800.0);
+    fs::write(daemon.media().join("long.wav"), repeated(80)).unwrap();
     store.silent_from(3);
     daemon.ctl(["submit", "convert", "--to", "wav", "-o", "s3://talks/made", "long.wav"]).expect(0);
     eventually("two parts are there", || store.log().iter().any(|line| line == "silent at part 3").then_some(()));

@@ -11,7 +11,7 @@ use spindle_shared::job::{OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
 use spindle_shared::notify::Notify;
 use spindle_shared::object_store;
-use spindle_shared::output::{self, Candidates, Placed};
+use spindle_shared::output::{self, Candidates, Names, Placed};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
@@ -160,13 +160,14 @@ pub fn prepared<R: RecipeOptions>(
         .subcommand_matches("submit")
         .and_then(|submit| submit.subcommand_matches(R::NAME))
         .ok_or_else(|| Fault::error("the command line lost its recipe"))?;
+    let names = options.names();
     let recipe = options.recipe(common.force).map_err(Fault::usage)?;
     let mut overrides = Overrides::new::<R>(matches, common.force);
     if common.skip_existing && !recipe.gather.is_empty() {
         return Err(Fault::usage("--skip-existing: an input that is skipped has no result to gather")
             .hint("--force does what is needed: what is known already isn't done again, and what is the same isn't written again"));
     }
-    let inputs = inputs::<R>(context, common, &recipe.map, &mut overrides)?;
+    let inputs = inputs::<R>(context, common, &recipe.map, &mut overrides, names.as_ref())?;
     let gather_to = gather_to(&recipe, common, &inputs)?;
     if common.tag.len() > TAGS_MAX {
         return Err(Fault::usage(format!("{} tags are more than {TAGS_MAX}", common.tag.len())));
@@ -197,6 +198,7 @@ fn inputs<R: RecipeOptions>(
     common: &Common,
     stages: &[Stage],
     overrides: &mut Overrides,
+    names: Option<&Names>,
 ) -> Result<Vec<Submission>, Fault> {
     let columns = overrides.columns();
     let intake = Intake { recurse: common.recurse, extensions: R::EXTENSIONS, columns: &columns };
@@ -241,7 +243,10 @@ fn inputs<R: RecipeOptions>(
     let directory = output_folder(common.output.as_deref())?;
     let placed: Vec<Placed<'_>> =
         found.iter().map(|input| Placed { path: &input.path, root: input.root.as_deref() }).collect();
-    let plans = output::plan(&placed, directory.as_deref());
+    let mut plans = output::plan(&placed, directory.as_deref());
+    if let Some(names) = names.filter(|names| names.pattern != output::STEM) {
+        names.rename(&mut plans);
+    }
     let folders: BTreeSet<_> = plans.iter().map(|plan| &plan.directory).collect();
     let closed: Vec<String> = folders
         .into_iter()

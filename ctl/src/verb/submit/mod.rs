@@ -16,6 +16,7 @@ mod upload;
 use clap::{Args, Subcommand};
 use spindle_shared::batch::BatchSpec;
 use spindle_shared::intake::MEDIA_EXTENSIONS;
+use spindle_shared::output::Names;
 use spindle_shared::wire::request::Submission;
 
 use crate::Context;
@@ -91,6 +92,11 @@ trait RecipeOptions: Args {
     const EXTENSIONS: &'static [&'static str];
     /// Options that no input can have of its own: they are about all of them together.
     const OF_THE_BATCH: &'static [&'static str] = &[];
+
+    /// How outputs are called, where that is settable.
+    fn names(&self) -> Option<Names> {
+        None
+    }
 
     fn recipe(self, force: bool) -> Result<spindle_shared::recipe::Recipe, String>;
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use spindle_shared::intake::MEDIA_EXTENSIONS;
+use spindle_shared::output::{self, Names};
 use spindle_shared::paths;
 use spindle_shared::provider::ProviderRef;
 use spindle_shared::recipe::{self, Recipe};
@@ -39,6 +40,10 @@ pub struct ReportArgs {
     /// Where the recording can be watched: times become links
     #[arg(long, value_name = "URL")]
     link: Option<String>,
+    /// What the outputs are called before their endings: {stem} (of the input's name), {title} (--title, 50 characters of it), {template} and
+    /// anything else as it stands; never more than one name
+    #[arg(long = "name-pattern", value_name = "PATTERN", default_value = output::STEM, value_parser = output::check_pattern)]
+    name_pattern: String,
     /// A tag of the document; may be given several times
     #[arg(long = "report-tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -59,8 +64,15 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 
 impl RecipeOptions for ReportArgs {
     const NAME: &'static str = recipe::REPORT;
+    const OF_THE_BATCH: &'static [&'static str] = &["name-pattern"];
     const PARALLEL: u32 = 3;
     const EXTENSIONS: &'static [&'static str] = &MEDIA_EXTENSIONS;
+
+    fn names(&self) -> Option<Names> {
+        let pattern = self.name_pattern.clone();
+        let template = Path::new(&self.template).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        Some(Names { pattern, title: self.title.clone(), template: template.unwrap_or_default() })
+    }
 
     fn recipe(self, force: bool) -> Result<Recipe, String> {
         let ReportArgs {
@@ -71,6 +83,7 @@ impl RecipeOptions for ReportArgs {
             title,
             link,
             tags,
+            name_pattern: _,
             mut transcribe,
             listen,
             sight,

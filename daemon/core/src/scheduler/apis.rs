@@ -53,6 +53,8 @@ pub(super) struct Asked {
     permit: Permit,
     /// How it went, as far as is known.
     call: Option<Call>,
+    /// What it has had answers to so far.
+    usage: Usage,
 }
 
 impl Asked {
@@ -185,7 +187,7 @@ impl Scheduler {
         service.next = (key + 1) % service.usable;
         self.write_used(&name, key);
         self.warn(&name, key);
-        Ok(Some(Asked { provider: name, key, permit, call: None }))
+        Ok(Some(Asked { provider: name, key, permit, call: None, usage: Usage::default() }))
     }
 
     fn may_ask(&mut self, id: JobId, name: &str, calls: u32) -> Result<usize, Hold> {
@@ -346,7 +348,7 @@ impl Scheduler {
 
     /// A run's permit comes back, however it ended.
     pub(super) fn give_permit_back(&mut self, asked: Asked) {
-        let Asked { provider, key, permit, call } = asked;
+        let Asked { provider, key, permit, call, usage: _ } = asked;
         let now = self.now;
         if let Some(api) = self.services.get_mut(&provider).and_then(|service| service.keys.get_mut(key)) {
             api.give_back(permit, call, now);
@@ -370,17 +372,29 @@ impl Scheduler {
         }
     }
 
-    /// What a run says of its end, before its permit comes back. Gives what that adds to its job's figures.
-    pub(super) fn note_call(&mut self, run: RunId, succeeded: bool, usage: Option<Usage>) -> Detail {
+    /// What a run has had answers to so far: it is paid for, whatever comes of the run.
+    pub(super) fn asked(&mut self, run: RunId, usage: Usage) {
+        if let Some(asked) = self.runs.get_mut(&run).and_then(|known| known.asked.as_mut())
+            && usage.calls >= asked.usage.calls
+        {
+            asked.usage = usage;
+        }
+    }
+
+    /// What a run says of its end, before its permit comes back; `succeeded`: as far as that says something of the service; `usage`: where it came
+    /// to its end by itself. Gives what that adds to its job's figures.
+    pub(super) fn note_call(&mut self, run: RunId, succeeded: Option<bool>, usage: Option<Usage>) -> Detail {
         let mut detail = Detail::default();
         let Some(known) = self.runs.get_mut(&run) else { return detail };
         let (job, took_ms) = (known.job, self.now.mono.since(known.since));
         let Some(asked) = &mut known.asked else { return detail };
-        // Of one that failed nobody knows how often it asked.
+        // Of one that failed nobody knows how often it asked beyond what it has told.
         let calls = usage.map_or(u32::MAX, |usage| usage.calls);
-        asked.call = Some(Call { succeeded, calls, took_ms, tokens: usage.map(Usage::tokens) });
+        let known = Some(asked.usage).filter(|usage| usage.calls > 0);
+        let tokens = usage.or(known).map(Usage::tokens);
+        asked.call = succeeded.map(|succeeded| Call { succeeded, calls, took_ms, tokens });
         let Some(service) = self.services.get_mut(&asked.provider) else { return detail };
-        let Some(usage) = usage else { return detail };
+        let Some(usage) = usage.or(known) else { return detail };
         service.tokens = service.tokens.max(usage.tokens()).min(u64::from(u32::MAX));
         let cost = service.price(usage);
         if let Some(cost) = cost {

@@ -604,6 +604,17 @@ impl Scheduler {
         self.runs.get(&run).and_then(|run| run.address)
     }
 
+    /// What a run that came to nothing has asked stays with its job.
+    pub(super) fn spent(&mut self, id: JobId, figures: &Detail) {
+        if figures.figures.is_empty() {
+            return;
+        }
+        if let Some(batch) = self.batches.get_mut(&id.batch) {
+            batch.change(id.index, |job| job.open.detail.absorb(figures.clone()));
+            self.write_open(id);
+        }
+    }
+
     pub(super) fn ended(&mut self, run: RunId, outcome: Outcome) {
         let address = self.address_of(run);
         if let (Some(of), Outcome::Done(done)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
@@ -613,12 +624,15 @@ impl Scheduler {
         }
         let asked = self.key_of(run);
         let figures = match &outcome {
-            Outcome::Done(done) => self.note_call(run, true, Some(done.usage)),
+            Outcome::Done(done) => self.note_call(run, Some(true), Some(done.usage)),
             // What the input is to blame for says nothing of the service.
-            Outcome::Failed(failure) => self.note_call(run, failure.kind == FailureKind::Input, None),
-            Outcome::Stopped => Detail::default(),
+            Outcome::Failed(failure) => self.note_call(run, Some(failure.kind == FailureKind::Input), None),
+            Outcome::Stopped => self.note_call(run, None, None),
         };
         let Some((id, seconds, lane)) = self.release(run) else { return };
+        if !matches!(outcome, Outcome::Done(_)) {
+            self.spent(id, &figures);
+        }
         match outcome {
             Outcome::Done(done) => self.done(id, run, *done, seconds, lane, figures),
             Outcome::Failed(failure) if self.falls_back(id, lane, failure.kind, &failure.message) => {}

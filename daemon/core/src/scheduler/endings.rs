@@ -255,7 +255,9 @@ impl Scheduler {
         let mut current = Vec::new();
         for run in runs {
             let address = self.address_of(*run);
+            let figures = self.note_call(*run, None, None);
             if let Some((id, _, lane)) = self.release(*run) {
+                self.spent(id, &figures);
                 current.push((*run, id, lane, address));
             }
         }

@@ -102,6 +102,7 @@ impl<'c> Chat<'c> {
         }
         self.usage.tokens_in += answer.usage.tokens_in;
         self.usage.tokens_out += answer.usage.tokens_out;
+        self.context.asked(self.usage);
         Ok(answer)
     }
 

@@ -228,7 +228,8 @@ impl Page<'_> {
 fn missing(program: &str, why: &str) -> Failure {
     let program = escaped(program);
     Failure::new(FailureKind::ModelMissing, format!("{program}, which reads pages, can't be started: {why}")).advise(
-        "install yt-dlp where the daemon's PATH finds it, or set `ytdlp_program` in the configuration's [remote]",
+        "install yt-dlp where the daemon's PATH finds it, or set `ytdlp_program` in the configuration's [remote]; then start the daemon anew, \
+         as its workers may start only what was there when it began",
     )
 }
 

@@ -55,10 +55,9 @@ fn refused(role: Role, starts_programs: bool) -> Result<SeccompFilter, BackendEr
             .map(|&family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64))
             .collect();
         rules.insert(libc::SYS_socket, vec![SeccompRule::new(others?)?]);
-        if !starts_programs {
-            for call in [libc::SYS_listen, libc::SYS_accept4] {
-                rules.insert(call, Vec::new());
-            }
+        // But where programs are started: their way out is a proxy of ours.
+        for call in [libc::SYS_listen, libc::SYS_accept4].into_iter().filter(|_| !starts_programs) {
+            rules.insert(call, Vec::new());
         }
     } else {
         for call in [libc::SYS_socket, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept4] {

@@ -41,7 +41,7 @@ fn recipe() -> Recipe {
 }
 
 fn with(limits: Limits) -> Config {
-    let api = ApiConfig { limits, keys: 1, price_in: None, price_out: None };
+    let api = ApiConfig { limits, keys: 1, price_in: Some(1.0), price_out: Some(2.0) };
     Config { providers: [(NAME.to_owned(), api)].into(), ..config(64) }
 }
 
@@ -234,6 +234,36 @@ fn a_minute_is_used_up_to_its_last_call_and_no_further() {
     // Room for a second call is held while one is under way, no longer: all but that is used.
     let took = house.now.mono.0 - begun;
     assert!((3 * MINUTE_MS..=4 * MINUTE_MS).contains(&took), "{took} ms");
+}
+
+#[test]
+fn what_a_run_has_asked_is_paid_for_however_it_ends() {
+    let limits = Limits { at_once: 5, calls_per_minute: 60, tokens_per_minute: None, calls_per_day: None };
+    let (mut house, batch) = submitted(limits, 3);
+    while let Some(start) = house.running.iter().find(|start| start.stage.api().is_none()) {
+        house.done(start.job);
+    }
+    let runs: Vec<RunId> = house.running.iter().map(|start| start.run).collect();
+    let usage = Usage { calls: 1, tokens_in: 1_000_000, tokens_out: 0 };
+    for run in &runs {
+        house.tell(Input::Asked { run: *run, usage });
+    }
+    // Its second answer was none, too; another's worker dies; the third does well, and says itself what it has asked.
+    house.tell(Input::Asked { run: runs[0], usage: Usage { calls: 2, ..usage } });
+    house.fail(job(batch, 1), FailureKind::Input);
+    house.die(job(batch, 2));
+    house.end_call(job(batch, 3), Ending::Answered { calls: 1 });
+    let cost = |house: &House| house.scheduler.batches[&batch].cost;
+    assert!((cost(&house) - 2.001_2).abs() < 1e-9, "{}", cost(&house));
+    let figures = |house: &House, index: u32| {
+        let detail = &house.open[&job(batch, index)].detail;
+        (detail.number("api_calls"), detail.number("tokens"))
+    };
+    assert_eq!(figures(&house, 1), (Some(2.0), Some(1e6)));
+    assert_eq!(figures(&house, 2), (Some(1.0), Some(1e6)));
+    // What is not current any more is nobody's.
+    house.tell(Input::Asked { run: runs[0], usage: Usage { calls: 9, ..usage } });
+    assert!((cost(&house) - 2.001_2).abs() < 1e-9);
 }
 
 #[test]
