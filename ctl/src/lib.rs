@@ -79,10 +79,16 @@ pub fn run(arguments: &[OsString]) -> u8 {
     }
 }
 
-/// `submit` with all its recipes and options, for whoever makes a form of it.
-pub fn submission() -> clap::Command {
+/// Every verb with its options, for whoever writes of them.
+pub fn definition() -> clap::Command {
     let mut command = Cli::command();
     command.build();
+    command
+}
+
+/// `submit` with all its recipes and options, for whoever makes a form of it.
+pub fn submission() -> clap::Command {
+    let command = definition();
     command.find_subcommand("submit").cloned().unwrap_or(command)
 }
 
@@ -178,6 +184,12 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_has_every_exit_code_and_no_other() {
+        let told: Vec<u8> = EXIT_CODES.split([' ', ',', '.']).filter_map(|word| word.parse().ok()).collect();
+        assert_eq!(told, exit::ALL.map(|(code, _)| code));
     }
 
     #[test]

@@ -22,3 +22,21 @@ pub const NOT_PERMITTED: u8 = 11;
 /// `wait --timeout` ran out.
 pub const WAIT_TIMEOUT: u8 = 124;
 pub const INTERRUPTED: u8 = 130;
+
+/// Every code with what it means, for help and reference.
+pub const ALL: [(u8, &str); 14] = [
+    (DONE, "done: every job completed or was skipped"),
+    (ERROR, "an error at run time"),
+    (USAGE, "usage or configuration"),
+    (SOME_FAILED, "some jobs failed"),
+    (ALL_FAILED, "all jobs failed"),
+    (UNREACHABLE, "no daemon answers"),
+    (REFUSED, "refused: a limit, a quota, a full queue"),
+    (NOT_FOUND, "no such batch, job or model"),
+    (CANCELLED, "cancelled"),
+    (MISSING, "a model or a tool is missing"),
+    (NOT_FINISHED, "not finished yet"),
+    (NOT_PERMITTED, "not permitted"),
+    (WAIT_TIMEOUT, "`wait --timeout` ran out"),
+    (INTERRUPTED, "interrupted"),
+];

@@ -515,12 +515,17 @@ impl Ran {
 }
 
 /// Runs a program to its end; one that hangs is killed.
-pub fn deadline_output(mut command: Command, what: &str) -> Output {
+pub fn deadline_output(command: Command, what: &str) -> Output {
+    output_within(command, what, PATIENCE)
+}
+
+/// The same for what may take longer.
+pub fn output_within(mut command: Command, what: &str, patience: Duration) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
     let pid = Pid::from_child(&child);
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(PATIENCE) {
+    match ended.recv_timeout(patience) {
         Ok(output) => output.unwrap_or_else(|error| panic!("`{what}`: {error}")),
         Err(_) => {
             // Not reaped yet: the number is still its own.

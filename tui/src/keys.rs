@@ -312,6 +312,41 @@ pub const TABLE: [Binding; 75] = {
     ]
 };
 
+/// The table as people read it, under titles: what is of use in this view comes first.
+pub fn sections(here: View) -> Vec<(&'static str, Vec<&'static Binding>)> {
+    let everywhere = |places: &[Place]| View::ALL.iter().all(|view| places.contains(&Place::In(*view)));
+    let of = |place: Place| move |binding: &&Binding| binding.places.contains(&place) && !everywhere(binding.places);
+    let mut sections = vec![
+        (here.name(), TABLE.iter().filter(of(Place::In(here))).collect()),
+        ("everywhere", TABLE.iter().filter(|binding| everywhere(binding.places)).collect()),
+    ];
+    for view in View::ALL.into_iter().filter(|view| *view != here) {
+        sections.push((view.name(), TABLE.iter().filter(of(Place::In(view))).collect()));
+    }
+    for (place, title) in [
+        (Place::Form, "the form of a new batch"),
+        (Place::Files, "choosing files"),
+        (Place::Line, "writing a value"),
+        (Place::Find, "writing what to find"),
+        (Place::Page, "pages like this one"),
+        (Place::Zoom, "a result in full"),
+        (Place::Plan, "the preview"),
+        (Place::Question, "questions"),
+    ] {
+        sections.push((title, TABLE.iter().filter(of(place)).collect::<Vec<_>>()));
+    }
+    // What was said of pages isn't said again of each kind of them.
+    let mut told: Vec<&str> = Vec::new();
+    for (_, bindings) in &mut sections {
+        bindings.retain(|binding| !told.contains(&binding.long));
+        told.extend(
+            bindings.iter().filter(|binding| binding.places.contains(&Place::Page)).map(|binding| binding.long),
+        );
+    }
+    sections.retain(|(_, bindings)| !bindings.is_empty());
+    sections
+}
+
 /// What this key means here. ^C leaves from everywhere, as people expect.
 pub fn meaning(place: Place, key: KeyEvent) -> Option<Action> {
     if key.kind == KeyEventKind::Release {

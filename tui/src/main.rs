@@ -34,7 +34,7 @@ use errand::Errands;
 use feed::Feed;
 use jiff::tz::TimeZone;
 use look::{Language, Look, Surroundings, Theme};
-use model::Model;
+use model::{Model, View};
 use screen::ScreenError;
 
 /// Messages waiting for the loop. Senders wait beyond it; a watch that waits too long is cut by the daemon and begun anew.
@@ -62,12 +62,18 @@ struct Cli {
     /// Leave the mouse to the terminal, so that it marks text
     #[arg(long)]
     no_mouse: bool,
+    /// Print the keys, and end
+    #[arg(long)]
+    keys: bool,
 }
 
 const AFTER_HELP: &str = "Press ? for the keys. NO_COLOR=1 does without colours.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.keys {
+        return print_keys(look(&cli));
+    }
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         tell(
             "error: spindletop needs a terminal for its input and output\nhint: for scripts there is `spindlectl watch`",
@@ -112,6 +118,24 @@ fn look(cli: &Cli) -> Look {
         language: cli.lang.unwrap_or(fitting.language),
         ascii: cli.ascii || fitting.ascii,
         ..fitting
+    }
+}
+
+/// What `?` shows, for reading outside the dashboard.
+fn print_keys(look: Look) -> ExitCode {
+    let mut text = String::new();
+    for (title, bindings) in keys::sections(View::Overview) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("{}\n", look.t(title)));
+        for binding in bindings {
+            text.push_str(&format!("  {:<12}  {}\n", binding.label, look.t(binding.long)));
+        }
+    }
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(exit::DONE),
+        Err(_) => ExitCode::from(exit::ERROR),
     }
 }
 

@@ -373,7 +373,8 @@ const CHINESE: [(&str, &str); 348] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::TABLE;
+    use crate::keys::{TABLE, sections};
+    use crate::model::View;
 
     /// What draws and what speaks.
     const SOURCES: [&str; 25] = [
@@ -427,6 +428,7 @@ mod tests {
             .iter()
             .map(String::as_str)
             .chain(keys)
+            .chain(sections(View::Overview).into_iter().map(|(title, _)| title))
             .filter(|text| *text != "CPU" && *text != "GPU" && known(text).is_none())
             .collect();
         assert!(missing.is_empty(), "{missing:#?}");

@@ -40,7 +40,6 @@ fn each_verb_asks_for_what_was_chosen() {
         ),
         (&["remove", "3", "--purge"], Request::Remove { what: targets(&["3"]), purge: true }),
         (&["drain"], Request::Drain),
-        (&["shutdown"], Request::Shutdown),
     ] {
         let daemon = Daemon::saying(vec![]);
         daemon.run(arguments).with(0);
@@ -60,6 +59,13 @@ fn what_happened_to_each_is_told() {
     let told = daemon.run(&["--json", "cancel", "3", "4/2"]).with(0).json();
     assert_eq!(told[0], json!({"id": "3", "batch_id": 3, "job_id": null, "what": "cancelled"}));
     assert_eq!(told[1]["job_id"], json!("4/2"));
+}
+
+#[test]
+fn a_shutdown_asks_whom_it_waits_for() {
+    let daemon = Daemon::saying(vec![]);
+    daemon.run(&["shutdown"]).with(0);
+    assert_eq!(daemon.requests(), [Request::House, Request::Shutdown]);
 }
 
 #[test]

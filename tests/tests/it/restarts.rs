@@ -98,6 +98,8 @@ fn shutdown_answers_and_ends_the_daemon() {
     let id = daemon.submit(["hang@transcribe.wav"]);
     daemon.begun("hang@transcribe");
     daemon.say("shutdown").expect(0);
+    // It answers when nobody is there any more: another may begin at once.
+    assert!(daemon.try_client().is_err() && !daemon.socket().exists());
     assert!(daemon.ended().success());
     daemon.start();
     daemon.begun("hang@transcribe");

@@ -11,9 +11,9 @@ use spindle_shared::wire::request::{Request, Selection};
 use super::Hits;
 use super::figures::{percent, span};
 use super::style::{clipped, shown, width, wrapped};
-use crate::keys::{Place, TABLE};
+use crate::keys::{TABLE, sections};
 use crate::look::Look;
-use crate::model::{Cover, Model, View};
+use crate::model::{Cover, Model};
 use crate::spent::price;
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
@@ -100,46 +100,9 @@ fn help(cells: u16, model: &Model) -> Vec<Line<'static>> {
     let look = model.look;
     let label_width = TABLE.iter().map(|binding| width(super::key_name(binding.label, look))).max().unwrap_or(0);
     let mut lines = Vec::new();
-    // What is of use where one is comes first.
-    let here = Place::In(model.view);
-    let everywhere = |places: &[Place]| View::ALL.iter().all(|view| places.contains(&Place::In(*view)));
-    type Fits<'f> = Box<dyn Fn(&[Place]) -> bool + 'f>;
-    let mut parts: Vec<(String, Fits<'_>)> = vec![
-        (look.t(model.view.name()).to_owned(), Box::new(move |places| places.contains(&here) && !everywhere(places))),
-        (look.t("everywhere").to_owned(), Box::new(everywhere)),
-    ];
-    for view in View::ALL.into_iter().filter(|view| *view != model.view) {
-        let of_view = move |places: &[Place]| places.contains(&Place::In(view)) && !everywhere(places);
-        parts.push((look.t(view.name()).to_owned(), Box::new(of_view)));
-    }
-    for (place, title) in [
-        (Place::Form, "the form of a new batch"),
-        (Place::Files, "choosing files"),
-        (Place::Line, "writing a value"),
-        (Place::Find, "writing what to find"),
-        (Place::Page, "pages like this one"),
-        (Place::Zoom, "a result in full"),
-        (Place::Plan, "the preview"),
-        (Place::Question, "questions"),
-    ] {
-        parts.push((look.t(title).to_owned(), Box::new(move |places| places.contains(&place) && !everywhere(places))));
-    }
-    let mut told: Vec<&str> = Vec::new();
-    for (title, fits) in parts {
-        let bindings: Vec<_> = TABLE.iter().filter(|binding| fits(binding.places)).collect();
-        if bindings.is_empty() {
-            continue;
-        }
-        // What was said of pages isn't said again of each kind of them.
-        let bindings: Vec<_> = bindings.into_iter().filter(|binding| !told.contains(&binding.long)).collect();
-        if bindings.is_empty() {
-            continue;
-        }
-        lines.push(Line::styled(title, look.title()));
+    for (title, bindings) in sections(model.view) {
+        lines.push(Line::styled(look.t(title), look.title()));
         for binding in bindings {
-            if binding.places.contains(&Place::Page) {
-                told.push(binding.long);
-            }
             let label = super::key_name(binding.label, look);
             let indent = label_width + 3;
             let room = cells.saturating_sub(indent as u16).max(10);
