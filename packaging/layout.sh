@@ -89,6 +89,9 @@ lay_out() {
     for name in spindled spindletop; do
         python3 "$root/packaging/man.py" "$programs/$name" >"$to/share/man/man1/$name.1"
     done
+    for name in $("$programs/spindlectl" --help | sed -n '/^Commands:/,/^Options:/s/^  \([a-z]\+\) .*/\1/p'); do
+        [ "$name" = help ] || [ -s "$to/share/man/man1/spindlectl-$name.1" ] || die "spindlectl $name has no page"
+    done
     for page in "$to"/share/man/man1/*; do
         gzip -9n "$page"
     done

@@ -84,12 +84,21 @@ third_parties() {
     packaging/licences/generate.py --check
 }
 
+# packed: what packages hold can be laid out from what was just built.
+packed() {
+    if ! python3 -c 'import tomllib' 2>/dev/null; then
+        say "skipped: what is packed, because there is no Python 3.11"
+        return 0
+    fi
+    packaging/release.sh -n "${CARGO_TARGET_DIR:-target}/debug"
+}
+
 scripts() {
     shellcheck -x packaging/*.sh packaging/deb/*.sh tests/*.sh .ci/run
 }
 
 tools() {
-    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip python3 tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim
+    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip python3 binutils tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim
     install_rust
     install_cargo_tool cargo-nextest
 }
@@ -117,6 +126,7 @@ check "lints" cargo clippy --locked --quiet --workspace --all-targets -- -D warn
 check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --workspace --no-deps --document-private-items
 # Tests from outside start the programs, which a build of the tests alone leaves out.
 check "programs" cargo build --locked --quiet --workspace
+check "what is packed" packed
 check "tests are built" cargo nextest run --locked --workspace --no-run --cargo-quiet
 
 code=0

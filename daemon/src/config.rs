@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use spindle_core::alert::Thresholds;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::lane::Lane;
-use spindle_shared::limits::{ALLOWED_HOSTS_MAX, PROFILES_MAX, PROVIDERS_MAX, SITES_MAX};
+use spindle_shared::limits::{ALLOWED_HOSTS_MAX, HOOKS_MAX, PROFILES_MAX, PROVIDERS_MAX, SITES_MAX};
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store::{ObjectStore, Secret, StoreView, names_a_key};
 use spindle_shared::paths::{self, Service};
 use spindle_shared::stage::compress::{DYNAMIC, Profile};
@@ -36,6 +37,11 @@ pub struct Config {
     pub remote: Remote,
     pub alerts: AlertRules,
     pub metrics: Metrics,
+    pub log: Log,
+    pub notifications: Notifications,
+    pub folders: WatchedFolders,
+    /// Who is told of what, by name.
+    pub hooks: BTreeMap<String, Hook>,
     /// Buckets that inputs come from and outputs go to, by name.
     pub stores: BTreeMap<String, Store>,
     /// What videos can be made into besides the built-in profiles, by name.
@@ -286,6 +292,95 @@ impl AlertRules {
     }
 }
 
+/// How watched folders are looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchedFolders {
+    /// A file that has been the same for so long has stopped growing.
+    pub stable_seconds: u64,
+    /// Between two looks where nobody tells of a change.
+    pub rescan_seconds: u64,
+}
+
+impl Default for WatchedFolders {
+    fn default() -> Self {
+        WatchedFolders { stable_seconds: 10, rescan_seconds: 60 }
+    }
+}
+
+/// How what submissions name is told.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notifications {
+    /// Where what signs them is.
+    pub secret: Option<String>,
+}
+
+/// Somebody who is told of everything of a kind.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hook {
+    /// `batch`, `failure`, `alert`.
+    pub on: Vec<String>,
+    /// A program and its arguments; without a shell.
+    pub command: Vec<String>,
+    pub url: Option<String>,
+    /// Where what signs it is; default: `notifications.secret`.
+    pub secret: Option<String>,
+}
+
+impl Hook {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.on.is_empty() {
+            return Err(("on", "it names at least one of batch, failure, alert".to_owned()));
+        }
+        if let Some(odd) = self.on.iter().find(|on| !["batch", "failure", "alert"].contains(&on.as_str())) {
+            return Err(("on", format!("`{odd}` is none of batch, failure, alert")));
+        }
+        if self.url.is_some() != self.command.is_empty() {
+            return Err(("command", "a hook has a command or a url, and not both".to_owned()));
+        }
+        if let Some(secret) = &self.secret {
+            check_place(secret).map_err(|why| ("secret", why))?;
+        }
+        match &self.url {
+            Some(url) => Notify::Webhook { url: url.clone(), secret: None }.validate().map_err(|why| ("url", why)),
+            None => Notify::Command(self.command.clone()).validate().map_err(|why| ("command", why)),
+        }
+    }
+}
+
+/// Where the daemon's log goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// As `SPINDLE_LOG`, which outranks it: `info`, `warn,spindled=debug`.
+    pub level: String,
+    pub to: LogTo,
+    /// Of the files; default: `logs` in the state folder.
+    pub folder: Option<String>,
+    pub keep_days: u64,
+    pub file_mib: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogTo {
+    /// systemd's journal where that has standard error, else standard error.
+    Auto,
+    Stderr,
+    /// Standard error, an object a line.
+    Json,
+    Journald,
+    Files,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: "info".to_owned(), to: LogTo::Auto, folder: None, keep_days: 14, file_mib: 64 }
+    }
+}
+
 /// Metrics for who doesn't ask over the socket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -403,7 +498,7 @@ fn check_place(key: &str) -> Result<(), String> {
 }
 
 /// What stands in an environment variable, a file, or one of systemd's credentials.
-fn secret(source: &str) -> Result<Secret, String> {
+pub fn secret(source: &str) -> Result<Secret, String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))
     };
@@ -593,6 +688,26 @@ impl Config {
         if let Some(why) = self.remote.allow.iter().find_map(|entry| url::check_allowed(entry).err()) {
             wrong("remote.allow", why);
         }
+        if let Some(odd) = self.log.level.split(',').find(|part| !is_level(part)) {
+            wrong(
+                "log.level",
+                format!("`{odd}` is not like info, or spindled=debug: error, warn, info, debug, trace, off"),
+            );
+        }
+        if self.log.folder.as_ref().is_some_and(|folder| !folder.starts_with('/')) {
+            wrong("log.folder", "it is an absolute path".to_owned());
+        }
+        if self.hooks.len() > HOOKS_MAX {
+            wrong("hooks", format!("{} hooks are more than {HOOKS_MAX}", self.hooks.len()));
+        }
+        for (name, hook) in &self.hooks {
+            if let Err((key, why)) = hook.check() {
+                wrong(&format!("hooks.{name}.{key}"), why);
+            }
+        }
+        if let Some(Err(why)) = self.notifications.secret.as_deref().map(check_place) {
+            wrong("notifications.secret", why);
+        }
         if let Err((key, why)) = self.metrics.check() {
             wrong(&format!("metrics.{key}"), why);
         }
@@ -627,7 +742,7 @@ impl Config {
 
     /// Numbers with the range that they must be in.
     fn numbers(&self) -> Vec<(&'static str, Option<u64>, std::ops::RangeInclusive<u64>)> {
-        let Config { spool, lanes, workers, housekeeping, remote, limits, alerts, metrics, .. } = self;
+        let Config { spool, lanes, workers, housekeeping, remote, limits, alerts, metrics, log, folders, .. } = self;
         vec![
             ("spool.user_mib", Some(spool.user_mib), 1..=16_777_216),
             ("spool.input_max_mib", Some(spool.input_max_mib), 1..=16_777_216),
@@ -655,6 +770,10 @@ impl Config {
             ("alerts.queue_seconds", Some(alerts.queue_seconds), 0..=86_400),
             ("alerts.store_seconds", Some(alerts.store_seconds), 0..=86_400),
             ("alerts.out_of_order_seconds", Some(alerts.out_of_order_seconds), 0..=86_400),
+            ("folders.stable_seconds", Some(folders.stable_seconds), 1..=86_400),
+            ("folders.rescan_seconds", Some(folders.rescan_seconds), 1..=86_400),
+            ("log.keep_days", Some(log.keep_days), 1..=3_650),
+            ("log.file_mib", Some(log.file_mib), 1..=65_536),
             ("metrics.every_seconds", Some(metrics.every_seconds), 1..=86_400),
             ("limits.max_inputs", limits.max_inputs.map(u64::from), 1..=1_000_000),
             ("limits.user_batches", limits.user_batches.map(u64::from), 1..=1_000_000),
@@ -734,6 +853,13 @@ impl Config {
     pub fn cpu_slots(&self) -> u32 {
         self.lanes.cpu.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32))
     }
+}
+
+/// `info`, `spindled=debug`.
+fn is_level(part: &str) -> bool {
+    let (of, level) = part.rsplit_once('=').unwrap_or(("x", part));
+    let named = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    !of.is_empty() && of.chars().all(named) && ["error", "warn", "info", "debug", "trace", "off"].contains(&level)
 }
 
 /// Puts a value where its key belongs, in sections that are made as needed.
@@ -970,7 +1096,7 @@ mod tests {
     }
 
     /// Sections whose own sections are named by whoever writes the file.
-    const NAMED: &[&str] = &["stores", "profiles", "providers"];
+    const NAMED: &[&str] = &["stores", "profiles", "providers", "hooks"];
 
     #[test]
     fn the_samples_examples_show_every_key_and_are_right() {

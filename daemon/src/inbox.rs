@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use spindle_core::alert::{Turn, Vitals};
+use spindle_core::change::Change;
 use spindle_core::effect::{Answer, Command, Peer};
+use spindle_core::outbox::Tried;
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{ContentHash, JobId, RunId};
 use spindle_shared::object_store::ObjectStore;
@@ -12,6 +14,7 @@ use spindle_shared::worker::Published;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::gather::Results;
+use crate::hooks::Hooks;
 use crate::providers::Provider;
 use crate::server::watch::Watcher;
 use crate::telemetry::Tally;
@@ -51,6 +54,16 @@ pub enum Message {
     Memory {
         short: bool,
     },
+    /// Changes that nobody has to decide about; answered when they are durable.
+    Write {
+        changes: Vec<Change>,
+        reply: oneshot::Sender<()>,
+    },
+    /// A command that tells somebody has ended.
+    Told {
+        delivery: u64,
+        tried: Tried,
+    },
     /// How the house stands, as far as alerts go.
     Vitals(oneshot::Sender<Vitals>),
     /// As [`spindle_core::effect::Input::Alert`].
@@ -67,6 +80,7 @@ pub struct Configured {
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
     pub stores: Arc<[ObjectStore]>,
+    pub hooks: Hooks,
 }
 
 #[derive(Clone)]

@@ -4,10 +4,13 @@ mod artifacts;
 mod conductor;
 mod config;
 mod devices;
+mod folders;
 mod gather;
+mod hooks;
 mod housekeeping;
 mod inbox;
 mod lock;
+mod logs;
 mod machine;
 mod manager;
 mod models;
@@ -22,7 +25,6 @@ mod telemetry;
 mod watchman;
 mod workers;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,12 +32,12 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use clap::Parser;
 use spindle_core::gpus::{Found, Gpus};
+use spindle_core::outbox::Outbox;
 use spindle_core::scheduler::{Quota, Scheduler};
 use spindle_shared::exit;
 use spindle_shared::lane::Role;
 use spindle_shared::paths::{self, Service};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::conductor::{Clock, Conductor, Parts};
 use crate::config::Config;
@@ -79,14 +81,14 @@ fn main() -> ExitCode {
         println!("the configuration is right");
         return ExitCode::from(exit::DONE);
     }
-    let filter = EnvFilter::try_from_env("SPINDLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    match run(&args, service, config) {
+    let log = match logs::begin(&config.log, &paths::state(service)) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    match run(&args, service, config, log) {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => {
             eprintln!("error: {error}");
@@ -95,7 +97,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std::error::Error>> {
+fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<(), Box<dyn std::error::Error>> {
     let live = Arc::new(Live::new(config.clone()));
     let fetching = config.remote.fetching();
     let stores: Arc<[spindle_shared::object_store::ObjectStore]> = config.stores()?.into();
@@ -114,7 +116,8 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let artifacts = artifacts::Artifacts::open(&state_dir)?;
     let clock = Clock::new();
     let now = clock.now();
-    let recovered = store.load()?;
+    let mut recovered = store.load()?;
+    let outbox = Outbox::recover(recovered.next_delivery, std::mem::take(&mut recovered.deliveries));
     tracing::info!(
         boot = recovered.boot,
         batches = recovered.batches.len(),
@@ -124,6 +127,12 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
     let reserve_bytes =
         config.lanes.disk_reserve_mib.map_or_else(|| machine::reserve_bytes(&state_dir), |mib| mib << 20);
     let gpus = devices::find(config.workers.gpu_program.as_deref());
+    let (job_log, job_logs) = logs::jobs::open(&state_dir.join("logs").join("batches"), {
+        let reader = store.reader();
+        // Where nobody knows, nothing is deleted.
+        move |batch| reader.batch(batch).map_or(true, |known| known.is_some())
+    })?;
+    let recent = Arc::clone(&log.recent);
     let core_config = {
         let (state_dir, model_dir, gpus) = (state_dir.clone(), model_dir.clone(), gpus.clone());
         move |config: &Config| core_config(config, gpus.clone(), reserve_bytes, now.wall, &state_dir, &model_dir)
@@ -161,7 +170,9 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
                 providers: config.providers(),
                 fetching: config.remote.fetching(),
                 stores: config.stores()?.into(),
+                hooks: hooks::Hooks::of(config),
             };
+            log.set_level(&config.log.level)?;
             capacity.set(config);
             // Variables that hold keys may be others now.
             supervisor.send_idle_away();
@@ -173,6 +184,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         let file = args.config.clone();
         move || Config::load(file.as_deref(), service)
     }));
+    let watched = folders::Folders::new()?;
     let firing: Arc<watchman::Firing> = Arc::default();
     let house = Arc::new(server::House {
         inbox: inbox.clone(),
@@ -181,6 +193,11 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         state_dir: state_dir.clone(),
         model_dir,
         workers: Arc::new(views),
+        log: recent,
+        job_logs,
+        runs_commands: service == Service::User,
+        folders: Arc::clone(&watched),
+        folder_lock: tokio::sync::Mutex::default(),
         firing: Arc::clone(&firing),
         users: Arc::new(server::Users::new(paths::user_id(), config.daemon.admin_group.clone())),
         gpus: Gpus::new(gpus),
@@ -192,6 +209,7 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         config: live,
         reload: Arc::clone(&reload),
     });
+    let (folder_reader, folder_live) = (store.reader(), Arc::clone(&house.config));
     let watchman = watchman::Watchman {
         inbox: inbox.clone(),
         reader: store.reader(),
@@ -218,6 +236,14 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         inbox: inbox.clone(),
     };
     pressure.watch()?;
+    let folders = folders::Watch {
+        folders: watched,
+        reader: folder_reader,
+        inbox: inbox.clone(),
+        live: folder_live,
+        socket: socket.clone(),
+    };
+    folders.start()?;
     tracing::info!(socket = %socket.display(), state = %state_dir.display(), "ready");
     manager::ready();
     runtime.spawn(manager::keep_told(inbox.clone()));
@@ -236,6 +262,9 @@ fn run(args: &Args, service: Service, config: Config) -> Result<(), Box<dyn std:
         providers: house_providers,
         fetching,
         stores: Arc::clone(&stores),
+        log: job_log,
+        hooks: hooks::Hooks::of(&config),
+        outbox,
     };
     let conductor =
         std::thread::Builder::new().name("conductor".to_owned()).spawn(move || Conductor::new(parts).run(effects))?;

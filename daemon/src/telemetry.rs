@@ -277,14 +277,15 @@ mod tests {
                 "{text}"
             );
         };
-        let (mut samples, mut typed, mut seen) = (Vec::new(), String::new(), BTreeSet::new());
+        let (mut samples, mut typed) = (Vec::new(), String::new());
+        let (mut types, mut seen) = (BTreeSet::new(), BTreeSet::new());
         assert!(text.ends_with('\n'));
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (of, kind) = rest.split_once(' ').unwrap();
                 name(of);
                 assert!(matches!(kind, "counter" | "gauge"), "{line}");
-                assert!(seen.insert(of.to_owned()), "{of} comes twice");
+                assert!(types.insert(of.to_owned()), "{of} comes twice");
                 typed = of.to_owned();
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
                 name(rest.split_once(' ').unwrap().0);

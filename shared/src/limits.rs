@@ -124,6 +124,29 @@ pub const JPEG_SCANS_MAX: u32 = 500;
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Hosts that inputs may come from although they are not public.
 pub const ALLOWED_HOSTS_MAX: usize = 100;
+/// A command that is told: its words, and their bytes together.
+pub const COMMAND_WORDS_MAX: usize = 64;
+pub const COMMAND_BYTES_MAX: usize = 8 << 10;
+/// Whom one batch tells, and hooks of the configuration.
+pub const NOTIFY_MAX: usize = 10;
+pub const HOOKS_MAX: usize = 50;
+/// Watched folders; files that one of them may hold, and submit together; folders below one another.
+pub const FOLDERS_MAX: usize = 100;
+pub const FOLDER_FILES_MAX: usize = 100_000;
+pub const FOLDER_BATCH_FILES_MAX: usize = 1_000;
+pub const FOLDER_DEPTH_MAX: usize = 16;
+/// Notifications that wait, and those on their way at the same time.
+pub const DELIVERIES_MAX: usize = 100_000;
+pub const DELIVERIES_AT_ONCE_MAX: usize = 8;
+/// Lines of the daemon's log that are kept in memory, and bytes of one text in a line.
+pub const LOG_LINES_MAX: usize = 2_000;
+pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
+/// Files of log that one day may fill.
+pub const LOG_FILES_A_DAY_MAX: u32 = 1_000;
+/// The log of one batch; logs of batches that are open at the same time; lines that wait to be written.
+pub const BATCH_LOG_BYTES_MAX: u64 = 32 << 20;
+pub const BATCH_LOGS_OPEN_MAX: usize = 64;
+pub const JOB_LOG_WAITING_MAX: usize = 10_000;
 /// Whoever collects metrics at the listener, at the same time; and what of a request is read.
 pub const METRICS_CLIENTS_MAX: usize = 16;
 pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;

@@ -1,6 +1,7 @@
 //! Spindle's tests from outside: the harness they share.
 
 pub mod bucket;
+pub mod ear;
 pub mod harness;
 pub mod onnx;
 pub mod oracle;

@@ -23,7 +23,7 @@ use crate::message::Message;
 use crate::terminal::spawn;
 
 /// What the loop has done for the model.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Errand {
     Ask(Request),
     /// What would this command line of `spindlectl submit` do?
@@ -235,6 +235,10 @@ fn copy(text: &str) {
     // Where the terminal is gone the next frame tells.
     let _ = write!(out, "\u{1b}]52;c;{}\u{7}", BASE64_STANDARD.encode(text)).and_then(|()| out.flush());
 }
+
+#[cfg(test)]
+#[path = "picture_tests.rs"]
+mod picture_tests;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ mod machine;
 mod message;
 mod model;
 mod pace;
+mod pieces;
 mod results;
 mod screen;
 mod spent;

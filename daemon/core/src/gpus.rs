@@ -34,6 +34,8 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Gpus {
     cards: Vec<Card>,
+    /// The smallest first: a larger one is for those whom it alone can serve, as long as there is a choice.
+    order: Vec<Lane>,
     none: Option<String>,
 }
 
@@ -82,12 +84,18 @@ impl Gpus {
     pub fn new(found: Found) -> Self {
         let card = |device| Card { device, used_mib: 0, troubles: BTreeMap::new() };
         // A lane has a number of one byte.
-        let cards = found.devices.into_iter().take(usize::from(u8::MAX)).map(card).collect();
-        Gpus { cards, none: found.none }
+        let cards: Vec<Card> = found.devices.into_iter().take(usize::from(u8::MAX)).map(card).collect();
+        let mut order: Vec<Lane> = (0..cards.len() as u8).map(Lane::Gpu).collect();
+        order.sort_by_key(|lane| lane.gpu().map(|number| cards[usize::from(number)].memory_mib()));
+        Gpus { cards, order, none: found.none }
     }
 
     pub fn count(&self) -> u8 {
         self.cards.len() as u8
+    }
+
+    pub fn smallest_first(&self) -> impl Iterator<Item = Lane> + '_ {
+        self.order.iter().copied()
     }
 
     /// Whether anybody cares what work is done on.
@@ -263,6 +271,7 @@ mod tests {
     #[test]
     fn work_waits_for_the_smallest_card_that_is_large_enough() {
         let gpus = house();
+        assert_eq!(gpus.smallest_first().collect::<Vec<_>>(), [Lane::Gpu(1), Lane::Gpu(0)]);
         assert_eq!(gpus.lane_for(&transcribe("tiny")), Lane::Gpu(1));
         assert_eq!(gpus.lane_for(&transcribe("large-v3")), Lane::Gpu(0));
         assert_eq!(gpus.lane_for(&Stage::Decode(Decode::default())), Lane::Cpu);

@@ -12,6 +12,7 @@ pub mod forecast;
 pub mod governor;
 pub mod gpus;
 pub mod job;
+pub mod outbox;
 pub mod queue;
 pub mod rates;
 pub mod retry;

@@ -16,10 +16,15 @@ pub const AT_START: &[&str] = &[
     "spool.keep_days",
     "lanes.disk_reserve_mib",
     "workers.idle_seconds",
+    "workers.gpu_program",
     "workers.memory_growth_mib",
     "workers.memory_limit_mib",
     "metrics.listen",
     "metrics.open_to_network",
+    "log.to",
+    "log.folder",
+    "log.keep_days",
+    "log.file_mib",
 ];
 
 /// From `before` to `after`; `started` is what the daemon began with, so that what waits for a restart is told until it has come.

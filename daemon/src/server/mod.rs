@@ -2,7 +2,9 @@
 
 mod chores;
 mod connection;
+mod folders;
 pub mod listener;
+mod logs;
 mod read;
 mod rights;
 mod session;
@@ -45,6 +47,14 @@ pub struct House {
     /// Of the state folder's disk, so much stays free.
     pub reserve_bytes: u64,
     pub workers: Arc<dyn Fn() -> Vec<crate::workers::WorkerView> + Send + Sync>,
+    /// The end of the daemon's own log.
+    pub log: Arc<crate::logs::Recent>,
+    pub job_logs: crate::logs::jobs::JobLogs,
+    /// Whether submissions may name commands to run: in a daemon of one user, as that user.
+    pub runs_commands: bool,
+    pub folders: Arc<crate::folders::Folders>,
+    /// Held by whoever adds one.
+    pub folder_lock: tokio::sync::Mutex<()>,
     /// Alerts that hold just now.
     pub firing: Arc<crate::watchman::Firing>,
     pub users: Arc<Users>,

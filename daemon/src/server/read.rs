@@ -295,6 +295,8 @@ pub async fn health(house: &Arc<House>, peer: Peer) -> Result<Vec<Response>, Bro
     checks.extend(firing);
     // Without them all is done all the same, only slower.
     checks.extend(cards.map(|cards| ("graphics cards".to_owned(), true, cards)));
+    let unwell = house.folders.troubles().into_iter().map(|(id, trouble)| (format!("folder {id}"), false, trouble));
+    checks.extend(unwell);
     let healthy = checks.iter().all(|(_, well, _)| *well);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(vec![Response::Health(Health { healthy, version, checks }), Response::End])

@@ -49,6 +49,12 @@ fn about(request: &Request) -> About {
         Request::Shutdown => About::Admin("stop the daemon"),
         Request::Metrics => About::Admin("read what is measured of everybody's work"),
         Request::Collect { .. } => About::Admin("clean"),
+        // A job's and a batch's own log is looked at by whoever answers.
+        Request::Logs { of: None, .. } => About::Admin("read the daemon's log"),
+        Request::Logs { of: Some(target), .. } => About::Own(vec![target.batch()]),
+        Request::Folders => About::All,
+        Request::FolderAdd { .. } => About::Keeper("have a folder watched"),
+        Request::FolderRemove(_) => About::Keeper("end the watching of a folder"),
         Request::Reload => About::Admin("reload the configuration"),
         Request::Backup(_) => About::Keeper("copy the queue"),
         Request::Submit { spec, .. } => About::Own(spec.terms.after.iter().map(|after| after.batch).collect()),

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Broken, Connection, frame_of};
 use super::watch::{Watcher, Window};
-use super::{House, chores, read, rights, submit, transfer};
+use super::{House, chores, folders, logs, read, rights, submit, transfer};
 use crate::inbox::Message;
 use crate::profiles;
 use crate::providers::Provider;
@@ -44,6 +44,9 @@ pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
     }
     match request {
         Request::Watch { scope, jobs } => watch(&mut connection, house, peer, scope, jobs).await,
+        Request::Logs { of, lines, follow } => {
+            logs::show(&mut connection, house, peer, logs::Logs { of, lines, follow }).await
+        }
         Request::Submit { spec, total, dry_run } => {
             let frames = match submit::receive(&mut connection, total).await? {
                 Ok(inputs) => submit::submit(house, peer, *spec, inputs, dry_run).await?,
@@ -105,6 +108,12 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Backup(path) => return chores::back_up(house, path).await,
         Request::Collect { dry_run } => return chores::collect(house, dry_run).await,
         Request::Reload => return chores::reload(house).await,
+        Request::Folders => return folders::list(house, peer).await,
+        Request::FolderAdd { path, working, arguments, extensions, recursive } => {
+            let wanted = folders::Wanted { path, working, arguments, extensions, recursive };
+            return folders::add(house, peer, wanted).await;
+        }
+        Request::FolderRemove(ids) => return folders::remove(house, peer, ids).await,
         Request::Stats { since } => return read::stats(house, peer, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
         Request::Retry(what) => match read::retry_items(house, peer, what).await? {
@@ -126,7 +135,7 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
             let view = house.spool.as_ref().map(|spool| spool.view(peer));
             return Ok(vec![Response::Spool(view), Response::End]);
         }
-        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } => {
+        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } | Request::Logs { .. } => {
             return Err(Broken::Garbage("inputs without a submission".to_owned()));
         }
         Request::Upload(_) | Request::Piece(_) | Request::Sent(_) | Request::Fetch { .. } => {

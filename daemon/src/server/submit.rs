@@ -15,6 +15,7 @@ use spindle_shared::batch::{BatchSpec, BatchView, OnExisting};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store;
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
@@ -76,7 +77,8 @@ pub async fn submit(
     inputs: Inputs,
     dry_run: bool,
 ) -> Result<Vec<Response>, Broken> {
-    if let Err(refusal) = check_peer(house, peer, &spec, dry_run) {
+    let refused = check_peer(house, peer, &spec, dry_run).and_then(|()| check_notify(house, &spec.terms.notify));
+    if let Err(refusal) = refused {
         return Ok(vec![Response::Refused(refusal)]);
     }
     let key = spec.key.clone();
@@ -289,6 +291,30 @@ impl Named<'_> {
         *path = sent.into();
         Ok(())
     }
+}
+
+fn check_notify(house: &House, targets: &[Notify]) -> Result<(), Refusal> {
+    if targets.len() > limits::NOTIFY_MAX {
+        let message = format!("--notify names {} targets, and {} are the most", targets.len(), limits::NOTIFY_MAX);
+        return Err(Refusal::new(RefusalKind::Limit, message));
+    }
+    for target in targets {
+        target.validate().map_err(|why| Refusal::new(RefusalKind::Usage, format!("--notify: {why}")))?;
+        if matches!(target, Notify::Webhook { secret: Some(_), .. }) {
+            return Err(Refusal::new(
+                RefusalKind::Usage,
+                "--notify: what signs it stands in the daemon's configuration",
+            ));
+        }
+        if matches!(target, Notify::Command(_)) && !house.runs_commands {
+            return Err(Refusal::new(
+                RefusalKind::NotPermitted,
+                "--notify: a system service runs no commands of submissions",
+            )
+            .hint("name a web address, or have whoever runs spindled add a hook to its configuration"));
+        }
+    }
+    Ok(())
 }
 
 /// What a job takes in the queue until it has ended, in bytes, rather more than less.

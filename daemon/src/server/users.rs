@@ -23,6 +23,11 @@ impl Users {
         Users { own, admin_group, connected: Mutex::default() }
     }
 
+    /// The daemon's own user.
+    pub fn keeper(&self) -> u32 {
+        self.own
+    }
+
     /// The daemon's own user and root: whatever the daemon may read and write, they may.
     pub fn is_keeper(&self, peer: Peer) -> bool {
         peer.owner.0 == 0 || peer.owner.0 == self.own

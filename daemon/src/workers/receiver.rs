@@ -92,7 +92,7 @@ impl Ear {
         let mut buffer = Vec::new();
         let garbage = loop {
             match self.channel.receive(&mut buffer) {
-                Ok(Some(report)) => match self.take(report) {
+                Ok(Some(report)) => match self.heard(report) {
                     Ok(Some(note)) => (self.shared.notify)(note),
                     Ok(None) => {}
                     Err(what) => break Some(what),
@@ -103,6 +103,20 @@ impl Ear {
         };
         self.await_end(garbage);
         self.bury();
+    }
+
+    /// What was printed comes before the end of the run that may have printed it.
+    fn heard(&self, report: Report) -> Result<Option<Note>, String> {
+        if matches!(report, Report::Ended { .. }) {
+            let text = self.tail.news();
+            if !text.is_empty() {
+                let lock = self.shared.lock();
+                let runs = lock.workers.get(&self.id).map(|worker| worker.runs.keys().copied().collect());
+                drop(lock);
+                (self.shared.notify)(Note::Said { runs: runs.unwrap_or_default(), text });
+            }
+        }
+        self.take(report)
     }
 
     /// Its resident memory; among many runs not looked at anew for every one that ends.

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod deliver;
 pub mod fetch;
 pub mod identify;
 pub mod image;
@@ -59,6 +60,7 @@ pub enum Stage {
     Fetch(fetch::Fetch),
     Upload(upload::Upload),
     Check(check::Check),
+    Deliver(deliver::Deliver),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -143,6 +145,7 @@ impl Stage {
             Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
             Stage::Upload(_) => ("upload", Role::Net, Lane::Net, 5),
             Stage::Check(_) => ("check", Role::Net, Lane::Net, 100),
+            Stage::Deliver(_) => ("deliver", Role::Net, Lane::Net, 1),
         };
         StageFacts {
             name,
@@ -156,7 +159,12 @@ impl Stage {
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
             artifact: !matches!(
                 self,
-                Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_) | Stage::Check(_)
+                Stage::Identify(_)
+                    | Stage::Publish(_)
+                    | Stage::Pull(_)
+                    | Stage::Upload(_)
+                    | Stage::Check(_)
+                    | Stage::Deliver(_)
             ),
             fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
@@ -193,7 +201,8 @@ impl Stage {
                 | Stage::Pack(_)
                 | Stage::Fetch(_)
                 | Stage::Upload(_)
-                | Stage::Check(_) => Unit::OutputBytes,
+                | Stage::Check(_)
+                | Stage::Deliver(_) => Unit::OutputBytes,
             },
         }
     }
@@ -256,6 +265,7 @@ impl Stage {
             | Stage::Fetch(_)
             | Stage::Upload(_)
             | Stage::Check(_)
+            | Stage::Deliver(_)
             | Stage::Write(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => 0,
@@ -336,6 +346,7 @@ impl Stage {
             | Stage::Fetch(_)
             | Stage::Upload(_)
             | Stage::Check(_)
+            | Stage::Deliver(_)
             | Stage::Listen(_)
             | Stage::Sight(_)
             | Stage::Ask(_)
@@ -355,6 +366,8 @@ impl Stage {
             | Stage::Fetch(_)
             | Stage::Upload(_)
             | Stage::Check(_) => {}
+            // Of no recipe, and without a result.
+            Stage::Deliver(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -387,6 +400,7 @@ impl Stage {
             | Stage::Listen(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => Ok(()),
+            Stage::Deliver(_) => Err("`deliver` is no stage of a recipe".to_owned()),
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),

@@ -101,6 +101,23 @@ pub enum Request {
     },
     /// Which object stores there are.
     Stores,
+    Folders,
+    /// Watches a folder: what comes there is submitted with these arguments, from this working folder.
+    FolderAdd {
+        path: PathBytes,
+        working: PathBytes,
+        arguments: Vec<String>,
+        /// Of files that are taken; lower case.
+        extensions: Vec<String>,
+        recursive: bool,
+    },
+    FolderRemove(Vec<u64>),
+    /// The last lines of the daemon's log, or of a batch's or a job's; `follow`: and what comes behind them.
+    Logs {
+        of: Option<Target>,
+        lines: u32,
+        follow: bool,
+    },
 }
 
 /// A file on its way into the spool.

@@ -7,7 +7,7 @@ use crate::batch::BatchView;
 use crate::event::Event;
 use crate::exit;
 use crate::failure::FailureKind;
-use crate::id::{ContentHash, Target};
+use crate::id::{ContentHash, Owner, Target};
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
 use crate::object_store::StoreView;
@@ -54,6 +54,9 @@ pub enum Response {
     /// Nothing was submitted: these files are to be uploaded first, and then the batch is submitted again.
     Unsent(Vec<PathBytes>),
     Stores(Vec<StoreView>),
+    Folders(Vec<FolderView>),
+    /// Lines of a log, each an object in JSON.
+    Log(Vec<String>),
 }
 
 /// The asker's room in the spool.
@@ -273,6 +276,23 @@ pub struct ConfigChange {
     pub after: Option<String>,
     /// It counts from the daemon's next start on.
     pub restart: bool,
+}
+
+/// A watched folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderView {
+    pub id: u64,
+    pub path: PathBytes,
+    pub owner: Owner,
+    /// Behind `submit`.
+    pub arguments: Vec<String>,
+    pub recursive: bool,
+    /// Why it can't be watched just now, or what was refused.
+    pub trouble: Option<String>,
+    /// Files that are seen and not submitted yet.
+    pub waiting: u32,
+    /// Files that were submitted.
+    pub taken: u64,
 }
 
 /// A rule that holds, and has for its time.

@@ -324,6 +324,7 @@ fn requests() -> Vec<Request> {
             halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
             auto_priority: true,
             max_cost: Some(1.5),
+            notify: Vec::new(),
         },
         gather_to: Some(OutputPlan { directory: path("/media"), stem: path("talks") }),
     };

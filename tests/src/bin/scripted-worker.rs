@@ -344,7 +344,7 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
         }
         Stage::Ask(_) => done.files.push(artifact(assignment, ANALYSIS_FILE, b"{}")?),
         Stage::Propose(_) => done.files.push(artifact(assignment, PLAN_FILE, first)?),
-        Stage::Pull(_) | Stage::Upload(_) | Stage::Check(_) => {}
+        Stage::Pull(_) | Stage::Upload(_) | Stage::Check(_) | Stage::Deliver(_) => {}
         Stage::Fetch(_) => {
             // What lies at an address is its own name, here.
             let url = assignment.inputs.first().map_or_else(Vec::new, |input| input.name.0.clone());

@@ -125,7 +125,9 @@ pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
         | Stage::Image(_)
         | Stage::Pack(_)
         | Stage::Sight(_) => random.between(200, 8_000),
-        Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) | Stage::Check(_) => random.between(100, 5_000),
+        Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) | Stage::Check(_) | Stage::Deliver(_) => {
+            random.between(100, 5_000)
+        }
     }
 }
 
@@ -173,7 +175,7 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
             done.files = vec![ArtifactFile { name: "talk.mp4".to_owned(), bytes: 100, content }];
         }
         Stage::Check(_) => {}
-        Stage::Publish(_) | Stage::Upload(_) | Stage::Pull(_) => {
+        Stage::Publish(_) | Stage::Upload(_) | Stage::Pull(_) | Stage::Deliver(_) => {
             let content = ContentHash::of(&output_at.0);
             let output = Output { path: output_at.clone(), kind: "srt".to_owned(), bytes: 100 };
             let identity = Some(identity(content.0[0].into()));

@@ -23,6 +23,14 @@ fn figure<'j>(job: &'j JobView, name: &str) -> Option<&'j str> {
     })
 }
 
+/// What a command prints has these words.
+fn prints(daemon: &Daemon, line: &str, words: &[&str]) {
+    let told = daemon.say(line).expect(0).out;
+    for word in words {
+        assert!(told.contains(word), "`{line}` does not say `{word}`, but\n{told}");
+    }
+}
+
 fn texts(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|lane| lane["lane"].as_str().unwrap().to_owned()).collect()
 }
@@ -31,8 +39,8 @@ fn texts(value: &Value) -> Vec<String> {
 fn what_a_card_can_do_is_done_on_it_and_everybody_can_see_that() {
     let daemon = with_cards(CARDS).start();
     assert_eq!(texts(&daemon.json("lanes"))[3..], ["gpu:0", "gpu:1", "memory", "gpu:0 memory", "gpu:1 memory"]);
-    daemon.say("lanes").expect(0).says(&["gpu:1 is Small One (CUDA, for speech)", "2048 MiB"]);
-    daemon.say("status").expect(0).says(&["gpu:0 Large One"]);
+    prints(&daemon, "lanes", &["gpu:1 is Small One (CUDA, for speech)", "2048 MiB"]);
+    prints(&daemon, "status", &["gpu:0 Large One"]);
     let health = daemon.json("health");
     let check = health["checks"].as_array().unwrap().iter().find(|check| check["name"] == "graphics cards").unwrap();
     assert!(check["message"].as_str().unwrap().contains("gpu:0 Large One (0/24576 MiB)"), "{check}");
@@ -43,7 +51,7 @@ fn what_a_card_can_do_is_done_on_it_and_everybody_can_see_that() {
     let workers = daemon.json("workers");
     let speech = workers.as_array().unwrap().iter().find(|worker| worker["role"] == "speech").unwrap();
     assert_eq!(speech["device"], "gpu:1", "the smaller one is large enough");
-    daemon.say(&format!("explain {id}/1")).expect(0).says(&["transcribe runs on gpu:1 Small One"]);
+    prints(&daemon, &format!("explain {id}/1"), &["transcribe runs on gpu:1 Small One"]);
     daemon.say(&format!("cancel {id}")).expect(0);
     daemon.script("well");
     let id = daemon.submit(["well.wav"]);
@@ -71,7 +79,7 @@ fn what_a_card_fails_the_processor_does_without_a_try_and_it_is_told() {
     let id = daemon.submit(["well.wav"]);
     daemon.say(&format!("wait {id}")).expect(0);
     assert_eq!(figure(&daemon.job(id, 1), "device"), Some("gpu:0 Large One"));
-    daemon.say("lanes").expect(0).says(&["gpu:1 is Small One (CUDA, for speech, left alone for a while: the model"]);
+    prints(&daemon, "lanes", &["gpu:1 is Small One (CUDA, for speech, left alone for a while: the model"]);
 }
 
 #[test]
@@ -79,7 +87,7 @@ fn where_no_card_is_found_all_is_done_all_the_same_and_the_reason_is_told() {
     for (cards, why) in [("[]", "finds no graphics card"), ("no list", "can't be read")] {
         let daemon = with_cards(cards).start();
         assert!(daemon.log().contains(why), "{}", daemon.log());
-        daemon.say("lanes").expect(0).says(&["no graphics card is used", why]);
+        prints(&daemon, "lanes", &["no graphics card is used", why]);
         daemon.script("well");
         let id = daemon.submit(["well.wav"]);
         daemon.say(&format!("wait {id}")).expect(0);

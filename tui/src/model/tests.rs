@@ -212,6 +212,12 @@ pub fn stroke(letter: char) -> KeyEvent {
         '\n' => KeyCode::Down,
         '\u{8}' => KeyCode::Backspace,
         '\u{1b}' => KeyCode::Esc,
+        '←' => KeyCode::Left,
+        '→' => KeyCode::Right,
+        '⇟' => KeyCode::PageDown,
+        '⇞' => KeyCode::PageUp,
+        '⇤' => KeyCode::BackTab,
+        '⌦' => KeyCode::Delete,
         other => KeyCode::Char(other),
     };
     KeyEvent::new(code, KeyModifiers::NONE)

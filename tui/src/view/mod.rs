@@ -190,6 +190,12 @@ fn key_name(label: &'static str, look: Look) -> &'static str {
     }
 }
 
+/// Cells that a terminal gives this text.
+#[cfg(test)]
+pub fn cells(text: &str) -> usize {
+    width(text)
+}
+
 /// A batch as people call it: its name, else its recipe.
 fn batch_name(batch: &BatchView) -> String {
     shown(batch.name.as_deref().unwrap_or(&batch.recipe))

@@ -9,6 +9,7 @@ use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
 use spindle_shared::job::{OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store;
 use spindle_shared::output::{self, Candidates, Placed};
 use spindle_shared::recipe::Recipe;
@@ -108,6 +109,10 @@ pub struct Common {
     /// What its model APIs may cost, in the unit of the configured prices; what would pass it fails, and is not asked
     #[arg(long, value_name = "COST", value_parser = named::cost)]
     max_cost: Option<f64>,
+    /// Tell somebody of its end: a web address, which gets it as JSON, or a command, which gets it on standard input and in its environment, and
+    /// runs without a shell; may be given several times
+    #[arg(long, value_name = "CMD|URL")]
+    notify: Vec<Notify>,
     /// The same key gives the same batch: a submission repeated by mistake is taken once
     #[arg(long, value_parser = named::name)]
     key: Option<String>,
@@ -119,7 +124,8 @@ impl Common {
             batches.iter().map(|batch| After { batch: *batch, any_end }).collect()
         };
         let after = [after(&self.after, false), after(&self.after_any, true)].concat();
-        Terms { after, at: self.at, halt: self.halt, auto_priority: self.priority.0.is_none(), max_cost: self.max_cost }
+        let (auto_priority, notify) = (self.priority.0.is_none(), self.notify.clone());
+        Terms { after, at: self.at, halt: self.halt, auto_priority, max_cost: self.max_cost, notify }
     }
 }
 

@@ -109,6 +109,23 @@ impl Submit {
         }
     }
 
+    /// Of files that are taken from folders.
+    pub fn extensions(&self) -> &'static [&'static str] {
+        fn of<R: RecipeOptions>(_: &Of<R>) -> &'static [&'static str] {
+            R::EXTENSIONS
+        }
+        match &self.recipe {
+            RecipeArgs::Subtitles(args) => of(args),
+            RecipeArgs::Compress(args) => of(args),
+            RecipeArgs::Convert(args) => of(args),
+            RecipeArgs::Preview(args) => of(args),
+            RecipeArgs::Highlights(args) => of(args),
+            RecipeArgs::Report(args) => of(args),
+            RecipeArgs::Images(args) => of(args),
+            RecipeArgs::Custom(args) => of(args),
+        }
+    }
+
     /// What it would send, for whoever sends it themselves.
     pub fn prepared(self, context: &Context) -> Result<(BatchSpec, Vec<Submission>), Fault> {
         match self.recipe {

@@ -46,13 +46,19 @@ impl Scheduler {
         }
         // Who starts in one lane may bring another to the front in the next.
         loop {
-            while let Some((id, lane)) = self.lanes().find_map(|lane| Some((self.next_start(lane)?, lane))) {
+            while let Some((id, lane)) = self.next_of_all() {
                 self.start(id, lane);
             }
             if !self.wake_asking() {
                 break;
             }
         }
+    }
+
+    /// Who starts next, and where.
+    fn next_of_all(&self) -> Option<(JobId, Lane)> {
+        let mut lanes = Lane::ALWAYS.into_iter().chain(self.gpus.smallest_first());
+        lanes.find_map(|lane| Some((self.next_start(lane)?, lane)))
     }
 
     /// Who gets the next slot of this lane, if there is one and the memory that the run is expected to take. Where memory is what is missing

@@ -132,9 +132,15 @@ impl Forbidden {
 }
 
 /// Looks names up, and gives only addresses that may be connected to: what is connected to is what was looked at.
-struct PublicOnly {
+pub(super) struct PublicOnly {
     allow: Arc<[String]>,
     names: DefaultResolver,
+}
+
+impl PublicOnly {
+    pub(super) fn new(allow: Arc<[String]>) -> Self {
+        PublicOnly { allow, names: DefaultResolver::default() }
+    }
 }
 
 impl fmt::Debug for PublicOnly {
@@ -317,7 +323,7 @@ fn agent(ask: &Ask, patience: &Patience) -> ureq::Agent {
         Reach::Publisher => config.build().new_agent(),
         // A proxy would look names up itself, and reach what must not be reached.
         Reach::Public { allow } => {
-            let names = PublicOnly { allow: Arc::clone(allow), names: DefaultResolver::default() };
+            let names = PublicOnly::new(Arc::clone(allow));
             ureq::Agent::with_parts(config.proxy(None).build(), DefaultConnector::default(), names)
         }
     }

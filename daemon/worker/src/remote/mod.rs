@@ -8,3 +8,4 @@ pub mod s3;
 #[cfg(test)]
 pub mod scripted;
 mod signature;
+pub mod webhook;

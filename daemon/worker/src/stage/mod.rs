@@ -8,6 +8,7 @@ pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+mod deliver;
 pub mod fetch;
 pub mod identify;
 pub mod image;
@@ -55,5 +56,6 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Fetch(stage) => fetch::run(context, stage),
         Stage::Upload(stage) => upload::run(context, stage),
         Stage::Check(stage) => check::run(context, stage),
+        Stage::Deliver(stage) => deliver::run(context, stage),
     }
 }

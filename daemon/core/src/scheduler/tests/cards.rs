@@ -110,6 +110,13 @@ fn a_model_goes_to_a_card_that_has_the_memory_for_it_and_else_to_the_processor()
 }
 
 #[test]
+fn the_smallest_card_that_will_do_is_taken_first() {
+    let mut house = house(&[ROOMY, 900]);
+    decoded(&mut house, "tiny", 3);
+    assert_eq!(listening(&house), [(1, Lane::Gpu(1)), (2, Lane::Gpu(0))]);
+}
+
+#[test]
 fn a_card_with_several_slots_gives_them_as_the_processor_does() {
     let mut house = house(&[ROOMY]);
     house.scheduler.config.slots.insert(Lane::Gpu(0), 4);
