@@ -8,6 +8,12 @@ use super::Config;
 
 /// Keys that are read once, at the start.
 pub const AT_START: &[&str] = &[
+    "daemon.socket_group",
+    "daemon.socket_mode",
+    "daemon.admin_group",
+    "spool.user_mib",
+    "spool.input_max_mib",
+    "spool.keep_days",
     "lanes.disk_reserve_mib",
     "workers.idle_seconds",
     "workers.gpu_program",

@@ -88,7 +88,7 @@ async fn send_all(connection: &mut Connection, house: &House, mut frames: Vec<Re
 
 async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<Response>, Broken> {
     let command = match request {
-        Request::Health => return read::health(house).await,
+        Request::Health => return read::health(house, peer).await,
         Request::List { filter, limit } => return read::list(house, peer, filter, limit).await,
         Request::Batches(ids) => return read::batches(house, ids).await,
         Request::Jobs { batch, states, from, limit } => return read::jobs(house, batch, states, from, limit).await,

@@ -217,9 +217,14 @@ impl Named<'_> {
         };
         for stage in stages {
             match stage {
-                Stage::Transcribe(stage) => of_the_folder(&stage.model.name)?,
+                Stage::Transcribe(stage) => {
+                    of_the_folder(&stage.model.name)?;
+                    // Where it lies, the daemon finds; nothing stands that a client has put there.
+                    stage.model.path = PathBytes::default();
+                }
                 Stage::Image(stage) => {
                     for (needed, is_model) in stage.needs_mut() {
+                        needed.path = PathBytes::default();
                         if is_model {
                             of_the_folder(&needed.name)?;
                             continue;

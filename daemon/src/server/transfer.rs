@@ -92,7 +92,12 @@ async fn pieces(
     });
     while left > 0 {
         let Request::Piece(piece) = connection.receive(Some(PATIENCE)).await? else {
-            return Err(Broken::Garbage("something else than a piece of a file".to_owned()));
+            drop(sender);
+            // After a piece that was refused, anything may follow.
+            return match writer.await.map_err(|_| Broken::Stopping)? {
+                Err(refusal) => Ok(Err(refusal)),
+                Ok(_) => Err(Broken::Garbage("something else than a piece of a file".to_owned())),
+            };
         };
         left = left.saturating_sub(piece.0.len() as u64);
         if sender.send(piece).await.is_err() {
