@@ -88,6 +88,10 @@ fn copy_tables(source: &ReadTransaction, target: &WriteTransaction) -> Result<()
     copy_table(source, target, tables::SIZES)?;
     copy_table(source, target, tables::RATES)?;
     copy_table(source, target, tables::APIS)?;
+    copy_table(source, target, tables::DELIVERIES)?;
+    copy_table(source, target, tables::FOLDERS)?;
+    copy_table(source, target, tables::FOLDER_FILES)?;
+    copy_table(source, target, tables::FOLDER_SENDS)?;
     copy_table(source, target, tables::QUOTAS)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use spindle_tests::harness::Daemon;
+use spindle_tests::harness::{Daemon, eventually};
 
 #[test]
 fn a_batchs_log_tells_stages_tries_and_what_workers_printed() {
@@ -32,7 +32,7 @@ fn a_batchs_log_tells_stages_tries_and_what_workers_printed() {
     assert_eq!(daemon.files("state/logs/batches"), [format!("{id}.jsonl")]);
     daemon.say(&format!("remove {id}")).expect(0);
     daemon.say("submit subtitles --wait ok.wav --force").expect(0);
-    spindle_tests::harness::eventually("its log is gone", || {
+    eventually("its log is gone", || {
         (!daemon.files("state/logs/batches").contains(&format!("{id}.jsonl"))).then_some(())
     });
 }
@@ -42,10 +42,12 @@ fn files_take_the_log_where_the_configuration_says_so() {
     let daemon = Daemon::scripted().env("SPINDLE_LOG__TO", "files").start();
     let files: Vec<_> = daemon.files("state/logs").into_iter().filter(|name| name.starts_with("spindled.")).collect();
     assert_eq!(files.len(), 1, "{files:?}");
-    let text = fs::read_to_string(daemon.state().join("logs").join(&files[0])).unwrap();
-    assert!(text.lines().any(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        line["message"] == "ready" && line["level"] == "info"
-    }));
+    let path = daemon.state().join("logs").join(&files[0]);
+    // It answers a moment before it says that it is ready.
+    eventually("it says that it is ready", || {
+        let text = fs::read_to_string(&path).ok()?;
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.find(|line| line["message"] == "ready" && line["level"] == "info").map(drop)
+    });
     assert!(!daemon.log().contains("ready"), "standard error is silent");
 }

@@ -29,12 +29,10 @@ fn a_queue_that_is_too_long_is_told_everywhere_until_it_is_shorter() {
         .set("alerts.queue_seconds", 0)
         .set("lanes.cpu", 1)
         .start();
-    daemon.script("slow-90000");
-    for name in ["a", "b", "c", "d"] {
-        daemon.script(name);
-    }
+    let names = ["slow-90000", "slow-90001", "slow-90002", "slow-90003", "slow-90004"];
+    let inputs = names.map(|name| daemon.script(name));
     let mut watcher = daemon.watch(&[]);
-    daemon.submit(["slow-90000.wav", "a.wav", "b.wav", "c.wav", "d.wav"]);
+    daemon.submit(inputs);
     watcher.until("the alert", |seen| seen.alerts.iter().any(|text| text.starts_with("queue: ")).then_some(()));
     let health = daemon.say("health").expect(1);
     assert!(health.out.contains("alert queue") && health.out.contains("not healthy"), "{health:?}");
