@@ -32,6 +32,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::RunId;
 use spindle_shared::lane::Role;
+use spindle_shared::processor;
 use spindle_shared::worker::{Assignment, InputFile, Order, Outcome, Report, WORKER_PROTOCOL};
 
 use crate::channel::Channel;
@@ -45,6 +46,11 @@ fn main() -> ExitCode {
         eprintln!("error: spindle-worker is started by spindled, with --role and a channel");
         return ExitCode::from(2);
     };
+    // Said now, because the first instruction that is missing kills without a word.
+    if let Some(why) = processor::refusal(&speech::model::built_for(), processor::has) {
+        eprintln!("error: {why}");
+        return ExitCode::FAILURE;
+    }
     let channel = match Channel::inherited() {
         Ok(channel) => channel,
         Err(e) => {
