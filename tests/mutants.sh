@@ -65,4 +65,19 @@ mutant 'memory that is not there' $dispatch \
     's/self\.memory_used \+ memory <= self\.config\.memory_mib/memory > 0/'
 mutant 'more hours than an owner may have' daemon/core/src/scheduler/fair_use.rs \
     's/\*seconds >= f64::from\(hours\)/*seconds >= 1e12 * f64::from(hours)/'
+api=daemon/core/src/api.rs
+mutant 'a minute of fifty seconds' $api \
+    's/const MINUTE_MS: u64 = 60_000;/const MINUTE_MS: u64 = 49_000;/'
+mutant 'one call too many at once' $api \
+    's/if self\.under_way >= self\.at_once\(\)/if self.under_way > self.at_once()/'
+mutant 'a permit that is never given back' $api \
+    's/        self\.under_way = self\.under_way\.saturating_sub\(1\);\n//'
+mutant 'a second call that nobody kept room for' $api \
+    's/        self\.held \+= more;/        self.held += 0;/'
+mutant 'calls of the day that no disk knows of' daemon/core/src/scheduler/apis.rs \
+    's/self\.changes\.push\(Change::ApiUsed\(name\.to_owned\(\), key as u32, api\.used\(\)\)\);/let _ = Change::ApiUsed(name.to_owned(), key as u32, api.used());/'
+mutant 'a card that gets back what it has failed' $dispatch \
+    's/let fell_back = goes_on && job\.fallback\.is_some\(\);/let fell_back = false;/'
+mutant "a card's memory that is not there" daemon/core/src/gpus.rs \
+    's/card\.used_mib \+ stage\.memory_mib\(\) <= card\.memory_mib\(\)/stage.memory_mib() > 0/'
 exit "$missed"

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use spindle_shared::batch::BatchView;
-use spindle_shared::client::{Client, ClientError, Which};
+use spindle_shared::client::{Client, ClientError, Fetched, Which};
 use spindle_shared::id::{BatchId, JobId};
 use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::PAGE_JOBS;
+use spindle_shared::object_store::StoreView;
 use spindle_shared::provider::ProviderView;
 use spindle_shared::stage::compress::Profile;
 use spindle_shared::wire::request::Request;
@@ -48,6 +49,16 @@ impl Daemon {
         Ok(self.connect()?.call(request)?)
     }
 
+    /// Whether outputs wait at this daemon until they are fetched.
+    pub fn spools(&self) -> Result<bool, Fault> {
+        Ok(self.ask(&Request::Spool)?.iter().any(|response| matches!(response, Response::Spool(Some(_)))))
+    }
+
+    /// One output of a job, by its place in the job's list.
+    pub fn fetch(&self, job: JobId, output: u32) -> Result<Fetched, Fault> {
+        Ok(self.connect()?.fetch(job, output)?)
+    }
+
     pub fn house(&self) -> Result<HouseView, Fault> {
         self.ask(&Request::House)?
             .into_iter()
@@ -85,6 +96,15 @@ impl Daemon {
             _ => None,
         });
         Ok(providers.flatten().collect())
+    }
+
+    /// Which object stores there are.
+    pub fn stores(&self) -> Result<Vec<StoreView>, Fault> {
+        let stores = self.ask(&Request::Stores)?.into_iter().filter_map(|response| match response {
+            Response::Stores(stores) => Some(stores),
+            _ => None,
+        });
+        Ok(stores.flatten().collect())
     }
 
     pub fn batch(&self, id: BatchId) -> Result<BatchView, Fault> {

@@ -2,6 +2,7 @@
 
 mod console;
 mod daemon;
+mod doctor;
 mod fault;
 mod follow;
 mod named;
@@ -15,9 +16,10 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use spindle_shared::batch::BatchSpec;
-use spindle_shared::client::Which;
+use spindle_shared::client::{Client, ClientError, Which};
 use spindle_shared::exit;
 use spindle_shared::wire::request::Submission;
+use spindle_shared::wire::response::Submitted;
 
 use console::Console;
 use daemon::Daemon;
@@ -91,6 +93,16 @@ pub fn prepared(arguments: &[OsString]) -> Result<(BatchSpec, Vec<Submission>), 
         verb::Verb::Submit(submit) => submit.prepared(&context).map_err(|fault| in_words(&fault)),
         _ => Err("this is no submission".to_owned()),
     }
+}
+
+/// Submits what a command line asks for over connections of the caller's, and sends the files that the daemon lacks.
+pub fn submitted(
+    arguments: &[OsString],
+    connect: &dyn Fn() -> Result<Client, ClientError>,
+) -> Result<Submitted, String> {
+    let (spec, inputs) = prepared(arguments)?;
+    let sent = verb::submit::send::send_over(connect, spec, &inputs, &mut |_| verb::submit::send::unseen());
+    sent.map(|sent| sent.submitted).map_err(|fault| in_words(&fault))
 }
 
 /// Does what a command line of `export` asks for, and gives back what it would have said.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use spindle_shared::exit;
+use spindle_shared::id::ContentHash;
+use spindle_shared::output::FILE_NAME_BYTES_MAX;
 
 use crate::fault::Fault;
 use crate::output::human;
@@ -81,11 +83,16 @@ fn folder_of(path: &Path) -> Option<&Path> {
     path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
 }
 
-/// `.NAME.spindle-1234.part`
+/// `.NAME.spindle-1234.part`; of a name too long for that, its hash.
 fn beside(path: &Path) -> Option<PathBuf> {
+    let ending = format!(".spindle-{}.part", std::process::id());
+    let own = path.file_name()?;
     let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(format!(".spindle-{}.part", std::process::id()));
+    match 1 + own.len() + ending.len() <= FILE_NAME_BYTES_MAX {
+        true => name.push(own),
+        false => name.push(ContentHash::of(own.as_encoded_bytes()).to_string()),
+    }
+    name.push(ending);
     Some(path.with_file_name(name))
 }
 
@@ -116,6 +123,16 @@ mod tests {
         write(&path, b"two", Taken::Replace).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn the_longest_name_is_written_too() {
+        let folder = tempfile::tempdir().unwrap();
+        for len in [200, 240, 255] {
+            let path = folder.path().join("x".repeat(len));
+            write(&path, b"one", Taken::Refuse).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"one");
+        }
     }
 
     #[test]

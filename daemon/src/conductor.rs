@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use spindle_core::alert::Vitals;
 use spindle_core::cache;
-use spindle_core::change::Change;
+use spindle_core::change::{Change, EndedJob};
 use spindle_core::effect::{
     Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
 };
+use spindle_core::outbox::{Outbox, Tried, Verdict};
 use spindle_core::scheduler::Scheduler;
 use spindle_core::turn;
 use spindle_shared::batch::{BatchSpec, BatchState, BatchView};
@@ -19,8 +21,10 @@ use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
 use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store::{self, ObjectStore};
 use spindle_shared::stage::Stage;
+use spindle_shared::stage::deliver::Deliver;
 use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::stage::publish::Publish;
 use spindle_shared::stage::upload::Upload;
@@ -32,9 +36,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::artifacts::Artifacts;
 use crate::gather;
-use crate::inbox::{Inbox, Message};
+use crate::hooks::{self, Hooks};
+use crate::inbox::{Configured, Inbox, Message};
+use crate::logs::jobs::JobLog;
 use crate::providers::Provider;
 use crate::server::watch::{Told, Watcher};
+use crate::spool::Spool;
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::Tally;
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
@@ -77,6 +84,8 @@ pub struct Conductor {
     clients: HashMap<ClientId, Client>,
     last_client: u64,
     watchers: Vec<Arc<Watcher>>,
+    /// Of batches that were told of, for watchers who hear of their own only.
+    owners: HashMap<BatchId, Owner>,
     /// What was submitted for jobs at work.
     specs: HashMap<JobId, Arc<JobSpec>>,
     /// What gather jobs at work have before them.
@@ -85,12 +94,24 @@ pub struct Conductor {
     runs: HashMap<RunId, Leaves>,
     /// Salts the names of partial files, so that two daemons never take each other's.
     house: PathBytes,
+    /// Where files of several users lie, whose names for them are told.
+    spool: Option<Arc<Spool>>,
     providers: Vec<Provider>,
     /// Of what became durable since the start.
     tally: Tally,
     /// What the configuration says about fetching.
     fetching: Fetch,
     stores: Arc<[ObjectStore]>,
+    /// What happens to jobs, for whoever asks later.
+    log: JobLog,
+    /// Jobs at work, by their runs, for the log alone.
+    logged: HashMap<RunId, JobId>,
+    hooks: Hooks,
+    outbox: Outbox,
+    /// What is to be written of notifications with the end of this turn.
+    noted: Vec<Change>,
+    /// Who waits for these to be durable.
+    noting: Vec<oneshot::Sender<()>>,
     exit: bool,
 }
 
@@ -118,10 +139,14 @@ pub struct Parts {
     pub own_inbox: Inbox,
     pub runtime: Handle,
     pub house: PathBytes,
+    pub spool: Option<Arc<Spool>>,
     /// Model APIs that can be named.
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
     pub stores: Arc<[ObjectStore]>,
+    pub log: JobLog,
+    pub hooks: Hooks,
+    pub outbox: Outbox,
 }
 
 impl Conductor {
@@ -136,9 +161,13 @@ impl Conductor {
             own_inbox,
             runtime,
             house,
+            spool,
             providers,
             fetching,
             stores,
+            log,
+            hooks,
+            outbox,
         } = parts;
         Conductor {
             providers,
@@ -154,13 +183,21 @@ impl Conductor {
             clients: HashMap::new(),
             last_client: 0,
             watchers: Vec::new(),
+            owners: HashMap::new(),
             specs: HashMap::new(),
             gathered: HashMap::new(),
             runs: HashMap::new(),
             house,
+            spool,
             tally: Tally::default(),
             fetching,
             stores,
+            log,
+            logged: HashMap::new(),
+            hooks,
+            outbox,
+            noted: Vec::new(),
+            noting: Vec::new(),
             exit: false,
         }
     }
@@ -174,6 +211,7 @@ impl Conductor {
 
     fn turns(&mut self, effects: Vec<Effect>) -> Result<(), Fatal> {
         turn::settle(self, effects)?;
+        self.tell_due();
         let mut messages = Vec::with_capacity(limits::TURN_INPUTS_MAX);
         while !self.exit {
             self.wait(&mut messages);
@@ -192,7 +230,15 @@ impl Conductor {
                 }
             }
             effects.extend(self.scheduler.step(self.clock.now(), Input::Tick));
+            if !self.noted.is_empty() {
+                effects.push(Effect::Commit(std::mem::take(&mut self.noted)));
+            }
             turn::settle(self, effects)?;
+            for reply in self.noting.drain(..) {
+                // Whoever asked and has gone needs no answer.
+                let _ = reply.send(());
+            }
+            self.tell_due();
         }
         Ok(())
     }
@@ -201,6 +247,9 @@ impl Conductor {
     fn wait(&mut self, messages: &mut Vec<Message>) {
         let now = self.clock.now().mono;
         let due = self.scheduler.next_wakeup().map(|at| Duration::from_millis(at.since(now)));
+        let wall = self.clock.now().wall;
+        let tell = self.outbox.next_due().map(|at| Duration::from_millis(at.0.saturating_sub(wall.0).max(1)));
+        let due = due.into_iter().chain(tell).min();
         let inbox = &mut self.inbox;
         let count = self.runtime.block_on(async {
             match due {
@@ -217,12 +266,14 @@ impl Conductor {
     }
 
     /// Reads again what a command says of the store; the session read it some turns ago.
-    fn refresh(&self, peer: Peer, command: &mut Command) {
+    fn refresh(&mut self, peer: Peer, command: &mut Command) {
         let refreshed = match command {
             Command::Submit { spec, repeats, after, .. } => self.refresh_submit(peer, spec, repeats, after),
             Command::Retry(items) => self.refresh_retry(items),
             Command::Remove(batches) => batches.iter_mut().try_for_each(|(id, owner)| {
                 *owner = self.reader.batch(*id)?.map(|view| view.owner);
+                // Once it is removed nobody else knows.
+                self.owners.extend(owner.map(|owner| (*id, owner)));
                 Ok(())
             }),
             _ => Ok(()),
@@ -297,6 +348,40 @@ impl Conductor {
                 });
                 Some(Input::ResultsFound { look, job, results })
             }
+            Message::Vitals(reply) => {
+                let (ended, failed) = self.tally.ended_and_failed();
+                // Whoever asked and has gone needs no answer.
+                let _ = reply.send(Vitals { ended, failed, ..self.scheduler.vitals() });
+                None
+            }
+            Message::Write { changes, reply } => {
+                self.noted.extend(changes);
+                self.noting.push(reply);
+                None
+            }
+            Message::Told { delivery, tried } => {
+                self.told(delivery, &tried);
+                None
+            }
+            Message::Alert(turn) => {
+                let targets: Vec<Notify> = self.hooks.of_event(hooks::Event::Alert).cloned().collect();
+                let about = hooks::alert(&turn);
+                for target in targets {
+                    let composed = self.compose(None, target, hooks::Event::Alert, &about);
+                    self.noted.extend(composed);
+                }
+                Some(Input::Alert(turn))
+            }
+            Message::Configured(configured) => {
+                let Configured { core, providers, fetching, stores, hooks } = *configured;
+                self.hooks = hooks;
+                // One that is gone is still asked for the batches that name it.
+                let gone = |old: &Provider| providers.iter().all(|new| new.name != old.name);
+                self.providers.retain(gone);
+                self.providers.extend(providers);
+                (self.fetching, self.stores) = (fetching, stores);
+                Some(Input::Configured(Box::new(core)))
+            }
             Message::Room(free) => Some(Input::Room(free)),
             Message::Memory { short } => Some(Input::Memory { short }),
             Message::Note(note) => self.input_of_note(note),
@@ -313,17 +398,49 @@ impl Conductor {
     fn input_of_note(&mut self, note: Note) -> Option<Input> {
         match note {
             Note::Progress { run, worker, done, begun } => Some(Input::Progress { run, worker, done, begun }),
-            Note::Ended { run, outcome, .. } => {
+            Note::Said { runs, text } => {
+                let jobs: std::collections::BTreeSet<JobId> =
+                    runs.iter().filter_map(|run| self.logged.get(run).copied()).collect();
+                for job in jobs {
+                    self.log.say(job, "printed", &[("printed", text.clone().into())]);
+                }
+                None
+            }
+            Note::Ended { run, outcome, .. } if run.boot == TELLING => {
+                let tried = match outcome {
+                    Outcome::Done(_) => Tried::Delivered,
+                    Outcome::Stopped => Tried::Stopped,
+                    Outcome::Failed(failure) => Tried::Failed { why: failure.message, wait_ms: failure.retry_after_ms },
+                };
+                self.told(run.counter, &tried);
+                None
+            }
+            Note::Ended { run, outcome, worker } => {
+                self.log_end(run, &outcome, worker);
                 let outcome = self.keep_files(run, outcome);
                 Some(Input::Ended { run, outcome })
             }
             Note::Changed { run, identity } => {
+                if let Some(job) = self.logged.remove(&run) {
+                    self.log.say(job, "changed", &[("message", "the input is another file than was submitted".into())]);
+                }
                 self.end_run(run);
                 Some(Input::InputChanged { run, identity })
             }
             Note::Lost { worker, runs, how, cause_run, stderr_tail } => {
                 tracing::warn!(%worker, runs = runs.len(), "a worker {how}");
+                for run in runs.iter().filter(|run| run.boot == TELLING) {
+                    self.told(run.counter, &Tried::Failed { why: format!("the worker {how}"), wait_ms: None });
+                }
                 for run in &runs {
+                    if let Some(job) = self.logged.remove(run) {
+                        let fields = [
+                            ("worker", worker.to_string().into()),
+                            ("message", format!("the worker {how}").into()),
+                            ("printed", stderr_tail.clone().into()),
+                        ];
+                        self.log.say(job, "lost", &fields);
+                    }
                     self.end_run(*run);
                 }
                 Some(Input::Lost { runs, cause: cause_run, death: death_of(&how, &stderr_tail) })
@@ -340,6 +457,157 @@ impl Conductor {
                 None
             }
         }
+    }
+
+    /// A notification, ready to be written. What there is no room for is lost, and the log says so.
+    fn compose(
+        &mut self,
+        batch: Option<BatchId>,
+        target: Notify,
+        event: hooks::Event,
+        about: &serde_json::Value,
+    ) -> Option<Change> {
+        let now = self.clock.now().wall;
+        let house = self.house_tag();
+        let text = |id: u64| hooks::body(&format!("{house}-{id}"), event, now, about);
+        let composed = self.outbox.compose(now, batch, target, event.name(), text);
+        if composed.is_none() {
+            tracing::error!("too many notifications wait: one is lost");
+        }
+        composed.map(|delivery| Change::DeliveryAdded(Box::new(delivery)))
+    }
+
+    /// Who is to be told of what these changes mean; written with them, so that it is told whatever happens.
+    fn notifications(&mut self, changes: &[Change]) -> Vec<Change> {
+        let mut found = Vec::new();
+        for change in changes {
+            match change {
+                Change::JobEnded(job, ended) if ended.state == JobState::Failed => {
+                    let targets: Vec<Notify> = self.hooks.of_event(hooks::Event::Failure).cloned().collect();
+                    if targets.is_empty() {
+                        continue;
+                    }
+                    let about = hooks::failure(*job, ended);
+                    for target in targets {
+                        found.extend(self.compose(Some(job.batch), target, hooks::Event::Failure, &about));
+                    }
+                }
+                Change::BatchChanged(id, status) if status.finished_at.is_some() && status.counts.all_ended() => {
+                    let known = self.reader.batch(*id).ok().flatten();
+                    if known.as_ref().is_some_and(|known| known.state.is_terminal()) {
+                        continue;
+                    }
+                    let mut targets: Vec<Notify> = self.hooks.of_event(hooks::Event::Batch).cloned().collect();
+                    let added = changes.iter().find_map(|change| match change {
+                        Change::BatchAdded(batch) if batch.id == *id => Some(batch),
+                        _ => None,
+                    });
+                    let own = match added {
+                        Some(batch) => batch.spec.terms.notify.clone(),
+                        None => self.reader.notify_of(*id).unwrap_or_default(),
+                    };
+                    targets.extend(own.iter().map(|target| self.hooks.signed(target)));
+                    targets.dedup();
+                    let Some(about) = known
+                        .map(|view| hooks::batch(&(&view).into(), status))
+                        .or_else(|| added.map(|batch| hooks::batch(&(&**batch).into(), status)))
+                    else {
+                        continue;
+                    };
+                    for target in targets {
+                        found.extend(self.compose(Some(*id), target, hooks::Event::Batch, &about));
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// What is due goes out; nobody waits for it here.
+    fn tell_due(&mut self) {
+        let now = self.clock.now().wall;
+        for delivery in self.outbox.take_due(now) {
+            let inbox = self.own_inbox.clone();
+            let id = delivery.id;
+            match delivery.target {
+                Notify::Command(words) => {
+                    // A thread of its own: it may take a minute.
+                    let run = move || {
+                        let tried = hooks::run(&words, &delivery.body);
+                        // The conductor has ended when nobody takes this.
+                        drop(inbox.send_blocking(Message::Told { delivery: id, tried }));
+                    };
+                    self.runtime.spawn_blocking(run);
+                }
+                Notify::Webhook { url, secret } => {
+                    let (supervisor, allow) = (Arc::clone(&self.supervisor), self.fetching.allow.clone());
+                    let tag = self.house_tag();
+                    let run = move || {
+                        let secret = match secret.as_deref().map(crate::config::secret).transpose() {
+                            Ok(secret) => secret,
+                            Err(why) => {
+                                let tried = Tried::Failed { why, wait_ms: None };
+                                drop(inbox.send_blocking(Message::Told { delivery: id, tried }));
+                                return;
+                            }
+                        };
+                        let (body, event) = (delivery.body, delivery.event);
+                        let deliver = Deliver { url, body, id: format!("{tag}-{id}"), event, secret, allow };
+                        supervisor.start(telling(id, Stage::Deliver(deliver)));
+                    };
+                    self.runtime.spawn_blocking(run);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, delivery: u64, tried: &Tried) {
+        let now = self.clock.now().wall;
+        let Some((verdict, change)) = self.outbox.ended(now, delivery, tried) else { return };
+        let why = if let Tried::Failed { why, .. } = tried { why.as_str() } else { "" };
+        match verdict {
+            Verdict::Delivered => tracing::debug!(delivery, "somebody was told"),
+            Verdict::Again { in_ms } => tracing::warn!(delivery, in_ms, "a notification was not delivered: {why}"),
+            Verdict::GivenUp => tracing::error!(delivery, "a notification is given up: {why}"),
+        }
+        self.noted.push(change);
+    }
+
+    /// Tells this daemon's notifications from others'.
+    fn house_tag(&self) -> String {
+        ContentHash::of(&self.house.0).to_string()[..8].to_owned()
+    }
+
+    fn log_end(&mut self, run: RunId, outcome: &Outcome, worker: Option<spindle_shared::id::WorkerId>) {
+        let Some(job) = self.logged.remove(&run) else { return };
+        let worker = ("worker", worker.map_or(serde_json::Value::Null, |worker| worker.to_string().into()));
+        match outcome {
+            Outcome::Done(done) => {
+                let notes = ("notes", done.detail.notes.clone().into());
+                self.log.say(job, "done", &[worker, notes, ("peak_memory_bytes", done.peak_memory_bytes.into())]);
+            }
+            Outcome::Failed(failure) => {
+                let (kind, message) = (failure.kind.name(), failure.message.as_str());
+                self.log.say(job, "failed", &[worker, ("kind", kind.into()), ("message", message.into())]);
+            }
+            Outcome::Stopped => self.log.say(job, "stopped", &[worker]),
+        }
+    }
+
+    fn log_job_end(&self, job: JobId, ended: &EndedJob) {
+        let mut fields = vec![("state", ended.state.name().into()), ("attempts", ended.attempts.into())];
+        if let Some(failure) = &ended.failure {
+            fields.push(("message", failure.to_string().into()));
+        }
+        if let Some(reason) = &ended.skipped_reason {
+            fields.push(("message", reason.clone().into()));
+        }
+        let outputs: Vec<String> = ended.outputs.iter().map(|output| output.path.to_string()).collect();
+        if !outputs.is_empty() {
+            fields.push(("outputs", outputs.into()));
+        }
+        self.log.say(job, "ended", &fields);
     }
 
     /// A finished run's files get their address before anybody counts on them.
@@ -397,6 +665,9 @@ impl Conductor {
     }
 
     fn publish(&mut self, mut event: Event) {
+        if let Fact::Alert(text) = &event.fact {
+            tracing::warn!("{text}");
+        }
         if let Fact::Job(view) = &mut event.fact {
             if view.input.is_none() {
                 view.input = self.specs.get(&view.id).map(|spec| spec.input.clone());
@@ -414,8 +685,30 @@ impl Conductor {
         if self.watchers.is_empty() {
             return;
         }
-        let told = Arc::new(Told::new(event));
+        if let (Some(spool), Fact::Job(view)) = (&self.spool, &mut event.fact) {
+            spool.show_job(view);
+        }
+        let owner = self.owner_of(&event.fact);
+        let told = Arc::new(Told::new(event, owner));
         self.watchers.retain(|watcher| watcher.push(&told));
+    }
+
+    /// Whose batch a fact is about, where somebody watches who must not hear of others'.
+    fn owner_of(&mut self, fact: &Fact) -> Option<Owner> {
+        let batch = fact.batch().filter(|_| self.watchers.iter().any(|watcher| watcher.only().is_some()))?;
+        if self.owners.len() > OWNERS_MAX {
+            self.owners.clear();
+        }
+        match fact {
+            Fact::Removed(_) => return self.owners.remove(&batch),
+            Fact::Batch(view) => drop(self.owners.insert(batch, view.owner)),
+            _ if self.owners.contains_key(&batch) => {}
+            _ => {
+                let found = self.reader.batch(batch).ok().flatten();
+                self.owners.extend(found.map(|view| (batch, view.owner)));
+            }
+        }
+        self.owners.get(&batch).copied()
     }
 
     fn spec(&mut self, job: JobId) -> Option<Arc<JobSpec>> {
@@ -467,8 +760,9 @@ impl Conductor {
     /// Finds what has come of the inputs of a batch, in a thread of its own: there may be many.
     fn look_for_results(&self, look: RunId, job: JobId) {
         let (reader, artifacts, inbox) = (self.reader.clone(), self.artifacts.clone(), self.own_inbox.clone());
+        let spool = self.spool.clone();
         self.runtime.spawn_blocking(move || {
-            let results = gather::results(&reader, &artifacts, job.batch);
+            let results = gather::results(&reader, &artifacts, spool.as_deref(), job.batch);
             // The conductor has ended when nobody takes this.
             drop(inbox.send_blocking(Message::ResultsFound { look, job, results }));
         });
@@ -500,6 +794,7 @@ impl Conductor {
             run,
             job,
             mut stage,
+            lane,
             address,
             feed,
             identity,
@@ -510,6 +805,12 @@ impl Conductor {
             timeout_ms,
             key,
         } = start;
+        self.log.say(
+            job,
+            "started",
+            &[("run", run.to_string().into()), ("stage", stage.name().into()), ("slots", slots.into())],
+        );
+        self.logged.insert(run, job);
         let internal = |message: String| {
             Some(Input::Ended { run, outcome: Outcome::Failed(Failure::new(FailureKind::Internal, message)) })
         };
@@ -525,7 +826,7 @@ impl Conductor {
             }
             (None, JobInput::File { path, identity: submitted }) => {
                 let identity = identity.unwrap_or(*submitted);
-                inputs.push(InputFile::new(path.clone(), identity.bytes));
+                inputs.push(InputFile::new(self.shown(path), identity.bytes));
                 open.push(ToOpen::Input { path: path.clone(), identity });
             }
             // Whoever fetches it is told where from; there is nothing to open.
@@ -552,7 +853,7 @@ impl Conductor {
             match &spec.input {
                 JobInput::File { path, identity: submitted } => {
                     let identity = identity.unwrap_or(*submitted);
-                    inputs.push(InputFile::new(path.clone(), identity.bytes));
+                    inputs.push(InputFile::new(self.shown(path), identity.bytes));
                     open.push(ToOpen::Input { path: path.clone(), identity });
                 }
                 // Where it was just fetched it came along.
@@ -579,7 +880,7 @@ impl Conductor {
                 return internal("what is to be gathered was not looked up".to_owned());
             };
             let (more_inputs, more_open) = gather::originals(results);
-            inputs.extend(more_inputs);
+            inputs.extend(more_inputs.into_iter().map(|input| InputFile { name: self.shown(&input.name), ..input }));
             open.extend(more_open);
         }
         let mut replaceable = spec.replace.clone();
@@ -587,6 +888,12 @@ impl Conductor {
             && let Stage::Publish(publish) | Stage::Upload(Upload { publish, .. }) = &stage
         {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
+        }
+        if let (Stage::Check(check), JobInput::Name(name)) = (&mut stage, &spec.input) {
+            check.store = self.stores.iter().find(|store| store.name == *name).cloned();
+            if check.store.is_none() {
+                return internal(format!("there is no store `{name}` any more"));
+            }
         }
         if let Stage::Upload(upload) = &mut stage {
             let bucket = object_store::folder(&spec.output.directory.0).map(|(bucket, _)| bucket);
@@ -616,6 +923,7 @@ impl Conductor {
             run,
             inputs,
             more_inputs: 0,
+            named: Vec::new(),
             scratch: scratch.map(PathBytes::from).unwrap_or_default(),
             checkpoint: address.or(uploads).map(|address| self.artifacts.checkpoint(&address).into()),
             output: spec.output.clone(),
@@ -626,8 +934,13 @@ impl Conductor {
             call,
             stage,
         };
-        self.supervisor.start(StartOrder { assignment, open, role, model, alone, timeout_ms });
+        self.supervisor.start(StartOrder { assignment, open, role, model, device: lane.gpu(), alone, timeout_ms });
         None
+    }
+
+    /// An input's name as its user knows it, which results may speak of.
+    fn shown(&self, path: &PathBytes) -> PathBytes {
+        self.spool.as_ref().map_or_else(|| path.clone(), |spool| spool.shown(path))
     }
 
     fn store(&self, bucket: &str) -> Option<ObjectStore> {
@@ -680,9 +993,19 @@ impl turn::Shell for Conductor {
 
     fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), Fatal> {
         self.complete(&mut changes);
+        let notifications = self.notifications(&changes);
+        changes.extend(notifications);
         self.await_room(&changes);
         self.store.commit(&changes).map_err(Fatal::Commit)?;
         self.tally.count(&changes);
+        for change in &changes {
+            match change {
+                Change::JobEnded(job, ended) => self.log_job_end(*job, ended),
+                Change::BatchRemoved(batch) => self.log.forget(*batch),
+                Change::DeliveryAdded(delivery) => self.outbox.enter((**delivery).clone()),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -763,6 +1086,43 @@ fn reads_the_store(command: &Command) -> bool {
         _ => false,
     }
 }
+
+/// Owners that are remembered; of others the store is asked again.
+const OWNERS_MAX: usize = 10_000;
+
+/// Stands for the boot of runs that tell somebody: no daemon starts so often.
+const TELLING: u64 = u64::MAX;
+
+/// One try to tell an address, as a run of no job.
+fn telling(id: u64, stage: Stage) -> StartOrder {
+    let assignment = Assignment {
+        run: RunId { boot: TELLING, counter: id },
+        inputs: Vec::new(),
+        more_inputs: 0,
+        named: Vec::new(),
+        scratch: PathBytes::default(),
+        checkpoint: None,
+        output: spindle_shared::job::OutputPlan::default(),
+        part_tag: String::new(),
+        detail: Detail::default(),
+        replaceable: Vec::new(),
+        threads: 1,
+        call: None,
+        stage,
+    };
+    StartOrder {
+        assignment,
+        open: Vec::new(),
+        role: spindle_shared::lane::Role::Net,
+        model: None,
+        alone: false,
+        device: None,
+        timeout_ms: TELLING_MS,
+    }
+}
+
+/// Longest time for that; the exchange itself ends sooner.
+const TELLING_MS: u64 = 60_000;
 
 /// How often a full disk is looked at.
 const ROOM_AGAIN: Duration = Duration::from_millis(200);

@@ -13,6 +13,7 @@ use spindle_shared::wire::codec;
 use spindle_shared::worker::{Gathered, InputFile, RESULTS_FILE};
 
 use crate::artifacts::Artifacts;
+use crate::spool::Spool;
 use crate::store::{Reader, StoreError};
 use crate::workers::ToOpen;
 
@@ -28,7 +29,12 @@ pub struct Results {
 }
 
 /// The results of all inputs that completed, and a hash of what they are; or the first that is missing.
-pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result<(ContentHash, Arc<Results>), Failure> {
+pub fn results(
+    reader: &Reader,
+    artifacts: &Artifacts,
+    spool: Option<&Spool>,
+    batch: BatchId,
+) -> Result<(ContentHash, Arc<Results>), Failure> {
     let failed = |error: StoreError| {
         Failure::new(FailureKind::Internal, format!("failed to read the results of batch {batch}: {error}"))
     };
@@ -54,7 +60,7 @@ pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result
                 Input::Name(_) => {}
             }
         }
-        let input = path_of(completed.input);
+        let input = path_of(completed.input, spool);
         // Names are part of the result; where the files lie is not.
         let name = input.as_path().file_name().unwrap_or_default().as_encoded_bytes().to_vec();
         hasher.part(&index.to_le_bytes()).part(&name).part(&address.0);
@@ -63,7 +69,7 @@ pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result
     let mut lost = Vec::new();
     if recipe.gather.iter().any(Stage::tells_lost) {
         for (index, input, failure) in reader.lost(batch).map_err(failed)? {
-            let input = path_of(input);
+            let input = path_of(input, spool);
             hasher.part(&index.to_le_bytes()).part(failure.kind.name().as_bytes()).part(failure.message.as_bytes());
             let (address, detail) = (ContentHash([0; 32]), Detail::default());
             lost.push(Gathered { index, input, address, detail, files: Vec::new(), lost: Some(failure) });
@@ -72,9 +78,10 @@ pub fn results(reader: &Reader, artifacts: &Artifacts, batch: BatchId) -> Result
     Ok((hasher.finish(), Arc::new(Results { rows, originals, lost })))
 }
 
-fn path_of(input: Input) -> PathBytes {
+/// As its user knows it.
+fn path_of(input: Input, spool: Option<&Spool>) -> PathBytes {
     match input {
-        Input::File { path, .. } => path,
+        Input::File { path, .. } => spool.map_or_else(|| path.clone(), |spool| spool.shown(&path)),
         Input::Name(name) => PathBytes(name.into_bytes()),
         Input::Url(url) => PathBytes(url.file_name().into_bytes()),
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_shared::id::{BatchId, ContentHash};
@@ -62,14 +63,23 @@ pub struct OldFiles {
 
 pub struct Housekeeping {
     artifacts: Artifacts,
-    lifetimes: Lifetimes,
+    lifetimes: Mutex<Lifetimes>,
     started: Instant,
     started_at: u64,
 }
 
 impl Housekeeping {
     pub fn new(artifacts: Artifacts, lifetimes: Lifetimes, started_at: WallMs) -> Self {
-        Housekeeping { artifacts, lifetimes, started: Instant::now(), started_at: started_at.0 }
+        Housekeeping { artifacts, lifetimes: Mutex::new(lifetimes), started: Instant::now(), started_at: started_at.0 }
+    }
+
+    /// From the next look on.
+    pub fn keep(&self, lifetimes: Lifetimes) {
+        *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner) = lifetimes;
+    }
+
+    fn lifetimes(&self) -> Lifetimes {
+        *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time by which things age: a clock that leaps ahead while the daemon runs makes nothing older.
@@ -78,13 +88,18 @@ impl Housekeeping {
         wall.min(self.started_at.saturating_add(self.started.elapsed().as_millis() as u64))
     }
 
+    /// The time by which things age, and how long it is until what nobody has a record of is old.
+    pub fn now_and_temporary(&self) -> (u64, u64) {
+        (self.now(), self.lifetimes().temporary_ms)
+    }
+
     /// Looks through records and folders. What a job that is not at its end may still use is not among the old.
     pub fn look(&self, reader: &Reader) -> Result<Old, StoreError> {
         self.look_at(reader, self.now())
     }
 
     fn look_at(&self, reader: &Reader, now: u64) -> Result<Old, StoreError> {
-        let Lifetimes { temporary_ms, artifacts_ms, records_ms } = self.lifetimes;
+        let Lifetimes { temporary_ms, artifacts_ms, records_ms } = self.lifetimes();
         let is_old = |at: u64, lifetime: u64| at >= FIRST_WALL_MS && now.saturating_sub(at) > lifetime;
         let mut old = Old::default();
         reader.each_artifact(|address, artifact| {

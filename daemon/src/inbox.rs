@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
+use spindle_core::alert::{Turn, Vitals};
+use spindle_core::change::Change;
 use spindle_core::effect::{Answer, Command, Peer};
+use spindle_core::outbox::Tried;
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{ContentHash, JobId, RunId};
+use spindle_shared::object_store::ObjectStore;
+use spindle_shared::stage::fetch::Fetch;
 use spindle_shared::worker::Published;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::gather::Results;
+use crate::hooks::Hooks;
+use crate::providers::Provider;
 use crate::server::watch::Watcher;
 use crate::telemetry::Tally;
 use crate::workers::Note;
@@ -47,8 +54,33 @@ pub enum Message {
     Memory {
         short: bool,
     },
+    /// Changes that nobody has to decide about; answered when they are durable.
+    Write {
+        changes: Vec<Change>,
+        reply: oneshot::Sender<()>,
+    },
+    /// A command that tells somebody has ended.
+    Told {
+        delivery: u64,
+        tried: Tried,
+    },
+    /// How the house stands, as far as alerts go.
+    Vitals(oneshot::Sender<Vitals>),
+    /// As [`spindle_core::effect::Input::Alert`].
+    Alert(Turn),
+    /// The configuration has changed.
+    Configured(Box<Configured>),
     /// A signal asks for the end.
     Stop,
+}
+
+/// What the conductor goes by of a configuration.
+pub struct Configured {
+    pub core: spindle_core::scheduler::Config,
+    pub providers: Vec<Provider>,
+    pub fetching: Fetch,
+    pub stores: Arc<[ObjectStore]>,
+    pub hooks: Hooks,
 }
 
 #[derive(Clone)]
@@ -68,6 +100,11 @@ impl Inbox {
     /// From threads outside the runtime.
     pub fn send_blocking(&self, message: Message) -> Result<(), Closed> {
         self.0.blocking_send(message).map_err(|_| Closed)
+    }
+
+    /// `false` = it is full; nobody waits.
+    pub fn try_send(&self, message: Message) -> bool {
+        self.0.try_send(message).is_ok()
     }
 
     pub async fn send(&self, message: Message) -> Result<(), Closed> {

@@ -16,12 +16,13 @@ use spindle_shared::wire::response::{ModelView, Refusal, RefusalKind};
 const HEADER_BYTES: usize = 64;
 
 /// Fills in where each stage's model lies and which one it is; or where a model to fetch comes from.
-pub fn resolve(stages: &mut [Stage], model_dir: &Path, mirror: Option<&Mirror>) -> Result<(), Refusal> {
+/// `pictures`: those that are laid over others are looked for, too.
+pub fn resolve(stages: &mut [Stage], model_dir: &Path, mirror: Option<&Mirror>, pictures: bool) -> Result<(), Refusal> {
     for stage in stages {
         match stage {
             Stage::Transcribe(transcribe) => transcribe.model = find(&transcribe.model.name, model_dir)?,
             Stage::Image(image) => {
-                for (needed, is_model) in image.needs_mut() {
+                for (needed, is_model) in image.needs_mut().filter(|(_, is_model)| *is_model || pictures) {
                     *needed = if is_model {
                         find_picture_model(&needed.name, model_dir)?
                     } else {

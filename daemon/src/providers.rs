@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use spindle_core::api::Limits;
 use spindle_core::scheduler::ApiConfig;
 use spindle_shared::limits::{KEYS_MAX, NAME_BYTES_MAX};
@@ -13,7 +13,7 @@ use spindle_shared::text::escaped;
 use spindle_shared::wire::response::{Refusal, RefusalKind};
 
 /// A provider as the configuration has it; what is left out is as in its preset.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OwnProvider {
     /// One that Spindle knows; default: the one of the section's name.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{BatchId, Owner};
 use crate::job::{JobState, OutputPlan};
+use crate::notify::Notify;
 use crate::recipe::Recipe;
 use crate::time::WallMs;
 
@@ -117,6 +118,8 @@ pub struct Terms {
     pub auto_priority: bool,
     /// What its model APIs may cost, in the unit of the configured prices; `None` = anything.
     pub max_cost: Option<f64>,
+    /// Who is told of its end.
+    pub notify: Vec<Notify>,
 }
 
 /// A batch to wait for.

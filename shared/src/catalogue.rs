@@ -1,5 +1,7 @@
 //! The catalogue of models: what may be fetched, from where, how large it is and what its content must hash to. Reads no file and opens no connection.
 
+use std::path::{Path, PathBuf};
+
 use thiserror::Error;
 
 /// Where the publisher of the whisper models keeps them; the revision is pinned, so that what is behind an address can't change.
@@ -426,6 +428,18 @@ fn foreign(bytes: &[u8]) -> HeaderError {
 pub fn is_web_page(bytes: &[u8]) -> bool {
     let start: Vec<u8> = bytes.trim_ascii_start().iter().take(16).map(u8::to_ascii_lowercase).collect();
     [b"<!doctype".as_slice(), b"<html", b"<?xml", b"<head", b"<!--", b"<body"].iter().any(|tag| start.starts_with(tag))
+}
+
+/// The model in this folder that finds where somebody speaks: the newest by name.
+pub fn newest_voice_model(folder: &Path) -> Option<PathBuf> {
+    let paths = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| is_voice_model(path)).max()
+}
+
+/// By its name alone.
+pub fn is_voice_model(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("ggml-silero") && name.ends_with(".bin")
 }
 
 #[cfg(test)]

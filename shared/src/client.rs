@@ -11,6 +11,7 @@ use interprocess::local_socket::{ConnectOptions, GenericFilePath, Stream, ToFsNa
 
 use crate::batch::{BatchSpec, BatchView};
 use crate::event::Event;
+use crate::id::{ContentHash, ContentHasher, JobId};
 use crate::job::{JobView, PathBytes};
 use crate::limits::{FRAME_BYTES_MAX, INPUTS_PER_FRAME_MAX};
 use crate::paths::{self, Service};
@@ -19,7 +20,7 @@ use crate::wire::codec;
 use crate::wire::frame::{FrameDecoder, encode_frame};
 use crate::wire::hello::{BadHello, Hello};
 use crate::wire::request::{Request, Scope, Submission};
-use crate::wire::response::{Refusal, Response};
+use crate::wire::response::{Refusal, Response, Sending};
 
 /// Connecting and both hellos take no longer than this; a daemon that hangs is as good as none.
 const GREETING: Duration = Duration::from_secs(5);
@@ -210,6 +211,19 @@ impl Client {
         answer.collect()
     }
 
+    /// One output of a job, to be read.
+    pub fn fetch(self, job: JobId, output: u32) -> Result<Fetched, ClientError> {
+        let mut answer = self.ask(&Request::Fetch { job, output })?;
+        match answer.next() {
+            Some(Ok(Response::Sending(Sending { bytes, content }))) => {
+                let hasher = ContentHasher::default();
+                Ok(Fetched { answer, bytes, content, piece: Vec::new(), read: 0, left: bytes, hasher })
+            }
+            Some(Err(error)) => Err(error),
+            _ => Err(protocol("the daemon's answer lacks the file".to_owned())),
+        }
+    }
+
     /// Watches: the daemon's snapshot, then its events as they happen.
     pub fn watch(self, scope: Scope, jobs: u32) -> Result<Watch, ClientError> {
         Ok(Watch { answer: self.ask(&Request::Watch { scope, jobs })? })
@@ -226,10 +240,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn send_inputs(&mut self, inputs: Vec<Submission>) {
+    /// Says more on a line of several files. `false` = it couldn't be said; why, the next answer tells.
+    pub fn say(&mut self, request: &Request) -> bool {
         if self.unsent.is_none() {
-            self.unsent = self.link.send(&codec::encode(&Request::Inputs(inputs))).err();
+            self.unsent = self.link.send(&codec::encode(request)).err();
         }
+        self.unsent.is_none()
+    }
+
+    fn send_inputs(&mut self, inputs: Vec<Submission>) {
+        self.say(&Request::Inputs(inputs));
     }
 
     /// The next frame; `Got::Quiet` after the deadline.
@@ -277,6 +297,46 @@ impl Iterator for Answer {
             Ok(Heard::Quiet) => None,
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+/// A file as it comes. Its end is told only where it is whole and what it should be; anything else is an error of reading.
+#[derive(Debug)]
+pub struct Fetched {
+    answer: Answer,
+    pub bytes: u64,
+    /// What it should be, where that is known.
+    pub content: Option<ContentHash>,
+    piece: Vec<u8>,
+    /// Of the piece.
+    read: usize,
+    left: u64,
+    hasher: ContentHasher,
+}
+
+impl Read for Fetched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read == self.piece.len() && self.left > 0 {
+            let piece = match self.answer.next() {
+                Some(Ok(Response::Piece(piece))) => piece.0,
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                _ => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends too early")),
+            };
+            if piece.is_empty() || piece.len() as u64 > self.left {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a piece of the file has a wrong length"));
+            }
+            self.hasher.write_all(&piece)?;
+            self.left -= piece.len() as u64;
+            (self.piece, self.read) = (piece, 0);
+        }
+        let there = &self.piece[self.read..];
+        if there.is_empty() && self.content.is_some_and(|content| self.hasher.finish() != content) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not what was published"));
+        }
+        let count = there.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&there[..count]);
+        self.read += count;
+        Ok(count)
     }
 }
 

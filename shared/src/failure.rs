@@ -79,7 +79,7 @@ impl FailureKind {
             FailureKind::Quota => "wait for the quota to renew, or raise it",
             FailureKind::Server => "the service is at fault; retry later",
             FailureKind::Auth => "check the key or the login for this service",
-            FailureKind::Input => "check that the file plays; replace it and submit it again",
+            FailureKind::Input => "check that the file plays; replace it, then retry",
             FailureKind::Exists => "move the file that has this name, or submit with --force or --skip-existing",
             FailureKind::Permission => "give yourself the right to read the input and write the output folder",
             FailureKind::OutOfMemory => "run fewer at once (--parallel) or take a smaller model",

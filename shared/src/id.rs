@@ -180,7 +180,7 @@ impl fmt::Debug for ContentHash {
 }
 
 /// Hashes what is written into it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {

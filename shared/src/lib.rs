@@ -19,6 +19,7 @@ pub mod lane;
 pub mod language;
 pub mod limits;
 pub mod metrics;
+pub mod notify;
 pub mod object_store;
 pub mod output;
 pub mod packed;

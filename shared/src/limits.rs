@@ -2,6 +2,8 @@
 
 /// One frame on the local socket, length field excluded.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// One piece of a file on its way through the socket: all are as long, but a file's last.
+pub const PIECE_BYTES: usize = 256 << 10;
 /// Rows in one frame of a listing.
 pub const ROWS_PER_FRAME_MAX: usize = 1_000;
 /// Inputs in one frame of a submission; a frame also ends when it is half full in bytes.
@@ -32,6 +34,8 @@ pub const INBOX_LEN_MAX: usize = 4_096;
 pub const TURN_INPUTS_MAX: usize = 512;
 /// Clients connected at once.
 pub const CLIENTS_MAX: usize = 1_000;
+/// Of them, those of one user who keeps no daemon.
+pub const CLIENTS_OF_ONE_MAX: usize = 200;
 /// Events waiting for one watcher before it is cut with `lagged`.
 pub const WATCHER_EVENTS_MAX: usize = 10_000;
 /// Jobs in one window of a batch.
@@ -50,6 +54,9 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const WRITE_TIMEOUT_MS: u64 = 30_000;
 /// Kinds of work (stage and model) whose pace is remembered; beyond it the one learned longest ago is forgotten.
 pub const RATES_MAX: usize = 500;
+/// Graphics cards of one machine, and bytes that the worker for them says about them.
+pub const DEVICES_MAX: usize = 64;
+pub const DEVICES_TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Inputs of a batch whose results are gathered: their files are open at the same time.
 pub const GATHERED_MAX: usize = 10_000;
 /// The rows of what is gathered: some hundred bytes for each input, and its notes.
@@ -117,5 +124,33 @@ pub const JPEG_SCANS_MAX: u32 = 500;
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Hosts that inputs may come from although they are not public.
 pub const ALLOWED_HOSTS_MAX: usize = 100;
+/// A command that is told: its words, and their bytes together.
+pub const COMMAND_WORDS_MAX: usize = 64;
+pub const COMMAND_BYTES_MAX: usize = 8 << 10;
+/// Whom one batch tells, and hooks of the configuration.
+pub const NOTIFY_MAX: usize = 10;
+pub const HOOKS_MAX: usize = 50;
+/// Watched folders; files that one of them may hold, and submit together; folders below one another.
+pub const FOLDERS_MAX: usize = 100;
+pub const FOLDER_FILES_MAX: usize = 100_000;
+pub const FOLDER_BATCH_FILES_MAX: usize = 1_000;
+pub const FOLDER_DEPTH_MAX: usize = 16;
+/// Notifications that wait, and those on their way at the same time.
+pub const DELIVERIES_MAX: usize = 100_000;
+pub const DELIVERIES_AT_ONCE_MAX: usize = 8;
+/// Lines of the daemon's log that are kept in memory, and bytes of one text in a line.
+pub const LOG_LINES_MAX: usize = 2_000;
+pub const LOG_LINE_BYTES_MAX: usize = 8 << 10;
+/// Files of log that one day may fill.
+pub const LOG_FILES_A_DAY_MAX: u32 = 1_000;
+/// The log of one batch; logs of batches that are open at the same time; lines that wait to be written.
+pub const BATCH_LOG_BYTES_MAX: u64 = 32 << 20;
+pub const BATCH_LOGS_OPEN_MAX: usize = 64;
+pub const JOB_LOG_WAITING_MAX: usize = 10_000;
+/// Whoever collects metrics at the listener, at the same time; and what of a request is read.
+pub const METRICS_CLIENTS_MAX: usize = 16;
+pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;
+/// Sites whose pages are read.
+pub const SITES_MAX: usize = 200;
 /// EXIF, XMP or IPTC of one picture.
 pub const METADATA_BYTES_MAX: usize = 16 << 20;

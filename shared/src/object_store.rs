@@ -43,6 +43,15 @@ pub struct ObjectStore {
     pub link_seconds: u64,
 }
 
+/// A store as anybody may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreView {
+    pub name: String,
+    pub endpoint: String,
+    pub bucket: String,
+    pub link_seconds: u64,
+}
+
 /// Whether a variable of the environment is called as those are that hold a key. Only workers that fetch and ask (`net`) get them.
 pub fn names_a_key(name: &str) -> bool {
     let name = name.to_uppercase();

@@ -8,6 +8,7 @@ use crate::stage::Stage;
 use crate::stage::analyze::Analyze;
 use crate::stage::ask::Ask;
 use crate::stage::assemble::Assemble;
+use crate::stage::check::Check;
 use crate::stage::compress::Compress;
 use crate::stage::convert::Convert;
 use crate::stage::decode::Decode;
@@ -41,11 +42,13 @@ pub const REPORT: &str = "report";
 pub const IMAGES: &str = "images";
 /// Fetches models; submitted by `models pull`.
 pub const PULL: &str = "pull";
+/// Tries object stores out; submitted by `stores check`.
+pub const CHECK: &str = "check";
 /// Stages of the user's own choice, from a file.
 pub const CUSTOM: &str = "custom";
 
 /// Name and one line of use, as `recipes list` shows them.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     (SUBTITLES, "speech of recordings and videos to subtitles and transcripts"),
     (COMPRESS, "videos made smaller by a profile: H.264 and AAC in MP4"),
     (CONVERT, "recordings, videos and subtitles in another format"),
@@ -55,6 +58,7 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     (IMAGES, "pictures resized, cropped, turned and converted, with a score of their quality"),
     (CUSTOM, "stages of your own choice, from a file"),
     (PULL, "a model into the model folder"),
+    (CHECK, "an object store tried out with one small object"),
 ];
 
 /// Stages that each input goes through (map), and those that then work once on the results of all that succeeded (gather).
@@ -158,6 +162,11 @@ impl Recipe {
         Recipe { name: REPORT.to_owned(), map, gather: Vec::new() }
     }
 
+    /// Its inputs are names of stores.
+    pub fn check() -> Self {
+        Recipe { name: CHECK.to_owned(), map: vec![Stage::Check(Check::default())], gather: Vec::new() }
+    }
+
     /// `pack`: what is made of all of them together, if anything.
     pub fn images(image: Image, pack: Option<Pack>, publish: Publish) -> Self {
         let together = |pack| vec![Stage::Pack(pack), Stage::Publish(publish.clone())];
@@ -236,17 +245,23 @@ fn chained(part: &str, stages: &[Stage]) -> Result<(), String> {
         }
         let fits = matches!(
             (stage, before),
-            (Stage::Identify(_) | Stage::Fetch(_) | Stage::Pull(_) | Stage::Collect(_) | Stage::Pack(_), None)
-                | (
-                    Stage::Decode(_)
-                        | Stage::Listen(_)
-                        | Stage::Compress(_)
-                        | Stage::Convert(_)
-                        | Stage::Preview(_)
-                        | Stage::Image(_),
-                    None | Some(Stage::Identify(_) | Stage::Fetch(_))
-                )
-                | (Stage::Transcribe(_), Some(Stage::Decode(_) | Stage::Listen(_)))
+            (
+                Stage::Identify(_)
+                    | Stage::Fetch(_)
+                    | Stage::Pull(_)
+                    | Stage::Check(_)
+                    | Stage::Collect(_)
+                    | Stage::Pack(_),
+                None
+            ) | (
+                Stage::Decode(_)
+                    | Stage::Listen(_)
+                    | Stage::Compress(_)
+                    | Stage::Convert(_)
+                    | Stage::Preview(_)
+                    | Stage::Image(_),
+                None | Some(Stage::Identify(_) | Stage::Fetch(_))
+            ) | (Stage::Transcribe(_), Some(Stage::Decode(_) | Stage::Listen(_)))
                 | (
                     Stage::Sight(_),
                     None | Some(Stage::Identify(_) | Stage::Fetch(_) | Stage::Transcribe(_) | Stage::Analyze(_))

@@ -125,6 +125,14 @@ impl Url {
         authority.rsplit_once('@').map_or(authority, |(_, host)| host)
     }
 
+    /// Whether it leads to this site: `HOST`, for it and all below it at the usual ports, or `HOST:PORT` for exactly that.
+    pub fn is_on(&self, site: &str) -> bool {
+        let host = self.host_and_port();
+        let web = matches!(self.scheme(), "http" | "https");
+        let below = || host.strip_suffix(site).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        web && (host == site || (!site.contains(':') && below()))
+    }
+
     fn after_scheme(&self) -> &str {
         self.0.split_once("://").map_or("", |(_, rest)| rest)
     }
@@ -146,7 +154,10 @@ impl Url {
     /// A file name out of its path, or of its host where the path has none: one name, with no way out of a folder.
     pub fn file_name(&self) -> String {
         let last = self.path().rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
-        let name = safe_name(&decoded(last));
+        // All of YouTube is called so.
+        let video = self.tail().split_once('?').filter(|_| last == "watch");
+        let video = video.and_then(|(_, query)| query.split('&').find_map(|pair| pair.strip_prefix("v=")));
+        let name = safe_name(&decoded(video.filter(|video| !video.is_empty()).unwrap_or(last)));
         name.unwrap_or_else(|| {
             let host = self.host_and_port();
             let host = host.split(':').next().filter(|host| !host.is_empty() && !host.starts_with('['));
@@ -325,6 +336,14 @@ pub fn not_public(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// A site of pages around recordings: `HOST` or `HOST:PORT`.
+pub fn check_site(entry: &str) -> Result<(), String> {
+    match is_host(entry) && entry == entry.to_ascii_lowercase() && !entry.starts_with('.') {
+        true => Ok(()),
+        false => Err(format!("`{}` is no HOST or HOST:PORT in lower case", crate::text::escaped(entry))),
+    }
+}
+
 /// A host that inputs may come from although it is not public: `HOST:PORT`, as it stands in the addresses.
 pub fn check_allowed(entry: &str) -> Result<(), String> {
     let port = entry.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty() && !port.contains(']'));
@@ -385,6 +404,28 @@ mod tests {
     }
 
     #[test]
+    fn a_site_is_its_host_and_what_lies_below_it() {
+        let on = |url: &str, site: &str| Url::parse(url).unwrap().is_on(site);
+        assert!(on("https://www.tube.example/watch?v=1", "tube.example") && on("http://tube.example/", "tube.example"));
+        assert!(on("http://127.0.0.1:80/x", "127.0.0.1:80") && on("https://me:pw@tube.example/x", "tube.example"));
+        for (url, site) in [
+            ("https://mytube.example/", "tube.example"),
+            ("https://tube.example.evil.example/", "tube.example"),
+            ("https://tube.example:8443/", "tube.example"),
+            ("https://evil.example/tube.example", "tube.example"),
+            ("https://tube.example@evil.example/", "tube.example"),
+            ("s3://tube.example/x", "tube.example"),
+            ("http://a.127.0.0.1:80/x", "127.0.0.1:80"),
+        ] {
+            assert!(!on(url, site), "{url}");
+        }
+        assert!(check_site("tube.example").is_ok() && check_site("127.0.0.1:80").is_ok());
+        for wrong in ["", "https://tube.example", "Tube.example", ".example", "a/b"] {
+            assert!(check_site(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn names_lead_out_of_no_folder() {
         let of = |path: &str| Url::parse(&format!("https://h.example/{path}")).unwrap().file_name();
         assert_eq!(of("..%2F..%2Fetc%2Fpasswd"), "_.._etc_passwd");
@@ -396,6 +437,8 @@ mod tests {
         assert_eq!(of("a%E2%80%AE4pm.exe"), "a_4pm.exe");
         assert_eq!(of("%ff%fe.mp4"), "\u{fffd}\u{fffd}.mp4");
         assert_eq!(of("100%25.mp4"), "100%.mp4");
+        assert_eq!(of("watch?list=1&v=dQw4w9WgXcQ&t=3s"), "dQw4w9WgXcQ");
+        assert_eq!((of("watch?v=..%2Fx"), of("watch?v=")), ("_x".to_owned(), "watch".to_owned()));
         let long = of(&format!("{}.mp4", "%C3%A9".repeat(200)));
         assert!(long.len() <= NAME_BYTES_MAX && long.ends_with("é.mp4"), "{long}");
         for (header, name) in [

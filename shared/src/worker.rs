@@ -1,7 +1,8 @@
 //! What daemon and worker say to each other, over a SOCK_SEQPACKET socketpair: one message, one packet.
 //!
 //! The worker's end is its descriptor 3. Descriptors of inputs travel with the packet of their Assignment (SCM_RIGHTS), in
-//! the order of [`Assignment::inputs`]; those that find no room there follow in [`Order::Inputs`].
+//! the order of [`Assignment::inputs`], behind those of [`Assignment::named`]; those that find no room there follow in
+//! [`Order::Inputs`].
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub struct Assignment {
     pub inputs: Vec<InputFile>,
     /// Inputs that follow in further packets, before it can begin.
     pub more_inputs: u32,
+    /// Files that the stage itself names (models, watermarks), opened by the daemon: their descriptors come first in the packet.
+    pub named: Vec<PathBytes>,
     /// An empty folder of this run's own, for its artifact's files; made by the daemon, removed by it. Empty for stages without one.
     pub scratch: PathBytes,
     /// Where finished pieces are kept across runs (`checkpoint()`); `None` for stages without.
@@ -107,6 +110,8 @@ pub enum Report {
     Hello {
         protocol: u32,
         role: Role,
+        /// What of the walls around it this machine could not put up.
+        lacks: Vec<String>,
     },
     /// Share of the stage that is done, 0–1; at most 4 a second.
     Progress {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use crate::parrot;
 
 /// Nothing in these tests takes longer, on a busy machine either; what does hangs.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks where nothing tells by itself.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -166,8 +166,13 @@ impl Daemon {
 
     /// A command of this house: its environment and nothing of the caller's but PATH.
     pub fn command(&self, name: &str) -> Command {
+        self.command_at(&program(name))
+    }
+
+    /// The same of a program that lies elsewhere.
+    pub fn command_at(&self, program_path: &Path) -> Command {
         let root = self.root();
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(program_path);
         command.env_clear().current_dir(self.media()).stdin(Stdio::null());
         for inherited in ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "SPINDLE_LOG"] {
             if let Some(value) = std::env::var_os(inherited) {
@@ -256,6 +261,16 @@ impl Daemon {
             .filter(|worker| worker.role == role)
             .filter_map(|worker| Pid::from_raw(i32::try_from(worker.pid).ok()?))
             .collect()
+    }
+
+    /// The most memory that any worker of this role has held, in KiB.
+    pub fn peak_kib(&self, role: &str) -> u64 {
+        let peak = |pid: Pid| {
+            let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        self.workers(role).into_iter().filter_map(peak).max().expect("a worker of this role runs")
     }
 
     /// Runs spindlectl to its end.
@@ -461,7 +476,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(command: Command) -> Ran {
+    pub fn of(command: Command) -> Ran {
         let line = command.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let began = Instant::now();
         let Output { status, stdout, stderr } = deadline_output(command, &line);

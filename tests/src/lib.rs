@@ -1,5 +1,7 @@
 //! Spindle's tests from outside: the harness they share.
 
+pub mod bucket;
+pub mod ear;
 pub mod harness;
 pub mod onnx;
 pub mod oracle;
@@ -7,3 +9,4 @@ pub mod parrot;
 pub mod sim;
 pub mod site;
 pub mod terminal;
+pub mod users;

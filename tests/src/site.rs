@@ -29,6 +29,8 @@ pub enum Reply {
     Redirect(String),
     /// These bytes as they are; then the connection is closed.
     Raw(Vec<u8>),
+    /// Some bytes, and then others over and over while anybody takes them.
+    Endless(Vec<u8>, Vec<u8>),
 }
 
 impl Reply {
@@ -116,6 +118,12 @@ fn serve(
     };
     match answer(&asked, number) {
         Reply::Raw(bytes) => stream.write_all(&bytes)?,
+        Reply::Endless(begin, more) => {
+            stream.write_all(&begin)?;
+            loop {
+                stream.write_all(&more)?;
+            }
+        }
         Reply::Redirect(to) => {
             stream
                 .write_all(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").as_bytes())?;

@@ -23,7 +23,7 @@ use crate::message::Message;
 use crate::terminal::spawn;
 
 /// What the loop has done for the model.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Errand {
     Ask(Request),
     /// What would this command line of `spindlectl submit` do?
@@ -64,6 +64,8 @@ pub struct FileEntry {
     pub bytes: u64,
 }
 
+/// The folder itself, in its own list: all that is in it can be taken without going out of it.
+pub const HERE: &str = ".";
 /// Of a text so much is shown.
 const TEXT_BYTES_MAX: u64 = 256 * 1_024;
 /// A folder with more is shown as far as this.
@@ -75,8 +77,6 @@ const PICTURE_SIDE_MAX: u32 = 30_000;
 const PICTURE_MEMORY_MAX: u64 = 512 * 1_024 * 1_024;
 /// Terminals take no more at once.
 pub const COPY_BYTES_MAX: usize = 50_000;
-/// A submission that the connection broke under is sent again under its key.
-const TRIES: u32 = 3;
 
 /// Who does errands.
 pub struct Errands {
@@ -142,7 +142,7 @@ impl Errands {
 
 fn plan(found: &crate::feed::Found, line: &[OsString]) -> Result<Vec<PlannedJob>, String> {
     let (spec, inputs) = spindle_ctl::prepared(line)?;
-    let responses = send(found, spec, &inputs, true).map_err(refused)?;
+    let responses = send(found, spec, &inputs).map_err(refused)?;
     let planned = responses.into_iter().filter_map(|response| match response {
         Response::Planned(planned) => Some(planned),
         _ => None,
@@ -151,36 +151,12 @@ fn plan(found: &crate::feed::Found, line: &[OsString]) -> Result<Vec<PlannedJob>
 }
 
 fn submit(found: &crate::feed::Found, line: &[OsString]) -> Result<Submitted, String> {
-    let (mut spec, inputs) = spindle_ctl::prepared(line)?;
-    if spec.key.is_none() {
-        let mut bytes = [0; 16];
-        File::open("/dev/urandom")
-            .and_then(|mut file| file.read_exact(&mut bytes))
-            .map_err(|error| format!("failed to read /dev/urandom: {error}"))?;
-        spec.key = Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
-    }
-    let mut tried = 1;
-    let responses = loop {
-        match send(found, spec.clone(), &inputs, false) {
-            Err(ClientError::Broken(_)) if tried < TRIES => tried += 1,
-            sent => break sent.map_err(refused)?,
-        }
-    };
-    let submitted = responses.into_iter().find_map(|response| match response {
-        Response::Submitted(submitted) => Some(submitted),
-        _ => None,
-    });
-    submitted.ok_or_else(|| "the daemon did not tell of the new batch".to_owned())
+    spindle_ctl::submitted(line, &|| found.connect().map(|(_, client)| client))
 }
 
-fn send(
-    found: &crate::feed::Found,
-    spec: BatchSpec,
-    inputs: &[Submission],
-    dry_run: bool,
-) -> Result<Vec<Response>, ClientError> {
+fn send(found: &crate::feed::Found, spec: BatchSpec, inputs: &[Submission]) -> Result<Vec<Response>, ClientError> {
     let total = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
-    found.connect()?.1.submit(spec, total, dry_run, inputs.iter().cloned())
+    found.connect()?.1.submit(spec, total, true, inputs.iter().cloned())
 }
 
 fn picture(picker: &Picker, key: &PictureKey) -> Result<Picture, String> {
@@ -240,6 +216,7 @@ fn files(folder: &Path) -> Result<Vec<FileEntry>, String> {
         })
         .collect();
     files.sort_by(|one, other| other.folder.cmp(&one.folder).then_with(|| one.name.cmp(&other.name)));
+    files.insert(0, FileEntry { name: HERE.into(), folder: true, bytes: 0 });
     Ok(files)
 }
 
@@ -260,6 +237,10 @@ fn copy(text: &str) {
 }
 
 #[cfg(test)]
+#[path = "picture_tests.rs"]
+mod picture_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -272,7 +253,7 @@ mod tests {
         fs::create_dir(folder.path().join("z")).unwrap();
         let files = files(folder.path()).unwrap();
         let told: Vec<_> = files.iter().map(|file| (file.name.to_str().unwrap(), file.folder)).collect();
-        assert_eq!(told, [("z", true), ("a.wav", false), ("b.wav", false)]);
+        assert_eq!(told, [(".", true), ("z", true), ("a.wav", false), ("b.wav", false)]);
         assert!(super::files(&folder.path().join("none")).is_err());
     }
 

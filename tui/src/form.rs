@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command};
 use spindle_shared::job::PathBytes;
 use spindle_shared::wire::response::PlannedJob;
 
-use crate::errand::FileEntry;
+use crate::errand::{FileEntry, HERE};
 
 #[derive(Debug)]
 pub struct Form {
@@ -196,6 +196,26 @@ impl Form {
         None
     }
 
+    /// The choice before; what is written or switched is as it was at first.
+    pub fn change_back(&mut self) {
+        let recipes = self.recipes.len();
+        let Some(field) = self.fields.get_mut(self.at) else { return };
+        match field.kind {
+            FieldKind::Recipe => {
+                self.recipe = (self.recipe + recipes.saturating_sub(1)) % recipes.max(1);
+                self.refill();
+            }
+            FieldKind::Inputs => self.inputs.clear(),
+            FieldKind::Value if !field.choices.is_empty() => {
+                let now = field.value.as_ref().unwrap_or(&field.default);
+                let at = field.choices.iter().position(|choice| choice == now).unwrap_or(0);
+                let before = &field.choices[(at + field.choices.len() - 1) % field.choices.len()];
+                field.value = (*before != field.default).then(|| before.clone());
+            }
+            FieldKind::Switch | FieldKind::Value | FieldKind::Values => field.value = None,
+        }
+    }
+
     /// Takes what has been written; nothing = the default again.
     pub fn keep(&mut self) {
         let Some(line) = self.line.take() else { return };
@@ -272,7 +292,13 @@ impl Files {
 
     /// The path of what the row stands for.
     pub fn path(&self, at: usize) -> Option<PathBuf> {
-        self.entries().get(at).map(|entry| self.folder.join(&entry.name))
+        let name = &self.entries().get(at)?.name;
+        Some(if name == HERE { self.folder.clone() } else { self.folder.join(name) })
+    }
+
+    /// The row stands for the folder that is shown.
+    pub fn is_here(&self, at: usize) -> bool {
+        self.entries().get(at).is_some_and(|entry| entry.name == HERE)
     }
 
     pub fn mark(&mut self) {

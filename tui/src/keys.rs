@@ -53,6 +53,7 @@ pub enum Action {
     Toggle,
     Answer,
     Change,
+    ChangeBack,
     Preview,
     Submit,
     Take,
@@ -63,8 +64,12 @@ pub enum Action {
 pub enum Place {
     /// One of the views, with nothing over it.
     In(View),
-    /// Help, or something in full.
+    /// Help, or something told in full.
     Page,
+    /// A result in full.
+    Zoom,
+    /// What a submission would do.
+    Plan,
     /// A question with yes and no.
     Question,
     /// The line in which words to find are written.
@@ -115,7 +120,18 @@ pub const EVERYWHERE: &[Place] = &[
     Place::In(View::Results),
     Place::In(View::History),
 ];
-const PAGE: &[Place] = &[Place::Page];
+const PAGES: &[Place] = &[Place::Page, Place::Zoom, Place::Plan];
+const ZOOM: &[Place] = &[Place::Zoom];
+const AT_WORK: &[Place] = &[Place::In(View::Overview)];
+/// From everywhere else there is a way back.
+const BEHIND: &[Place] = &[
+    Place::In(View::Batches),
+    Place::In(View::Batch),
+    Place::In(View::Failures),
+    Place::In(View::Workers),
+    Place::In(View::Results),
+    Place::In(View::History),
+];
 const QUESTION: &[Place] = &[Place::Question];
 const FIND: &[Place] = &[Place::Find];
 const FORM: &[Place] = &[Place::Form];
@@ -130,17 +146,20 @@ const LISTS: &[Place] = &[
     Place::In(View::Results),
     Place::In(View::History),
     Place::Page,
+    Place::Zoom,
+    Place::Plan,
     Place::Form,
     Place::Files,
 ];
 
 /// In the order of the key line.
-pub const TABLE: [Binding; 71] = {
+pub const TABLE: [Binding; 75] = {
     use Action::*;
     use KeyCode as Key;
     [
         bind(EVERYWHERE, &[Char('?')], Help, "?", Some("help"), "show these keys"),
         bind(EVERYWHERE, &[Char('n')], New, "n", Some("new"), "submit a new batch"),
+        bind(AT_WORK, &[Enter], Open, "Enter", Some("go to the job"), "go to the job in its batch"),
         bind(BATCHES, &[Enter], Open, "Enter", Some("open"), "go to the batch's jobs"),
         bind(
             BATCHES,
@@ -244,7 +263,7 @@ pub const TABLE: [Binding; 71] = {
         bind(EVERYWHERE, &[Char('5')], Go(View::Workers), "5", None, "workers and lanes"),
         bind(EVERYWHERE, &[Char('6')], Go(View::Results), "6", None, "what a batch has made"),
         bind(EVERYWHERE, &[Char('7')], Go(View::History), "7", None, "the last days"),
-        bind(EVERYWHERE, &[Esc], ShowAll, "Esc", None, "back; show all again after a search; unmark"),
+        bind(BEHIND, &[Esc], ShowAll, "Esc", None, "back; show all again after a search; unmark"),
         bind(EVERYWHERE, &[Char('T')], Theme, "T", None, "other colours: dark, light, contrast, plain"),
         bind(EVERYWHERE, &[Char('L')], Language, "L", None, "the other language: English, 中文"),
         bind(LISTS, &[Char('j'), Key::Down], Down, "j ↓", None, "one down; from a window's end to the next"),
@@ -253,7 +272,9 @@ pub const TABLE: [Binding; 71] = {
         bind(LISTS, &[Key::PageUp], PageUp, "PgUp", None, "ten up"),
         bind(LISTS, &[Char('g'), Home], First, "g Home", None, "to the first"),
         bind(LISTS, &[Char('G'), End], Last, "G End", None, "to the last"),
-        bind(PAGE, &[Esc, Enter, Char('q'), Char('?')], Close, "Esc", Some("close"), "close this page"),
+        bind(&[Place::Plan], &[Char('S')], Submit, "S", Some("submit"), "submit the batch"),
+        bind(PAGES, &[Esc, Enter, Char('q'), Char('?')], Close, "Esc", Some("close"), "close this page"),
+        bind(PAGES, &[Char(' ')], PageDown, "Space", None, "ten down"),
         bind(QUESTION, &[Char('y')], Yes, "y", Some("yes"), "do it"),
         bind(QUESTION, &[Char('n'), Esc, Char('q')], No, "n Esc", Some("no"), "leave it"),
         bind(QUESTION, &[Tab, BackTab, Key::Left, Key::Right], Toggle, "Tab ← →", None, "choose yes or no"),
@@ -274,10 +295,11 @@ pub const TABLE: [Binding; 71] = {
             FORM,
             &[Enter, Char(' '), Key::Right],
             Change,
-            "Enter",
+            "Enter →",
             Some("change"),
             "change this line: write, choose, or switch",
         ),
+        bind(FORM, &[Key::Left, Key::Backspace], ChangeBack, "←", None, "the choice before; or as it was at first"),
         bind(FORM, &[Char('v')], Preview, "v", Some("preview"), "show what would be done, and what skipped"),
         bind(FORM, &[Char('S')], Submit, "S", Some("submit"), "submit the batch"),
         bind(&[Place::Form, Place::Files], &[Esc, Char('q')], Close, "Esc", Some("back"), "back without it"),
@@ -285,8 +307,8 @@ pub const TABLE: [Binding; 71] = {
         bind(FILES, &[Char(' ')], Mark, "Space", Some("mark"), "mark the file or folder"),
         bind(FILES, &[Char('t')], Take, "t", Some("take"), "take what is marked, or this"),
         bind(FILES, &[Key::Left, Char('h')], Left, "h ←", Some("up"), "to the folder above"),
-        bind(PAGE, &[Char('l'), Key::Right], Right, "l →", None, "the next result"),
-        bind(PAGE, &[Char('h'), Key::Left], Left, "h ←", None, "the result before"),
+        bind(ZOOM, &[Char('l'), Key::Right], Right, "l →", Some("next"), "the next result"),
+        bind(ZOOM, &[Char('h'), Key::Left], Left, "h ←", None, "the result before"),
     ]
 };
 
@@ -309,6 +331,10 @@ pub fn meaning(place: Place, key: KeyEvent) -> Option<Action> {
 }
 
 #[cfg(test)]
+#[path = "every_key_tests.rs"]
+mod every_key_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -327,7 +353,9 @@ mod tests {
     #[test]
     fn control_keys_are_not_letters() {
         let control = |letter| KeyEvent::new(Char(letter), KeyModifiers::CONTROL);
-        for place in [Place::In(View::Batches), Place::Page, Place::Question, Place::Find, Place::Line] {
+        for place in
+            [Place::In(View::Batches), Place::Page, Place::Zoom, Place::Plan, Place::Question, Place::Find, Place::Line]
+        {
             assert_eq!(meaning(place, control('c')), Some(Action::Quit));
             assert_eq!(meaning(place, control('p')), None);
         }

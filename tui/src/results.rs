@@ -129,7 +129,14 @@ pub struct Results {
     pub album: Album,
     /// The text that was looked at last.
     pub text: Option<(PathBytes, Result<String, String>)>,
+    /// How texts begin, for their cards; `None` = on its way.
+    pub beginnings: HashMap<PathBytes, Option<String>>,
 }
+
+/// Of a text a card shows no more than this many letters.
+const BEGINNING_MAX: usize = 1_200;
+/// Beginnings that are kept; beyond it all are read anew.
+const BEGINNINGS_MAX: usize = 512;
 
 impl Results {
     /// What fits the wanted quality.
@@ -137,6 +144,28 @@ impl Results {
         let least = QUALITIES[self.quality];
         let fits = |item: &&Item| least.is_none_or(|least| item.quality.is_some_and(|quality| quality >= least));
         self.items.iter().filter(fits).collect()
+    }
+
+    /// A text has come.
+    pub fn read(&mut self, path: PathBytes, text: Result<String, String>) {
+        let beginning = text.as_ref().map_or_else(Clone::clone, |text| text.chars().take(BEGINNING_MAX).collect());
+        self.beginnings.insert(path.clone(), Some(beginning));
+        if self.chosen().is_some_and(|item| item.path == path) {
+            self.text = Some((path, text));
+        }
+    }
+
+    /// Which of these texts is to be read now, if any.
+    pub fn want_beginning(&mut self, paths: impl IntoIterator<Item = PathBytes>) -> Option<PathBytes> {
+        if self.beginnings.values().filter(|known| known.is_none()).count() >= WANTED_MAX {
+            return None;
+        }
+        let path = paths.into_iter().find(|path| !self.beginnings.contains_key(path))?;
+        if self.beginnings.len() >= BEGINNINGS_MAX {
+            self.beginnings.clear();
+        }
+        self.beginnings.insert(path.clone(), None);
+        Some(path)
     }
 
     pub fn chosen(&self) -> Option<&Item> {

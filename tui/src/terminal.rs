@@ -2,7 +2,7 @@
 //! messages. Knows no model.
 
 use std::cell::RefCell;
-use std::io::{self, BufWriter, Stdout, stdout};
+use std::io::{self, Stdout, stdout};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -21,11 +21,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::message::Message;
+use crate::pieces::Pieces;
 
 /// The terminal while it is ours.
 pub struct Taken {
-    /// A frame goes out in one piece.
-    pub terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    pub terminal: Terminal<CrosstermBackend<Pieces<Stdout>>>,
 }
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -48,7 +48,7 @@ pub fn take(mouse: bool) -> io::Result<Taken> {
     let taken = enable_raw_mode()
         .and_then(|()| execute!(stdout(), EnterAlternateScreen))
         .and_then(|()| if mouse { execute!(stdout(), EnableMouseCapture) } else { Ok(()) })
-        .and_then(|()| Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, stdout()))));
+        .and_then(|()| Terminal::new(CrosstermBackend::new(Pieces::new(stdout()))));
     match taken {
         Ok(terminal) => Ok(Taken { terminal }),
         Err(error) => {
@@ -80,9 +80,6 @@ fn give_back() -> io::Result<()> {
     let screen = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
     disable_raw_mode().and(screen)
 }
-
-/// The largest frame of a large screen fits.
-const FRAME_BYTES: usize = 256 * 1_024;
 
 /// How the terminal can show pictures, as far as its name and its size in pixels tell. It isn't asked: one that doesn't answer would have
 /// the first keys lost. Where nothing is known, and in terminals inside others (tmux, screen), half blocks do.

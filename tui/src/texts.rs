@@ -13,7 +13,7 @@ pub fn known(english: &str) -> Option<&'static str> {
     TABLE.get(english).copied()
 }
 
-const CHINESE: [(&str, &str); 333] = [
+const CHINESE: [(&str, &str); 348] = [
     ("{} is {}: {}", "{} {}：{}"),
     ("why {} is as it is", "{} 为何如此"),
     ("batch {}: {} inputs, {} skipped", "批次 {}：{} 个输入，跳过 {} 个"),
@@ -242,7 +242,6 @@ const CHINESE: [(&str, &str); 333] = [
     ("inputs", "输入"),
     ("new batch: set what you need, v shows what would be done, S submits", "新批次：设置所需，v 预览，S 提交"),
     ("[default: {}]", "［默认：{}］"),
-    ("nothing is in this folder; h goes up", "文件夹为空；h 返回上级"),
     ("preview · {} inputs, {} skipped; nothing is submitted yet", "预览 · {} 个输入，跳过 {} 个；尚未提交"),
     ("value", "值"),
     ("size", "大小"),
@@ -323,6 +322,25 @@ const CHINESE: [(&str, &str); 333] = [
     ("doing", "正在做"),
     ("lane", "通道"),
     ("in use", "占用"),
+    ("waits", "等待中"),
+    ("open batches", "未结束的批次"),
+    ("{} more: 5 shows them all", "另有 {} 项：按 5 查看全部"),
+    (
+        "no daemon yet: start one with `spindled &` in another terminal; this goes on by itself",
+        "还没有守护进程：在另一终端运行 `spindled &`；此处会自动继续",
+    ),
+    ("./ (this folder, with all below it)", "./（此文件夹及其下全部）"),
+    ("none yet: Enter", "尚无：按 Enter"),
+    ("(empty)", "（空）"),
+    ("{} calls, {} tokens", "{} 次调用，{} 令牌"),
+    ("cost {}", "费用 {}"),
+    ("cost", "费用"),
+    ("go to the job", "前往任务"),
+    ("go to the job in its batch", "前往该任务所在批次"),
+    ("the choice before; or as it was at first", "上一个选项；或恢复初始值"),
+    ("next", "下一个"),
+    ("a result in full", "完整结果"),
+    ("the preview", "预览页"),
     ("pending", "等待"),
     ("retrying", "待重试"),
     ("completed", "已完成"),
@@ -358,8 +376,19 @@ mod tests {
     use crate::keys::TABLE;
 
     /// What draws and what speaks.
-    const SOURCES: [&str; 14] = [
-        include_str!("model.rs"),
+    const SOURCES: [&str; 25] = [
+        include_str!("model/acting.rs"),
+        include_str!("model/calendar.rs"),
+        include_str!("model/covers.rs"),
+        include_str!("model/gallery.rs"),
+        include_str!("model/going.rs"),
+        include_str!("model/lists.rs"),
+        include_str!("model/mod.rs"),
+        include_str!("model/mouse.rs"),
+        include_str!("model/parts.rs"),
+        include_str!("model/reading.rs"),
+        include_str!("model/window.rs"),
+        include_str!("spent.rs"),
         include_str!("view/batches.rs"),
         include_str!("view/cover.rs"),
         include_str!("view/detail.rs"),

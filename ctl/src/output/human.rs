@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use spindle_shared::batch::{BatchState, BatchView, Eta};
 use spindle_shared::job::{Figure, JobState, JobView};
 use spindle_shared::time::WallMs;
+use spindle_shared::wire::response::DeviceView;
 
 use crate::output::table::{Align, Cell, Table};
 
@@ -211,6 +212,13 @@ pub fn batch_rows(view: &BatchView, now: WallMs) -> Vec<(&'static str, String)> 
     ];
     rows.retain(|(_, value)| !value.is_empty());
     rows
+}
+
+/// A graphics card, without its number.
+pub fn card(card: &DeviceView) -> String {
+    let closed =
+        card.closed.as_deref().map_or(String::new(), |why| format!(", left alone for a while: {}", escaped(why)));
+    format!("{} ({}, for {}{closed})", escaped(&card.name), escaped(&card.api), escaped(&card.roles.join(", ")))
 }
 
 /// Names and values below each other.

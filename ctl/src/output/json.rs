@@ -11,7 +11,8 @@ use spindle_shared::job::{Figure, Input, JobState, JobView, PathBytes};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::response::{
-    Acted, ClosedView, Explanation, Health, HouseView, ModelView, PlannedJob, Submitted, WorkerView,
+    Acted, AlertView, ClosedView, DeviceView, Explanation, Health, HouseView, ModelView, PlannedJob, Submitted,
+    WorkerView,
 };
 
 use crate::output::human;
@@ -578,10 +579,32 @@ pub struct LaneJson {
 
 pub fn lanes(house: &HouseView) -> Vec<LaneJson> {
     let lane = |(name, used, slots): &(String, u32, u32)| LaneJson { lane: name.clone(), used: *used, slots: *slots };
-    let (used, slots) = house.memory_mib;
-    // Its slots are MiB.
-    let memory = LaneJson { lane: "memory".to_owned(), used, slots };
-    house.lanes.iter().map(lane).chain([memory]).collect()
+    // The slots of memory are MiB.
+    let memory = |lane: String, (used, slots): (u32, u32)| LaneJson { lane, used, slots };
+    let cards = house.devices.iter();
+    let cards = cards.map(|card| memory(format!("{} memory", card.lane), (card.used_mib, card.memory_mib)));
+    house.lanes.iter().map(lane).chain([memory("memory".to_owned(), house.memory_mib)]).chain(cards).collect()
+}
+
+/// A graphics card.
+#[derive(Debug, Serialize)]
+pub struct DeviceJson {
+    pub lane: String,
+    pub name: String,
+    pub api: String,
+    /// What it can do, by the names of roles.
+    pub roles: Vec<String>,
+    pub used_mib: u32,
+    pub memory_mib: u32,
+    /// Why it is left alone for a while.
+    pub closed: Option<String>,
+}
+
+impl From<&DeviceView> for DeviceJson {
+    fn from(view: &DeviceView) -> Self {
+        let DeviceView { lane, name, api, roles, used_mib, memory_mib, closed } = view.clone();
+        DeviceJson { lane, name, api, roles, used_mib, memory_mib, closed }
+    }
 }
 
 /// Something outside that is out of order, so that work which needs it waits.
@@ -617,6 +640,20 @@ pub struct CountsJson {
     pub cancelled: u32,
 }
 
+/// A rule that holds just now.
+#[derive(Debug, Serialize)]
+pub struct AlertJson {
+    pub rule: String,
+    pub since: String,
+    pub message: String,
+}
+
+impl From<&AlertView> for AlertJson {
+    fn from(view: &AlertView) -> Self {
+        AlertJson { rule: view.rule.clone(), since: human::time(view.since), message: view.text.clone() }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub struct HouseJson {
     pub version: String,
@@ -630,6 +667,7 @@ pub struct HouseJson {
     pub jobs: CountsJson,
     pub lanes: Vec<LaneJson>,
     pub closed: Vec<ClosedJson>,
+    pub alerts: Vec<AlertJson>,
     /// Since the daemon began; only ever rises.
     pub jobs_done: u64,
     pub media_seconds_done: f64,
@@ -639,6 +677,9 @@ pub struct HouseJson {
     pub eta_high_seconds: Option<f64>,
     pub state_dir: String,
     pub model_dir: String,
+    pub devices: Vec<DeviceJson>,
+    /// Why there is no graphics card although one was asked for.
+    pub no_device: Option<String>,
 }
 
 impl HouseJson {
@@ -656,6 +697,7 @@ impl HouseJson {
             jobs: CountsJson { pending, running, retrying, completed, skipped, failed, cancelled },
             lanes: lanes(house),
             closed: house.closed.iter().map(closed).collect(),
+            alerts: house.alerts.iter().map(AlertJson::from).collect(),
             jobs_done: house.done.jobs,
             media_seconds_done: house.done.media_seconds,
             eta_seconds: house.eta.map(|eta| eta.seconds),
@@ -663,6 +705,8 @@ impl HouseJson {
             eta_high_seconds: house.eta.map(|eta| eta.high),
             state_dir: path_text(&house.state_dir).0,
             model_dir: path_text(&house.model_dir).0,
+            devices: house.devices.iter().map(DeviceJson::from).collect(),
+            no_device: house.no_device.clone(),
         }
     }
 }
@@ -705,6 +749,8 @@ pub struct WorkerJson {
     pub runs: Vec<String>,
     pub runs_done: u64,
     pub resident_bytes: u64,
+    /// The graphics card that it works on.
+    pub device: Option<String>,
 }
 
 impl From<&WorkerView> for WorkerJson {
@@ -717,6 +763,7 @@ impl From<&WorkerView> for WorkerJson {
             runs: worker.runs.iter().map(ToString::to_string).collect(),
             runs_done: worker.runs_done,
             resident_bytes: worker.resident_bytes,
+            device: worker.device.clone(),
         }
     }
 }

@@ -9,9 +9,10 @@ use serde::Serialize;
 use spindle_shared::archive::{About, Archive, Cause, Entry, ORIGINALS, PROCESSED, Packed, TOGETHER};
 use spindle_shared::exit;
 use spindle_shared::id::{BatchId, JobId, Target};
-use spindle_shared::job::{FileIdentity, Input, JobView};
+use spindle_shared::job::{FileIdentity, Input, JobView, Output};
 
 use crate::Context;
+use crate::daemon::Daemon;
 use crate::fault::Fault;
 use crate::output::human;
 use crate::output::json::BatchJson;
@@ -90,6 +91,8 @@ impl Export {
             finished_at: json.finished_at.clone(),
         };
         let gather = batch.gather.map(|_| context.daemon.job(JobId::gather(id))).transpose()?;
+        // Their user's own copies may be elsewhere, or other files.
+        let daemon = context.daemon.spools()?.then_some(&context.daemon);
         let mut tally = Tally::default();
         let mut fault = None;
         let written = whole::write_with(&self.output, taken, |file| {
@@ -98,7 +101,7 @@ impl Export {
             let mut packed = Ok(());
             if let Err(error) = context.daemon.each_job(id, |job| {
                 if packed.is_ok() {
-                    packed = tally.job(&mut zip, job);
+                    packed = tally.job(&mut zip, job, daemon);
                 }
             }) {
                 fault = Some(error);
@@ -106,7 +109,7 @@ impl Export {
             }
             packed?;
             if let Some(job) = &gather {
-                tally.gather(&mut zip, job)?;
+                tally.gather(&mut zip, job, daemon)?;
             }
             zip.finish(&about)?.into_inner().map_err(io::IntoInnerError::into_error)
         });
@@ -147,7 +150,7 @@ impl Export {
 }
 
 impl Tally {
-    fn job(&mut self, zip: &mut Zip, job: &JobView) -> io::Result<()> {
+    fn job(&mut self, zip: &mut Zip, job: &JobView, daemon: Option<&Daemon>) -> io::Result<()> {
         let mut entry = Entry { index: job.id.index, state: job.state.name().to_owned(), ..Entry::default() };
         if let Some(failure) = &job.failure {
             let (message, advice) = (failure.message.clone(), failure.advice.clone());
@@ -169,8 +172,8 @@ impl Tally {
             Some(Input::Url(url)) => entry.input = url.to_string(),
             None => {}
         }
-        for output in &job.outputs {
-            match self.pack(zip, PROCESSED, output.path.as_path(), None)? {
+        for (nth, output) in (0..).zip(&job.outputs) {
+            match self.output(zip, PROCESSED, (job.id, nth), output, daemon)? {
                 Ok(packed) => entry.processed.push(packed),
                 Err(why) => entry.missing.push(why),
             }
@@ -181,15 +184,38 @@ impl Tally {
         Ok(())
     }
 
-    fn gather(&mut self, zip: &mut Zip, job: &JobView) -> io::Result<()> {
+    fn gather(&mut self, zip: &mut Zip, job: &JobView, daemon: Option<&Daemon>) -> io::Result<()> {
         // An archive of the batch has no place in another one of it.
-        for output in job.outputs.iter().filter(|output| output.kind != "zip") {
-            match self.pack(zip, TOGETHER, output.path.as_path(), None)? {
+        for (nth, output) in (0..).zip(&job.outputs).filter(|(_, output)| output.kind != "zip") {
+            match self.output(zip, TOGETHER, (job.id, nth), output, daemon)? {
                 Ok(packed) => zip.tell_together(packed),
                 Err(_) => self.missing += 1,
             }
         }
         Ok(())
+    }
+
+    /// From where it lies, or from the daemon that has it.
+    fn output(
+        &mut self,
+        zip: &mut Zip,
+        folder: &str,
+        (job, nth): (JobId, u32),
+        output: &Output,
+        daemon: Option<&Daemon>,
+    ) -> io::Result<Result<Packed, String>> {
+        let path = output.path.as_path();
+        let Some(daemon) = daemon.filter(|_| path.is_absolute()) else {
+            return self.pack(zip, folder, path, None);
+        };
+        let mut file = match daemon.fetch(job, nth) {
+            Ok(file) => file,
+            Err(fault) => return Ok(Err(format!("{}: {}", output.path, fault.message))),
+        };
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let packed = zip.pack(folder, name, file.bytes, &mut file, &mut || Ok(()))?;
+        self.files += 1;
+        Ok(Ok(packed))
     }
 
     /// `Err` inside: why this file can't be in the archive. Outside: the archive can't be written.

@@ -35,6 +35,9 @@ struct CollectedJson {
     checkpoint_bytes: u64,
     batches: u64,
     jobs: u64,
+    /// Folders of the spool.
+    spooled: u64,
+    spool_bytes: u64,
 }
 
 impl Gc {
@@ -52,20 +55,22 @@ impl Gc {
 
 fn document(done: &Collected) -> CollectedJson {
     let Collected { dry_run, scanned, artifacts, artifact_bytes, checkpoints, checkpoint_bytes, .. } = *done;
-    let Collected { batches, jobs, in_use, failed, .. } = *done;
+    let Collected { batches, jobs, in_use, failed, spooled, spool_bytes, .. } = *done;
     CollectedJson {
         dry_run,
         scanned,
-        deleted: artifacts + checkpoints + batches,
+        deleted: artifacts + checkpoints + batches + spooled,
         failed,
         in_use,
-        bytes: artifact_bytes + checkpoint_bytes,
+        bytes: artifact_bytes + checkpoint_bytes + spool_bytes,
         artifacts,
         artifact_bytes,
         checkpoints,
         checkpoint_bytes,
         batches,
         jobs,
+        spooled,
+        spool_bytes,
     }
 }
 
@@ -77,6 +82,9 @@ fn text(done: &Collected) -> String {
         ("", format!("{} unfinished pieces, {}", done.checkpoints, human::bytes(done.checkpoint_bytes))),
         ("", format!("{} records of batches, with {} jobs", done.batches, done.jobs)),
     ];
+    if done.spooled > 0 {
+        rows.push(("", format!("{} folders of the spool, {}", done.spooled, human::bytes(done.spool_bytes))));
+    }
     if done.in_use > 0 {
         rows.push(("kept", format!("{}, which are in use", done.in_use)));
     }

@@ -25,7 +25,21 @@ impl Lanes {
                 }
                 let (used, limit) = house.memory_mib;
                 table.row(vec!["memory".into(), format!("{used} MiB").into(), format!("{limit} MiB").into()]);
+                for card in &house.devices {
+                    let name = format!("{} memory", human::escaped(&card.lane));
+                    table.row(vec![
+                        name.into(),
+                        format!("{} MiB", card.used_mib).into(),
+                        format!("{} MiB", card.memory_mib).into(),
+                    ]);
+                }
                 let mut text = table.render(context.console.colour);
+                for card in &house.devices {
+                    text.push_str(&format!("{} is {}\n", human::escaped(&card.lane), human::card(card)));
+                }
+                if let Some(why) = &house.no_device {
+                    text.push_str(&format!("no graphics card is used: {}\n", human::escaped(why)));
+                }
                 for closed in &house.closed {
                     let ClosedView { what, why, advice, parked, tries_in_ms } = closed;
                     let when =

@@ -4,15 +4,19 @@ mod act;
 mod backup;
 mod cancel;
 mod completions;
+mod doctor;
 mod drain;
 mod explain;
 mod export;
 mod failures;
+mod fetch;
+mod folder;
 mod gc;
 mod health;
 mod jobs;
 mod lanes;
 mod list;
+mod logs;
 mod man;
 mod metrics;
 mod models;
@@ -21,6 +25,7 @@ mod prioritize;
 mod profiles;
 mod providers;
 mod recipes;
+mod reload;
 mod remove;
 mod report;
 mod result;
@@ -29,6 +34,7 @@ mod retry;
 mod shutdown;
 mod stats;
 mod status;
+mod stores;
 pub mod submit;
 mod wait;
 mod watch;
@@ -74,19 +80,25 @@ verbs! {
     Explain(explain::Explain),
     Report(report::Report),
     Export(export::Export),
+    Fetch(fetch::Fetch),
     Failures(failures::Failures),
     Models(models::Models),
     Recipes(recipes::Recipes),
     Profiles(profiles::Profiles),
     Providers(providers::Providers),
+    Stores(stores::Stores),
     Stats(stats::StatsOf),
     Metrics(metrics::Metrics),
     Health(health::Health),
     Workers(workers::Workers),
     Lanes(lanes::Lanes),
+    Logs(logs::Logs),
+    Folder(folder::Folders),
     Gc(gc::Gc),
     Backup(backup::Backup),
+    Doctor(doctor::Doctor),
     Drain(drain::Drain),
+    Reload(reload::Reload),
     Shutdown(shutdown::Shutdown),
     Completions(completions::Completions),
     Man(man::Man),
@@ -163,22 +175,10 @@ mod tests {
     ];
 
     /// Not built yet: each waits for the thing it would speak of. Whoever builds one takes it out of here.
-    const MISSING: [&str; 10] = [
-        "fetch",
-        // The daemon writes to standard error, which somebody else keeps.
-        "logs",
-        "stores",
-        "stores check",
-        "folder",
-        "folder add",
-        "folder list",
-        "folder remove",
-        "doctor",
-        "reload",
-    ];
+    const MISSING: [&str; 0] = [];
 
     /// Beyond the contract; they stay until it knows them.
-    const MORE: [&str; 2] = ["models languages", "providers list"];
+    const MORE: [&str; 3] = ["models languages", "providers list", "stores list"];
 
     fn defined() -> BTreeSet<String> {
         let mut command = Cli::command();

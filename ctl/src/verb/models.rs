@@ -207,7 +207,7 @@ fn pull(context: &Context, names: &[String], no_wait: bool) -> Result<u8, Fault>
             taken: Vec::new(),
         })
         .collect();
-    let submitted = send(context, spec, &inputs)?;
+    let submitted = send(context, spec, &inputs)?.submitted;
     let id = submitted.batch.id;
     context.console.talk(format_args!(
         "batch {id}: fetching {}",

@@ -4,7 +4,7 @@ use clap::{CommandFactory, Subcommand};
 use serde::Serialize;
 use spindle_shared::exit;
 use spindle_shared::recipe::{
-    BUILT_IN, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, IMAGES, PREVIEW, PULL, REPORT, Recipe, SUBTITLES,
+    BUILT_IN, CHECK, COMPRESS, CONVERT, CUSTOM, HIGHLIGHTS, IMAGES, PREVIEW, PULL, REPORT, Recipe, SUBTITLES,
 };
 use spindle_shared::rules;
 use spindle_shared::stage::Stage;
@@ -47,7 +47,7 @@ struct RecipeJson {
 struct StageJson {
     stage: &'static str,
     role: &'static str,
-    lane: &'static str,
+    lane: String,
     timeout_seconds: f64,
 }
 
@@ -106,7 +106,7 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
             let mut text = format!("{name}: {about}\n\nfor each input:\n");
             let line = |stage: &Stage| {
                 let facts = stage.facts();
-                format!("  {} (worker {}, lane {})\n", facts.name, facts.role.name(), facts.lane.name())
+                format!("  {} (worker {}, lane {})\n", facts.name, facts.role.name(), facts.lane)
             };
             text.extend(recipe.map.iter().map(line));
             if !recipe.gather.is_empty() {
@@ -115,6 +115,7 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
             }
             text.push_str(match name {
                 PULL => "\nsubmitted by `spindlectl models pull NAME`\n",
+                CHECK => "\nsubmitted by `spindlectl stores check`\n",
                 _ => "",
             });
             if name == CUSTOM {
@@ -134,7 +135,7 @@ fn show(context: &Context, name: &str) -> Result<u8, Fault> {
                 text.push_str("\npresets of `resize`:\n");
                 text.extend(PRESETS.map(|(name, width, height)| format!("  {name} = {width}x{height}\n")));
             }
-            if name != PULL {
+            if ![PULL, CHECK].contains(&name) {
                 text.push_str(&format!("\noptions: `spindlectl submit {name} --help`\n"));
             }
             text
@@ -162,6 +163,7 @@ fn example(name: &str) -> Option<Recipe> {
         REPORT => super::submit::report::example(),
         IMAGES => Some(Recipe::images(Default::default(), None, Default::default())),
         CUSTOM => custom::example(),
+        CHECK => Some(Recipe::check()),
         PULL => Some(Recipe::pull(Pull {
             name: String::new(),
             url: String::new(),
@@ -178,7 +180,7 @@ fn stage(stage: &Stage) -> StageJson {
     StageJson {
         stage: facts.name,
         role: facts.role.name(),
-        lane: facts.lane.name(),
+        lane: facts.lane.to_string(),
         timeout_seconds: facts.timeout_ms as f64 / 1_000.0,
     }
 }

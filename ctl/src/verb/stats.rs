@@ -39,6 +39,11 @@ struct StatsJson<'s> {
     media_seconds: f64,
     outputs: u64,
     output_bytes: u64,
+    /// Of model APIs.
+    api_calls: u64,
+    tokens: u64,
+    /// Null where no price is known.
+    cost: Option<f64>,
     peak_memory_bytes: Option<u64>,
     recipes: Vec<RecipeJson<'s>>,
     stages: Vec<StageJson<'s>>,
@@ -56,6 +61,9 @@ struct RecipeJson<'s> {
     media_seconds: f64,
     outputs: u64,
     output_bytes: u64,
+    api_calls: u64,
+    tokens: u64,
+    cost: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +121,9 @@ fn document(stats: &Stats, since: WallMs, until: WallMs) -> StatsJson<'_> {
         media_seconds: recipes.iter().map(|recipe| recipe.media_seconds).sum(),
         outputs: recipes.iter().map(|recipe| recipe.outputs).sum(),
         output_bytes: recipes.iter().map(|recipe| recipe.output_bytes).sum(),
+        api_calls: recipes.iter().map(|recipe| recipe.api_calls).sum(),
+        tokens: recipes.iter().map(|recipe| recipe.tokens).sum(),
+        cost: recipes.iter().filter_map(|recipe| recipe.cost).reduce(|sum, cost| sum + cost),
         peak_memory_bytes: stats.peak_memory_bytes,
         recipes: recipes
             .iter()
@@ -126,6 +137,9 @@ fn document(stats: &Stats, since: WallMs, until: WallMs) -> StatsJson<'_> {
                 media_seconds: recipe.media_seconds,
                 outputs: recipe.outputs,
                 output_bytes: recipe.output_bytes,
+                api_calls: recipe.api_calls,
+                tokens: recipe.tokens,
+                cost: recipe.cost,
             })
             .collect(),
         stages: stats

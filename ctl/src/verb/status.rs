@@ -82,14 +82,30 @@ fn house_text(house: &HouseView, now: spindle_shared::time::WallMs) -> String {
     let closed =
         house.closed.iter().map(|closed| format!("{}: {}", human::escaped(&closed.what), human::escaped(&closed.why)));
     let closed = if house.closed.is_empty() { "nothing".to_owned() } else { closed.collect::<Vec<_>>().join("; ") };
+    let cards = match &house.no_device {
+        Some(why) => format!("none: {}", human::escaped(why)),
+        None if house.devices.is_empty() => "none".to_owned(),
+        None => house
+            .devices
+            .iter()
+            .map(|card| format!("{} {}", card.lane, human::card(card)))
+            .collect::<Vec<_>>()
+            .join("; "),
+    };
     let lanes = house.lanes.iter().map(|(name, used, slots)| format!("{} {used}/{slots}", human::escaped(name)));
+    let alerts = house.alerts.iter().map(|alert| {
+        format!("{}, since {}: {}", human::escaped(&alert.rule), human::time(alert.since), human::escaped(&alert.text))
+    });
+    let alerts = if house.alerts.is_empty() { "none".to_owned() } else { alerts.collect::<Vec<_>>().join("; ") };
     human::block(&[
         ("daemon", format!("{state}, version {}, process {}", human::escaped(&house.version), house.pid)),
         ("started", format!("{} ({})", human::time(house.started_at), human::ago(house.started_at, now))),
         ("open batches", house.batches_open.to_string()),
         ("jobs", format!("{} running, {} retrying, {} pending", counts.running, counts.retrying, counts.pending)),
         ("lanes", lanes.chain([memory]).collect::<Vec<_>>().join(", ")),
+        ("cards", cards),
         ("out of order", closed),
+        ("alerts", alerts),
         ("done", format!("{} jobs, {} of recordings", house.done.jobs, human::seconds(house.done.media_seconds))),
         ("left", human::eta(house.eta)),
         ("state folder", house.state_dir.to_string()),

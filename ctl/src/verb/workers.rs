@@ -41,6 +41,7 @@ impl Workers {
                     ("RUNS DONE", Align::Right),
                     ("MEMORY", Align::Right),
                     ("MODEL", Align::Left),
+                    ("CARD", Align::Left),
                 ]);
                 for worker in &workers {
                     table.row(vec![
@@ -51,6 +52,7 @@ impl Workers {
                         worker.runs_done.to_string().into(),
                         human::bytes(worker.resident_bytes).into(),
                         worker.model.as_deref().map(human::escaped).unwrap_or_default().into(),
+                        worker.device.as_deref().map(human::escaped).unwrap_or_default().into(),
                     ]);
                 }
                 table.render(context.console.colour)

@@ -149,10 +149,13 @@ fn house() -> HouseView {
         lanes: vec![("cpu".to_owned(), 1, 2)],
         memory_mib: (300, 18_000),
         closed: Vec::new(),
+        alerts: Vec::new(),
         done: Default::default(),
         eta: None,
         state_dir: std::path::Path::new("/s").into(),
         model_dir: std::path::Path::new("/m").into(),
+        devices: Vec::new(),
+        no_device: None,
     }
 }
 
@@ -258,6 +261,7 @@ fn workers_are_listed() {
         runs: vec![spindle_shared::id::RunId { boot: 2, counter: 5 }],
         runs_done: 8,
         resident_bytes: 1 << 20,
+        device: None,
     };
     let workers = Daemon::saying(vec![Response::Workers(vec![worker])]).run(&["--json", "workers"]).with(0).json();
     assert_eq!(workers[0]["runs"], json!(["2-5"]));

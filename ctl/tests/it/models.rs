@@ -38,10 +38,13 @@ fn daemon(folder: &std::path::Path, models: Vec<ModelView>) -> Daemon {
             lanes: vec![],
             memory_mib: (300, 18_000),
             closed: Vec::new(),
+            alerts: Vec::new(),
             done: Default::default(),
             eta: None,
             state_dir: folder.as_path().into(),
             model_dir: folder.as_path().into(),
+            devices: Vec::new(),
+            no_device: None,
         })]),
         Request::Submit { .. } => {
             let submitted = Submitted { batch: running(5), estimated_seconds: None, repeated: false };

@@ -52,7 +52,7 @@ fn a_report_is_markdown_that_no_name_breaks() {
         "| transcribe | 6 | 1.5 s | 1.5 s | 9.0 s |\n",
         "| 1 | f.srt is there already |\n",
         "### 2 × input: /v/c\\|d.mp4 ends after 3 s of 10\n",
-        "What to do: check that the file plays; replace it and submit it again.\n",
+        "What to do: check that the file plays; replace it, then retry.\n",
         "| 12/3 | /v/c\\|d.mp4 | publish | 1 | /v/c\\|d.mp4 ends after 3 s of 10 |\n",
         "| 12/4 | /v/e\\\\n\\# x.mp4 |",
         "### 1 × crash: the worker died\n",

@@ -97,6 +97,8 @@ pub struct Api {
     /// Taken tokens of the last minute: when, and how many of the tokens that a model counts.
     recent: VecDeque<(MonoMs, WallMs, u64)>,
     under_way: u32,
+    /// Calls that were under way when fewer were allowed from then on; falls as they end.
+    excess: u32,
     /// Calls that those under way may still make: nobody knows when, so their tokens are held all the time.
     held: u32,
     /// Factor to the calls at once, by how the last ones ended.
@@ -124,6 +126,7 @@ impl Api {
                 .map(|(at, wall, tokens, _)| (at, wall, tokens))
                 .collect(),
             under_way: 0,
+            excess: 0,
             held: 0,
             pace: 1.0,
             window: Vec::new(),
@@ -216,6 +219,7 @@ impl Api {
     /// A call is over, however it ended; `None` = nobody knows how.
     pub fn give_back(&mut self, permit: Permit, call: Option<Call>, now: Now) {
         self.under_way = self.under_way.saturating_sub(1);
+        self.excess = self.excess.min(self.under_way);
         self.held = self.held.saturating_sub(permit.more);
         // Where nobody knows how it went, it may have made all that it was allowed.
         let more = call.map_or(permit.more, |call| call.calls.saturating_sub(1).min(permit.more));
@@ -258,8 +262,15 @@ impl Api {
         (self.calls, self.limits.calls_per_day)
     }
 
-    pub fn limits(&self) -> Limits {
-        self.limits
+    /// Other limits count from now on; calls under way stay so.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.excess = self.under_way;
+    }
+
+    /// More calls than this are never under way.
+    pub fn at_once_most(&self) -> u32 {
+        self.limits.at_once.max(self.excess)
     }
 
     /// Once a day, when little of it is left: calls so far, and of how many.

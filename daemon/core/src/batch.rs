@@ -79,6 +79,8 @@ pub struct Job {
     pub worker: Option<String>,
     /// Times in a row that a service asked it to wait.
     pub limited: u32,
+    /// Why a graphics card did not do its stage: the processor does.
+    pub fallback: Option<String>,
     /// Jobs of one batch with equal numbers want the same model: they go one after the other.
     pub group: u32,
 }
@@ -109,6 +111,7 @@ impl Job {
             peak_memory_bytes: 0,
             worker: None,
             limited: 0,
+            fallback: None,
             group: 0,
         }
     }
@@ -145,7 +148,9 @@ impl Job {
     /// out before. Otherwise as submitted.
     fn turn(&self, index: u32) -> Option<(Lane, Turn)> {
         match self.place {
-            Place::Ready(Lane::Cpu) => Some((Lane::Cpu, (self.group, Reverse(self.length()), index))),
+            Place::Ready(lane @ (Lane::Cpu | Lane::Gpu(_))) => {
+                Some((lane, (self.group, Reverse(self.length()), index)))
+            }
             Place::Ready(lane) => Some((lane, (0, Reverse(0), index))),
             _ => None,
         }
@@ -674,9 +679,18 @@ impl Batch {
         })
     }
 
-    /// Jobs at work that are going to need slots of this lane for most of their work, or need one now, with the runs they have on their way.
-    pub fn coming(&self, lane: Lane) -> impl Iterator<Item = Option<RunId>> + '_ {
-        let most_is_here = self.lane == lane;
+    /// The stage that is most of its jobs' work.
+    pub fn heaviest_stage(&self) -> Option<&Stage> {
+        self.spec.recipe.map.get(self.heaviest)
+    }
+
+    /// Jobs at work that are going to need slots of a lane, or need one now, with the runs they have on their way. `most_is_here`: most of their
+    /// work is done there; `is_here`: whether who waits for that lane waits for this one.
+    pub fn coming<'b>(
+        &'b self,
+        most_is_here: bool,
+        is_here: impl Fn(Lane) -> bool + 'b,
+    ) -> impl Iterator<Item = Option<RunId>> + 'b {
         let ahead = move |index: &&u32| most_is_here && self.job(**index).is_some_and(|job| job.stage < self.heaviest);
         let running = self.running.iter().filter(ahead).filter_map(|index| match self.job(*index)?.state {
             State::Running { run } => Some(Some(run)),
@@ -684,7 +698,7 @@ impl Batch {
         });
         let ready =
             self.ready.iter().flat_map(|(needed, ready)| ready.iter().map(move |(_, _, index)| (*needed, index)));
-        let ready = ready.filter(move |(needed, index)| *needed == lane || ahead(index)).map(|_| None);
+        let ready = ready.filter(move |(needed, index)| is_here(*needed) || ahead(index)).map(|_| None);
         running.chain(ready)
     }
 

@@ -9,6 +9,7 @@ use spindle_shared::time::WallMs;
 use spindle_shared::worker::ArtifactFile;
 
 use crate::api::Used;
+use crate::outbox::Delivery;
 use crate::rates::{Rate, RateKey};
 
 /// One thing to write down. Changes of one turn are applied in order, in one transaction.
@@ -32,8 +33,48 @@ pub enum Change {
     Spent(Owner, u64, f64),
     /// What of a model API's limits is used up, by its name and the number of its key.
     ApiUsed(String, u32, Used),
+    /// A notification that is to be delivered.
+    DeliveryAdded(Box<Delivery>),
+    /// A try has failed.
+    DeliveryTried {
+        id: u64,
+        tries: u32,
+        next_at: WallMs,
+        why: String,
+    },
+    /// It is delivered, or given up.
+    DeliveryOver(u64),
+    /// A folder is watched from now on, and no more.
+    FolderAdded(Box<Folder>),
+    FolderRemoved(u64),
+    /// Files of a watched folder are about to be submitted together, under this key.
+    FolderSends {
+        folder: u64,
+        key: String,
+        files: Vec<(PathBytes, FileIdentity)>,
+    },
+    /// That is over: they were taken, or not.
+    FolderSent {
+        folder: u64,
+        taken: bool,
+    },
     /// How fast one kind of work goes; `None` = it is remembered no more.
     RateLearned(RateKey, Option<Rate>),
+}
+
+/// A watched folder, and what is done with what comes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    pub id: u64,
+    pub path: PathBytes,
+    /// Where relative paths among the arguments begin.
+    pub working: PathBytes,
+    pub owner: Owner,
+    /// Behind `submit`.
+    pub arguments: Vec<String>,
+    /// Of files that are taken; lower case.
+    pub extensions: Vec<String>,
+    pub recursive: bool,
 }
 
 /// A batch as it is submitted, with all its jobs.
@@ -147,6 +188,9 @@ pub struct Recovered {
     pub spent: Vec<(Owner, u64, f64)>,
     /// What of model APIs is used up, by name and number of the key.
     pub apis: Vec<(String, u32, Used)>,
+    /// Notifications that are not delivered, and the number of the next.
+    pub deliveries: Vec<Delivery>,
+    pub next_delivery: u64,
 }
 
 /// An unfinished batch.

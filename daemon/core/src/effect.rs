@@ -5,6 +5,7 @@ use spindle_shared::event::Event;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Detail, FileIdentity, JobSpec, JobState, JobView};
+use spindle_shared::lane::Lane;
 use spindle_shared::packed::Packed;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::publish::Publish;
@@ -12,7 +13,9 @@ use spindle_shared::wire::request::{Scope, Selection};
 use spindle_shared::wire::response::{Refusal, RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Outcome, Published};
 
+use crate::alert::Turn;
 use crate::change::{Change, RecoveredBatch, StoredArtifact};
+use crate::scheduler::Config;
 
 /// A question that waits for its answer; numbered by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,17 +25,27 @@ pub struct ClientId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     pub owner: Owner,
-    /// Root or the daemon's own user: may act on everybody's batches.
+    /// Root, the daemon's own user or one of its administrators: sees everybody's batches and may act on them.
     pub admin: bool,
 }
 
 impl Peer {
-    /// A refusal for all but the daemon's own user and root; `what` goes on "only … may".
+    /// Whose batches this peer sees; `None` = everybody's.
+    pub fn only(self) -> Option<Owner> {
+        (!self.admin).then_some(self.owner)
+    }
+
+    pub fn sees(self, owner: Owner) -> bool {
+        self.admin || owner == self.owner
+    }
+
+    /// A refusal for all others; `what` goes on "only … may".
     pub fn must_be_admin(self, what: &str) -> Result<(), Refusal> {
         match self.admin {
             true => Ok(()),
             false => {
-                Err(Refusal::new(RefusalKind::NotPermitted, format!("only the daemon's user and root may {what}")))
+                let message = format!("only root, the daemon's user and its administrators may {what}");
+                Err(Refusal::new(RefusalKind::NotPermitted, message))
             }
         }
     }
@@ -98,6 +111,10 @@ pub enum Input {
     Memory {
         short: bool,
     },
+    /// A rule of [`crate::alert`] has begun to hold, or holds no more.
+    Alert(Turn),
+    /// The configuration has changed; what it says of slots, quotas and model APIs counts from now on.
+    Configured(Box<Config>),
     /// The time of `next_wakeup` has come.
     Tick,
 }
@@ -238,6 +255,8 @@ pub struct Start {
     pub run: RunId,
     pub job: JobId,
     pub stage: Stage,
+    /// Whose slots it holds; a graphics card's: it is done there.
+    pub lane: Lane,
     /// Where its artifact belongs; `None` = it leaves none.
     pub address: Option<ContentHash>,
     /// The artifact it works on; `None` = the job's own input, or the results that it gathers.

@@ -8,6 +8,7 @@ use spindle_shared::stage::decode::SAMPLE_RATE;
 use spindle_shared::stage::plan::TARGET_SECONDS;
 use spindle_shared::stage::{Stage, Unit};
 
+use crate::gpus::Gpus;
 use crate::rates::{RateKey, Rates, Scale};
 
 /// Bytes of a second of decoded sound.
@@ -29,6 +30,7 @@ pub struct Expected {
 pub struct Estimate<'e> {
     spec: &'e BatchSpec,
     rates: &'e Rates,
+    gpus: &'e Gpus,
     /// Of jobs with the batch's own stages.
     usual: Work,
     /// More jobs at once than there are slots take turns, and each takes so many times longer.
@@ -37,24 +39,31 @@ pub struct Estimate<'e> {
 
 impl<'e> Estimate<'e> {
     /// Of a batch with as many jobs to do, in a house where `slots` of them can be at it at once.
-    pub fn new(spec: &'e BatchSpec, jobs: u32, slots: u32, rates: &'e Rates) -> Self {
+    pub fn new(spec: &'e BatchSpec, jobs: u32, slots: u32, rates: &'e Rates, gpus: &'e Gpus) -> Self {
         let turns = (f64::from(spec.parallel.min(jobs)) / f64::from(slots.max(1))).max(1.0);
-        Estimate { spec, rates, usual: Work::of(&spec.recipe.map, rates), turns }
+        Estimate { spec, rates, gpus, usual: Work::of(&spec.recipe.map, rates, gpus), turns }
     }
 
     pub fn job(&self, job: &JobSpec) -> Expected {
         match &job.stages {
             None => self.usual.expect(size_of(job, &self.spec.recipe.map), self.turns),
-            Some(own) => Work::of(own, self.rates).expect(size_of(job, own), self.turns),
+            Some(own) => Work::of(own, self.rates, self.gpus).expect(size_of(job, own), self.turns),
         }
     }
 }
 
 /// Seconds of a whole batch: ⌈n ÷ parallel⌉ × expected time of a job; `None` where one of its jobs has none.
 /// `count`: those of them that are not skipped.
-pub fn batch(spec: &BatchSpec, jobs: &Packed<JobSpec>, count: u32, slots: u32, rates: &Rates) -> Option<f64> {
+pub fn batch(
+    spec: &BatchSpec,
+    jobs: &Packed<JobSpec>,
+    count: u32,
+    slots: u32,
+    rates: &Rates,
+    gpus: &Gpus,
+) -> Option<f64> {
     let work = jobs.iter().filter(|job| job.skip.is_none());
-    let estimate = Estimate::new(spec, count, slots, rates);
+    let estimate = Estimate::new(spec, count, slots, rates, gpus);
     // An empty sum of floats is -0.
     let seconds: Option<f64> = work.map(|job| estimate.job(&job).seconds).sum::<Option<f64>>().map(|sum| sum + 0.0);
     Some(batch_seconds(count, spec.parallel, seconds? / f64::from(count.max(1))))
@@ -120,7 +129,7 @@ struct Work {
 }
 
 impl Work {
-    fn of(stages: &[Stage], rates: &Rates) -> Self {
+    fn of(stages: &[Stage], rates: &Rates, gpus: &Gpus) -> Self {
         let length = rates.length().map(|length| length.line(Scale::Kib));
         let decodes = stages.iter().any(|stage| matches!(stage, Stage::Decode(_)));
         let sound = length.filter(|_| decodes);
@@ -131,7 +140,7 @@ impl Work {
         let measures = stages.iter().any(|stage| matches!(stage, Stage::Analyze(_)));
         let copying = stages.iter().any(|stage| RateKey::copies(stage).is_some());
         let nothing = (measures && !decodes && !copying).then_some((0.0, 0.0));
-        let known = Work::known(stages, length, rates);
+        let known = Work::known(stages, length, rates, gpus);
         Work {
             measured: known.map(|(line, _)| line),
             mean: known.map(|(_, mean)| mean),
@@ -143,12 +152,12 @@ impl Work {
         }
     }
 
-    fn known(stages: &[Stage], length: Option<(f64, f64)>, rates: &Rates) -> Option<((f64, f64), f64)> {
+    fn known(stages: &[Stage], length: Option<(f64, f64)>, rates: &Rates, gpus: &Gpus) -> Option<((f64, f64), f64)> {
         let (mut base, mut slope, mut mean) = (0.0, 0.0, 0.0);
         for stage in stages {
             let facts = stage.facts();
             let scale = Scale::of(facts.unit);
-            let Some(rate) = rates.known(&RateKey::of(stage), scale) else {
+            let Some(rate) = rates.known(&gpus.rate_key(stage, gpus.lane_for(stage)), scale) else {
                 if is_weighty(stage, stages) {
                     return None;
                 }
@@ -235,7 +244,7 @@ mod tests {
 
     fn seconds_of(spec: &BatchSpec, jobs: &[JobSpec], slots: u32, rates: &Rates) -> Option<f64> {
         let work = jobs.iter().filter(|job| job.skip.is_none()).count() as u32;
-        batch(spec, &jobs.to_vec().into(), work, slots, rates)
+        batch(spec, &jobs.to_vec().into(), work, slots, rates, &Gpus::default())
     }
 
     fn file(bytes: u64) -> JobSpec {
@@ -261,7 +270,7 @@ mod tests {
         let jobs = [file(1_000_000), file(2_000_000), JobSpec { skip: Some("up to date".to_owned()), ..file(1) }];
         assert_eq!(seconds_of(&spec(1), &jobs, 2, &Rates::default()), Some(120.0));
         assert_eq!(seconds_of(&spec(3), &jobs, 2, &Rates::default()), Some(60.0));
-        assert_eq!(Estimate::new(&spec(1), 2, 2, &Rates::default()).job(&jobs[0]).bytes, None);
+        assert_eq!(Estimate::new(&spec(1), 2, 2, &Rates::default(), &Gpus::default()).job(&jobs[0]).bytes, None);
     }
 
     #[test]
@@ -291,7 +300,10 @@ mod tests {
         assert!((30.0..33.0).contains(&source), "{source}: half a MiB a second, twice");
         let whole = mebibytes(Quality::Source, None, &rates).unwrap();
         assert!((60.0..66.0).contains(&whole), "{whole}: never more than there is");
-        assert_eq!(Estimate::new(&assembled(Quality::Low, None), 2, 2, &rates).job(&file(10 << 20)).bytes, Some(0.0));
+        assert_eq!(
+            Estimate::new(&assembled(Quality::Low, None), 2, 2, &rates, &Gpus::default()).job(&file(10 << 20)).bytes,
+            Some(0.0)
+        );
         assert_eq!(gather_bytes(&spec(1), &jobs, &rates), None);
     }
 
@@ -306,7 +318,7 @@ mod tests {
                 rates.learn(RateKey::of(stage), Scale::MediaSeconds, seconds, seconds * pace, WallMs(0));
             }
         }
-        let long = Estimate::new(&spec(1), 1, 2, &rates).job(&file(32_000 * 600));
+        let long = Estimate::new(&spec(1), 1, 2, &rates, &Gpus::default()).job(&file(32_000 * 600));
         assert!((long.seconds.unwrap() - 60.6).abs() < 3.0, "{long:?}");
         assert!((long.bytes.unwrap() / 19_200_000.0 - 1.0).abs() < 0.05, "{long:?}");
         let jobs = vec![file(32_000 * 100); 4];

@@ -1,5 +1,6 @@
 //! Spindle's core: decides, and does nothing. No clock, no input or output, no randomness; everything arrives as an argument.
 
+pub mod alert;
 pub mod api;
 pub mod batch;
 pub mod breaker;
@@ -9,7 +10,9 @@ pub mod effect;
 pub mod estimate;
 pub mod forecast;
 pub mod governor;
+pub mod gpus;
 pub mod job;
+pub mod outbox;
 pub mod queue;
 pub mod rates;
 pub mod retry;

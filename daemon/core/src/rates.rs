@@ -28,6 +28,14 @@ impl RateKey {
         RateKey { kind: stage.name().to_owned(), model: stage.model().unwrap_or_default().to_owned() }
     }
 
+    /// As it goes on a kind of graphics card; `None` = on the processor.
+    pub fn on(self, kind: Option<&str>) -> Self {
+        match kind {
+            Some(kind) => RateKey { kind: format!("{} on {kind}", self.kind), ..self },
+            None => self,
+        }
+    }
+
     /// For the memory that a run of this stage takes, in MiB.
     pub fn memory_of(stage: &Stage) -> Self {
         RateKey { kind: format!("{MEMORY}{}", stage.name()), ..RateKey::of(stage) }

@@ -5,6 +5,7 @@
 //! their end.
 
 mod apis;
+mod cards;
 mod commands;
 mod dispatch;
 mod endings;
@@ -24,13 +25,15 @@ use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId
 use spindle_shared::job::PathBytes;
 use spindle_shared::lane::Lane;
 use spindle_shared::time::{MonoMs, Now, WallMs};
-use spindle_shared::wire::response::{Response, WorkDone};
+use spindle_shared::wire::response::{AlertView, Response, WorkDone};
 
+use crate::alert::{Rule, Turn, Vitals};
 use crate::batch::{Batch, Cell, Place};
 use crate::breaker::Breaker;
 use crate::change::{Change, Recovered};
 use crate::effect::{Answer, ClientId, Effect, Input};
 use crate::governor::Governor;
+use crate::gpus::{Found, Gpus};
 use crate::queue::{Need, Queue};
 use crate::rates::Rates;
 
@@ -61,8 +64,8 @@ pub struct ApiConfig {
     pub price_out: Option<f64>,
 }
 
-/// What the scheduler is told of its house, once.
-#[derive(Debug, Clone)]
+/// What the scheduler is told of its house, at its start and when that changes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Slots of each lane.
     pub slots: BTreeMap<Lane, u32>,
@@ -71,6 +74,8 @@ pub struct Config {
     pub providers: BTreeMap<String, ApiConfig>,
     /// Memory that all runs together may be expected to take, in MiB.
     pub memory_mib: u32,
+    /// Graphics cards; each has its lane in `slots`.
+    pub gpus: Found,
     /// Of the disk that all work is done on, so much stays free.
     pub disk_reserve_bytes: u64,
     pub version: String,
@@ -87,6 +92,8 @@ struct Run {
     lane: Lane,
     slots: u32,
     memory_mib: u32,
+    /// Of a graphics card's memory.
+    card_mib: u32,
     since: MonoMs,
     /// Of the artifact it makes.
     address: Option<ContentHash>,
@@ -165,8 +172,12 @@ pub struct Scheduler {
     runs: HashMap<RunId, Run>,
     used: BTreeMap<Lane, u32>,
     memory_used: u32,
+    /// What runs held of a lane, and of the memory, when it was made smaller than that; falls as they end.
+    excess: BTreeMap<Lane, u32>,
+    memory_excess: u32,
     breaker: Breaker,
     governor: Governor,
+    gpus: Gpus,
     /// Model APIs by name.
     services: BTreeMap<String, apis::Service>,
     /// Bytes of the largest artifact that came of a run since the start.
@@ -187,6 +198,8 @@ pub struct Scheduler {
     awaited: BTreeMap<BatchId, BTreeSet<BatchId>>,
     timed: BTreeSet<(WallMs, BatchId)>,
     alerts: Vec<String>,
+    /// Rules that hold just now.
+    firing: BTreeMap<Rule, AlertView>,
     done: WorkDone,
     rates: Rates,
     /// When what was learned was written last.
@@ -211,6 +224,7 @@ impl Scheduler {
         let services = Scheduler::services(&config.providers, &recovered, now);
         let mut scheduler = Scheduler {
             services,
+            gpus: Gpus::new(config.gpus.clone()),
             config,
             boot: recovered.boot,
             run_counter: 0,
@@ -226,6 +240,8 @@ impl Scheduler {
             runs: HashMap::new(),
             used: BTreeMap::new(),
             memory_used: 0,
+            excess: BTreeMap::new(),
+            memory_excess: 0,
             breaker: Breaker::default(),
             governor: Governor::default(),
             largest_result: 0,
@@ -240,6 +256,7 @@ impl Scheduler {
             awaited: BTreeMap::new(),
             timed: BTreeSet::new(),
             alerts: Vec::new(),
+            firing: BTreeMap::new(),
             done: WorkDone::default(),
             rates: Rates::new(recovered.rates),
             rates_written: now.mono,
@@ -295,8 +312,11 @@ impl Scheduler {
             Input::Lost { runs, cause, death } => self.lost(&runs, cause, &death),
             Input::Room(free) => self.room(free),
             Input::Memory { short } => self.governor.told(short),
+            Input::Alert(turn) => self.turn(turn),
+            Input::Configured(config) => self.configure(*config),
             Input::Tick => {}
         }
+        self.try_cards();
         self.wake_delayed();
         self.pass_timed();
         self.pass_day();
@@ -315,6 +335,7 @@ impl Scheduler {
             self.governor.next(),
             self.next_try(),
             self.next_ask(),
+            self.gpus.next(),
         ];
         delayed.into_iter().chain(others.into_iter().flatten()).min()
     }
@@ -330,29 +351,31 @@ impl Scheduler {
         for run in self.runs.values() {
             *used.entry(run.lane).or_default() += run.slots;
         }
-        for lane in Lane::ALL {
+        for lane in self.lanes() {
             let (counted, kept) = (used.get(&lane).copied().unwrap_or(0), self.used_of(lane));
             if counted != kept {
-                return Err(format!("lane {}: runs hold {counted} slots, and {kept} are counted", lane.name()));
+                return Err(format!("lane {lane}: runs hold {counted} slots, and {kept} are counted"));
             }
-            if counted > self.slots_of(lane) {
-                return Err(format!("lane {}: runs hold {counted} slots of {}", lane.name(), self.slots_of(lane)));
+            if counted > self.slots_of(lane).max(self.excess.get(&lane).copied().unwrap_or(0)) {
+                return Err(format!("lane {lane}: runs hold {counted} slots of {}", self.slots_of(lane)));
             }
         }
         if let Some(at) = self.next_wakeup().filter(|at| *at <= self.now.mono) {
             return Err(format!("the scheduler wants to be woken at {at:?} and has just been, at {:?}", self.now.mono));
         }
         self.check_apis()?;
+        self.check_cards()?;
         let memory = self.runs.values().map(|run| run.memory_mib).sum::<u32>();
         let holders = self.runs.values().filter(|run| run.memory_mib > 0).count();
-        if memory != self.memory_used || (memory > self.config.memory_mib && holders > 1) {
+        let memory_most = self.config.memory_mib.max(self.memory_excess);
+        if memory != self.memory_used || (memory > memory_most && holders > 1) {
             let (kept, limit) = (self.memory_used, self.config.memory_mib);
             return Err(format!("{holders} runs hold {memory} MiB of {limit}, and {kept} are counted"));
         }
         let halted = self.paused || self.draining || self.stopping || self.is_looking();
-        for lane in Lane::ALL.into_iter().filter(|_| !halted) {
+        for lane in self.lanes().filter(|_| !halted) {
             if let Some(id) = self.next_start(lane) {
-                return Err(format!("lane {} has a free slot and job {id} is ready for it", lane.name()));
+                return Err(format!("lane {lane} has a free slot and job {id} is ready for it"));
             }
         }
         let mut wanted: HashMap<ContentHash, u32> = HashMap::new();
@@ -436,6 +459,24 @@ impl Scheduler {
         Ok(())
     }
 
+    /// What runs keeps what it holds; where that is more than there is now, nothing begins until it has ended.
+    fn configure(&mut self, config: Config) {
+        self.configure_apis(&config.providers);
+        self.config = config;
+        for lane in self.lanes().collect::<Vec<_>>() {
+            self.excess.insert(lane, self.used_of(lane));
+        }
+        self.memory_excess = self.memory_used;
+        for id in self.batches.keys().copied().collect::<Vec<_>>() {
+            self.apply_quota(id);
+            self.touch(id);
+        }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        Lane::all(self.gpus.count())
+    }
+
     fn slots_of(&self, lane: Lane) -> u32 {
         self.config.slots.get(&lane).copied().unwrap_or(0)
     }
@@ -444,7 +485,7 @@ impl Scheduler {
     fn allowed_of(&self, lane: Lane) -> u32 {
         match lane {
             Lane::Cpu => self.governor.allowed(self.slots_of(lane)),
-            Lane::Io | Lane::Net | Lane::Api => self.slots_of(lane),
+            Lane::Io | Lane::Net | Lane::Api | Lane::Gpu(_) => self.slots_of(lane),
         }
     }
 
@@ -466,7 +507,7 @@ impl Scheduler {
         self.queue.owner_at_work(batch.owner, batch.at_work as i32 - batch.at_work_counted as i32);
         batch.at_work_counted = batch.at_work;
         self.queue.place(Need::Admission(batch.lane), id, batch.admission());
-        for lane in Lane::ALL {
+        for lane in Lane::all(self.gpus.count()) {
             self.queue.place(Need::Slot(lane), id, batch.slot(lane));
         }
     }
@@ -482,6 +523,31 @@ impl Scheduler {
         let surplus = self.alerts.len().saturating_sub(ALERTS_MAX);
         self.alerts.drain(..surplus);
         self.publish(Fact::Alert(text));
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        let Turn { rule, fires, text } = turn;
+        let told = format!("{}: {text}", rule.name());
+        match fires {
+            true => {
+                drop(self.firing.insert(rule, AlertView { rule: rule.name().to_owned(), since: self.now.wall, text }))
+            }
+            false => drop(self.firing.remove(&rule)),
+        }
+        self.alert(told);
+    }
+
+    /// For the rules of [`crate::alert`]; what has ended the shell counts.
+    pub fn vitals(&self) -> Vitals {
+        let may = self.batches.values().filter(|batch| !batch.is_halted());
+        let waiting = |batch: &Batch| (batch.counts.pending + batch.counts.retrying).saturating_sub(batch.parked);
+        Vitals {
+            queue: may.map(waiting).sum(),
+            runs: self.runs.len() as u32,
+            closed: self.breaker.all().count() as u32,
+            halted: self.paused || self.draining || self.stopping,
+            ..Vitals::default()
+        }
     }
 
     fn answer(&mut self, client: ClientId, frames: Vec<Response>) {

@@ -1,25 +1,29 @@
-//! Chores: what goes through the whole queue, one at a time, beside the conductor and never in its turn. Only the daemon's user and root may ask.
+//! Chores: what goes through the whole queue, one at a time, beside the conductor and never in its turn. Who may ask, `rights.rs` says.
 
-use std::path::Component;
+use std::collections::HashMap;
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use spindle_core::effect::{Answer, Command, Peer};
-use spindle_shared::id::{ContentHash, Owner};
+use spindle_shared::batch::BatchState;
+use spindle_shared::id::{BatchId, ContentHash, Owner};
 use spindle_shared::job::PathBytes;
 use spindle_shared::limits::{PATH_BYTES_MAX, PURGE_MAX};
 use spindle_shared::wire::response::{BackedUp, Collected, Refusal, RefusalKind, Response};
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 use super::House;
 use super::connection::Broken;
-use super::read::on_store;
+use super::read::{self, on_store};
 use crate::housekeeping::OldFiles;
+use crate::spool::Standing;
 use crate::store::StoreError;
 
-/// Copies the queue into a new file. The daemon writes with its own rights, so whoever asks must have no fewer.
-pub async fn back_up(house: &Arc<House>, peer: Peer, path: PathBytes) -> Result<Vec<Response>, Broken> {
-    let begun = peer.must_be_admin("copy the queue").and_then(|()| check_path(&path)).and_then(|()| begin(house));
+/// Copies the queue into a new file. The daemon writes with its own rights, so whoever asks must have no fewer (`rights.rs`).
+pub async fn back_up(house: &Arc<House>, path: PathBytes) -> Result<Vec<Response>, Broken> {
+    let begun = check_path(&path).and_then(|()| begin(house));
     let _chore = match begun {
         Ok(chore) => chore,
         Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
@@ -40,19 +44,36 @@ pub async fn back_up(house: &Arc<House>, peer: Peer, path: PathBytes) -> Result<
 }
 
 /// Removes what is too old, at once.
-pub async fn collect(house: &Arc<House>, peer: Peer, dry_run: bool) -> Result<Vec<Response>, Broken> {
-    let _chore = match peer.must_be_admin("clean").and_then(|()| begin(house)) {
+pub async fn collect(house: &Arc<House>, dry_run: bool) -> Result<Vec<Response>, Broken> {
+    let _chore = match begin(house) {
         Ok(chore) => chore,
         Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
     };
     Ok(vec![Response::Collected(clean(house, dry_run).await?), Response::End])
 }
 
+/// Takes up what has changed in the configuration.
+pub async fn reload(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
+    let reloaded = on_store(house, |house| Ok(house.reload.run())).await?;
+    Ok(match reloaded {
+        Ok(changes) => vec![Response::Reloaded(changes), Response::End],
+        Err(wrong) => vec![Response::Refused(
+            Refusal::new(RefusalKind::Usage, wrong.to_string())
+                .hint("nothing was changed: the daemon goes on as it was"),
+        )],
+    })
+}
+
 /// Cleans for ever. The first time comes late, so that a machine that has just started has its clock right by then.
 pub async fn clean_regularly(house: Arc<House>) {
-    let every = Duration::from_secs(house.config.housekeeping.every_minutes * 60);
+    let mut changes = house.config.changes();
+    let mut last = Instant::now();
     loop {
-        tokio::time::sleep(every).await;
+        let every = Duration::from_secs(house.config.get().housekeeping.every_minutes * 60);
+        tokio::select! {
+            () = tokio::time::sleep_until(last + every) => last = Instant::now(),
+            Ok(()) = changes.changed() => continue,
+        }
         // Whoever is at it already does as much.
         let Ok(_chore) = house.chore.try_lock() else { continue };
         if clean(&house, false).await.is_err() {
@@ -63,6 +84,7 @@ pub async fn clean_regularly(house: Arc<House>) {
 
 /// The conductor removes, a few at a time, and has the last word on what is in use.
 async fn clean(house: &Arc<House>, dry_run: bool) -> Result<Collected, Broken> {
+    house.housekeeping.keep((&house.config.get().housekeeping).into());
     let old = on_store(house, |house| house.housekeeping.look(&house.reader)).await?;
     let mut done = Collected { dry_run, scanned: old.scanned, in_use: old.in_use, ..Collected::default() };
     let addresses: Vec<(ContentHash, OldFiles)> = old.addresses.into_iter().collect();
@@ -96,7 +118,10 @@ async fn clean(house: &Arc<House>, dry_run: bool) -> Result<Collected, Broken> {
         done.in_use += counted.in_use;
         done.failed += counted.failed;
     }
+    let (spooled, spool_bytes) = on_store(house, move |house| clean_spool(house, dry_run)).await?;
+    (done.spooled, done.spool_bytes) = (spooled, spool_bytes);
     for (id, jobs) in old.batches {
+        let folders = read::spool_folders(house, vec![id]).await?;
         // The owner is looked up again when it is removed; one that was retried meanwhile is refused.
         let removed = dry_run
             || matches!(
@@ -104,23 +129,54 @@ async fn clean(house: &Arc<House>, dry_run: bool) -> Result<Collected, Broken> {
                 Answer::Frames(frames) if !matches!(frames.first(), Some(Response::Refused(_)))
             );
         if removed {
+            if !dry_run {
+                read::clear_spool(house, folders).await?;
+            }
             done.batches += 1;
             done.jobs += u64::from(jobs);
         } else {
             done.in_use += 1;
         }
     }
-    if !dry_run && done.artifacts + done.checkpoints + done.batches + done.failed > 0 {
+    if !dry_run && done.artifacts + done.checkpoints + done.batches + done.spooled + done.failed > 0 {
         tracing::info!(
             artifacts = done.artifacts,
             checkpoints = done.checkpoints,
             bytes = done.artifact_bytes + done.checkpoint_bytes,
             batches = done.batches,
+            spooled = done.spooled,
             failed = done.failed,
             "removed what was too old"
         );
     }
     Ok(done)
+}
+
+/// Removes what is old in the spool: folders, and their bytes.
+fn clean_spool(house: &House, dry_run: bool) -> Result<(u64, u64), StoreError> {
+    let Some(spool) = &house.spool else { return Ok((0, 0)) };
+    let mut batches: HashMap<PathBuf, BatchId> = HashMap::new();
+    house.reader.each_key(|owner, key, id| {
+        batches.insert(spool.folder(owner, key), id);
+    })?;
+    let (now, unknown_ms) = house.housekeeping.now_and_temporary();
+    let old = spool.old(now, unknown_ms, |folder| {
+        let Some(id) = batches.get(folder) else { return Ok::<_, StoreError>(Standing::Unknown) };
+        let view = house.reader.batch(*id)?;
+        Ok(match view.map(|view| (view.state, view.finished_at)) {
+            None => Standing::Unknown,
+            Some((state, Some(at))) if state.is_terminal() => {
+                Standing::Ended { at: at.0, well: state == BatchState::Completed }
+            }
+            Some(_) => Standing::Open,
+        })
+    })?;
+    let gone = old.iter().filter(|old| dry_run || spool.remove(old));
+    let counted = gone.fold((0, 0), |(folders, bytes), old| (folders + 1, bytes + old.bytes));
+    if !dry_run {
+        spool.count();
+    }
+    Ok(counted)
 }
 
 /// The daemon itself.
@@ -170,6 +226,8 @@ mod tests {
     use crate::config::Config;
     use crate::housekeeping::Housekeeping;
     use crate::inbox::{Inbox, Message};
+    use crate::reload::Live;
+    use crate::server::users::Users;
     use crate::store::{Store, tests::samples};
 
     const DAY: u64 = 86_400_000;
@@ -179,19 +237,30 @@ mod tests {
         store.commit(changes).unwrap();
         let (inbox, receiver) = Inbox::new();
         let config = Config::default();
+        let lifetimes = (&config.housekeeping).into();
+        let config = Arc::new(Live::new(config));
         let artifacts = Artifacts::open(folder).unwrap();
         let house = House {
+            gpus: Default::default(),
             inbox,
             reader: store.reader(),
             model_dir: folder.to_owned(),
             state_dir: folder.to_owned(),
             reserve_bytes: 0,
-            mirror: None,
             workers: Arc::new(Vec::new),
-            user: 1_000,
+            log: Arc::default(),
+            job_logs: crate::logs::jobs::open(&folder.join("logs"), |_| true).unwrap().1,
+            runs_commands: false,
+            folders: crate::folders::Folders::new().unwrap(),
+            folder_lock: tokio::sync::Mutex::default(),
+            firing: Arc::default(),
+            users: Arc::new(Users::new(1_000, None)),
+            spool: None,
             clients: AtomicUsize::new(0),
-            housekeeping: Housekeeping::new(artifacts, (&config.housekeeping).into(), WallMs(now)),
+            housekeeping: Housekeeping::new(artifacts, lifetimes, WallMs(now)),
             chore: tokio::sync::Mutex::default(),
+            reload: Arc::new(crate::reload::Reload::new(Arc::clone(&config), |_| Err("a test has no file".to_owned()))),
+            turns: Default::default(),
             config,
         };
         (Arc::new(house), store, receiver)
@@ -256,23 +325,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dry_run_asks_nobody_and_strangers_may_not_ask() {
+    async fn a_dry_run_asks_nobody_and_chores_go_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let (house, _store, mut receiver) = house(folder.path(), &old_things(now()), now());
-        let frames = collect(&house, CLEANER, true).await.unwrap();
+        let frames = collect(&house, true).await.unwrap();
         let Some(Response::Collected(done)) = frames.first() else { panic!("{frames:?}") };
         assert_eq!((done.dry_run, done.artifacts, done.batches), (true, PURGE_MAX as u64 + 1, 2));
         assert!(receiver.try_recv().is_err());
 
-        let stranger = Peer { owner: Owner(1_001), admin: false };
         let path = PathBytes(folder.path().join("copy").into_os_string().into_encoded_bytes());
-        for frames in [collect(&house, stranger, false).await, back_up(&house, stranger, path.clone()).await] {
-            assert!(
-                matches!(frames.unwrap().first(), Some(Response::Refused(refusal)) if refusal.kind == RefusalKind::NotPermitted)
-            );
-        }
         let _chore = house.chore.lock().await;
-        let refused = back_up(&house, CLEANER, path).await.unwrap();
+        let refused = back_up(&house, path).await.unwrap();
         assert!(matches!(refused.first(), Some(Response::Refused(refusal)) if refusal.kind == RefusalKind::Limit));
     }
 

@@ -25,6 +25,8 @@ pub enum Broken {
     Silent,
     #[error("the client takes no bytes")]
     Stuck,
+    #[error("its user has as many clients as one may have")]
+    Crowd,
     #[error("the daemon is stopping")]
     Stopping,
 }

@@ -1,6 +1,7 @@
 //! Answers from the store, with the few things that are open laid over them. Never touches the conductor's turn but for that overlay.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,12 +10,15 @@ use spindle_core::effect::{Answer, Command, Peer, RetryItem};
 use spindle_shared::batch::BatchView;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner, Target};
 use spindle_shared::job::{Input, JobState, JobView};
+use spindle_shared::lane::Lane;
 use spindle_shared::limits;
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
-use spindle_shared::wire::response::{Explanation, Health, Refusal, RefusalKind, Response, WorkerView};
+use spindle_shared::wire::response::{
+    DeviceView, Explanation, Health, HouseView, Refusal, RefusalKind, Response, WorkerView,
+};
 use tokio::sync::oneshot;
 
 use super::House;
@@ -23,7 +27,7 @@ use crate::inbox::Message;
 use crate::store::StoreError;
 use crate::telemetry;
 
-/// Whoever only looks, looks at everything the daemon's socket lets them reach.
+/// Of the daemon itself; what may be told of the answer, whoever asked for it knows.
 const LOOKER: Peer = Peer { owner: Owner(0), admin: true };
 
 /// Runs a read of the store off the runtime's threads.
@@ -53,8 +57,9 @@ async fn overlay(
     }
 }
 
-fn fits(view: &BatchView, filter: &BatchFilter) -> bool {
-    (filter.states.is_empty() || filter.states.contains(&view.state))
+fn fits(view: &BatchView, peer: Peer, filter: &BatchFilter) -> bool {
+    peer.sees(view.owner)
+        && (filter.states.is_empty() || filter.states.contains(&view.state))
         && filter.recipe.as_ref().is_none_or(|recipe| *recipe == view.recipe)
         && filter.owner.is_none_or(|owner| owner == view.owner.0)
         && filter.tags.iter().all(|tag| view.tags.contains(tag))
@@ -81,7 +86,7 @@ fn chunked<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<Vec<T>> {
     chunks
 }
 
-fn in_frames<T: Serialize>(rows: Vec<T>, frame: impl Fn(Vec<T>) -> Response) -> Vec<Response> {
+pub fn in_frames<T: Serialize>(rows: Vec<T>, frame: impl Fn(Vec<T>) -> Response) -> Vec<Response> {
     chunked(rows).into_iter().map(frame).chain([Response::End]).collect()
 }
 
@@ -99,12 +104,12 @@ fn not_found(what: impl std::fmt::Display) -> Vec<Response> {
     vec![Response::Refused(Refusal::new(RefusalKind::NotFound, format!("there is no {what}")))]
 }
 
-pub async fn list(house: &Arc<House>, filter: BatchFilter, limit: u32) -> Result<Vec<Response>, Broken> {
+pub async fn list(house: &Arc<House>, peer: Peer, filter: BatchFilter, limit: u32) -> Result<Vec<Response>, Broken> {
     let (open, _) = overlay(house, None, false).await?;
     let rows = on_store(house, move |house| {
         let live = |view: &BatchView| open.get(&view.id).cloned();
         let rows = house.reader.batches(limit as usize, |view| {
-            live(view).map_or_else(|| fits(view, &filter), |view| fits(&view, &filter))
+            live(view).map_or_else(|| fits(view, peer, &filter), |view| fits(&view, peer, &filter))
         })?;
         Ok(rows.into_iter().map(|view| live(&view).unwrap_or(view)).collect::<Vec<_>>())
     })
@@ -195,8 +200,8 @@ pub async fn job(house: &Arc<House>, job: JobId) -> Result<Vec<Response>, Broken
     })
 }
 
-pub async fn failures(house: &Arc<House>, limit: u32) -> Result<Vec<Response>, Broken> {
-    let rows = on_store(house, move |house| house.reader.failures(limit as usize)).await?;
+pub async fn failures(house: &Arc<House>, peer: Peer, limit: u32) -> Result<Vec<Response>, Broken> {
+    let rows = on_store(house, move |house| house.reader.failures(limit as usize, peer.only())).await?;
     Ok(in_frames(rows, Response::Jobs))
 }
 
@@ -205,8 +210,13 @@ pub async fn models(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     Ok(in_frames(rows, Response::Models))
 }
 
-pub fn workers(house: &House) -> Vec<Response> {
-    in_frames(worker_views(house), Response::Workers)
+pub fn workers(house: &House, peer: Peer) -> Vec<Response> {
+    let mut views = worker_views(house);
+    if !peer.admin {
+        // Whose work they do is nobody else's business.
+        views.iter_mut().for_each(|view| view.runs.clear());
+    }
+    in_frames(views, Response::Workers)
 }
 
 fn worker_views(house: &House) -> Vec<WorkerView> {
@@ -220,6 +230,7 @@ fn worker_views(house: &House) -> Vec<WorkerView> {
             runs: view.runs,
             runs_done: u64::from(view.runs_done),
             resident_bytes: view.resident_bytes.unwrap_or(0),
+            device: view.device.map(|number| Lane::Gpu(number).to_string()),
         })
         .collect()
 }
@@ -229,19 +240,24 @@ pub async fn metrics(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     let (reply, tally) = oneshot::channel();
     house.inbox.send(Message::Tally(reply)).await?;
     let tally = tally.await.map_err(|_| Broken::Stopping)?;
+    let (reply, vitals) = oneshot::channel();
+    house.inbox.send(Message::Vitals(reply)).await?;
+    let vitals = vitals.await.map_err(|_| Broken::Stopping)?;
     let Answer::Frames(frames) = house.inbox.ask(LOOKER, Command::House).await? else {
         return Ok(vec![Response::End]);
     };
     let view = frames.into_iter().find_map(|frame| if let Response::House(view) = frame { Some(view) } else { None });
     let Some(view) = view else { return Ok(vec![Response::End]) };
-    let metrics =
-        on_store(house, move |house| Ok(telemetry::metrics(&tally, &view, &worker_views(house), house.reader.disk())))
-            .await?;
+    let metrics = on_store(house, move |house| {
+        let (workers, firing) = (worker_views(house), house.firing.views());
+        Ok(telemetry::metrics(&tally, vitals, &view, &workers, &firing, house.reader.disk()))
+    })
+    .await?;
     Ok(in_frames(metrics, Response::Metrics))
 }
 
-pub async fn stats(house: &Arc<House>, since: WallMs) -> Result<Vec<Response>, Broken> {
-    let stats = on_store(house, move |house| house.reader.stats(since)).await?;
+pub async fn stats(house: &Arc<House>, peer: Peer, since: WallMs) -> Result<Vec<Response>, Broken> {
+    let stats = on_store(house, move |house| house.reader.stats(since, peer.only())).await?;
     Ok(vec![Response::Stats(Box::new(stats)), Response::End])
 }
 
@@ -249,8 +265,13 @@ pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     let mut checks = Vec::new();
     let conductor =
         tokio::time::timeout(std::time::Duration::from_secs(5), house.inbox.ask(LOOKER, Command::House)).await;
+    let mut cards = None;
     checks.push(match conductor {
-        Ok(Ok(_)) => ("scheduler".to_owned(), true, "answers".to_owned()),
+        Ok(Ok(Answer::Frames(frames))) => {
+            cards =
+                frames.iter().find_map(|frame| if let Response::House(view) = frame { cards_of(view) } else { None });
+            ("scheduler".to_owned(), true, "answers".to_owned())
+        }
         _ => ("scheduler".to_owned(), false, "does not answer within 5 s".to_owned()),
     });
     let store = on_store(house, |house| house.reader.batches(1, |_| true).map(|_| ())).await;
@@ -265,9 +286,29 @@ pub async fn health(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     checks.push(("models".to_owned(), true, format!("{installed} installed")));
     let processes = (house.workers)().len();
     checks.push(("workers".to_owned(), true, format!("{processes} running")));
+    // An alert is something a person should look at, so all is not well.
+    let firing = house.firing.views().into_iter().map(|alert| (format!("alert {}", alert.rule), false, alert.text));
+    checks.extend(firing);
+    // Without them all is done all the same, only slower.
+    checks.extend(cards.map(|cards| ("graphics cards".to_owned(), true, cards)));
+    let unwell = house.folders.troubles().into_iter().map(|(id, trouble)| (format!("folder {id}"), false, trouble));
+    checks.extend(unwell);
     let healthy = checks.iter().all(|(_, well, _)| *well);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(vec![Response::Health(Health { healthy, version, checks }), Response::End])
+}
+
+/// How the graphics cards stand; `None` = nobody asked for any.
+fn cards_of(view: &HouseView) -> Option<String> {
+    if let Some(why) = &view.no_device {
+        return Some(format!("none, the processor does their work: {why}"));
+    }
+    let one = |card: &DeviceView| {
+        let closed = card.closed.as_ref().map_or(String::new(), |why| format!(", left alone for a while: {why}"));
+        format!("{} {} ({}/{} MiB{closed})", card.lane, card.name, card.used_mib, card.memory_mib)
+    };
+    let told = view.devices.iter().map(one).collect::<Vec<_>>().join("; ");
+    Some(told).filter(|told| !told.is_empty())
 }
 
 pub async fn explain(house: &Arc<House>, peer: Peer, target: Target) -> Result<Vec<Response>, Broken> {
@@ -318,7 +359,12 @@ pub async fn explain(house: &Arc<House>, peer: Peer, target: Target) -> Result<V
 }
 
 /// The batches a selection means, closed ones included.
-async fn selected(house: &Arc<House>, what: Selection, states: fn(&BatchView) -> bool) -> Result<Vec<Target>, Broken> {
+async fn selected(
+    house: &Arc<House>,
+    peer: Peer,
+    what: Selection,
+    states: fn(&BatchView) -> bool,
+) -> Result<Vec<Target>, Broken> {
     match what {
         Selection::House => Ok(Vec::new()),
         Selection::Targets(targets) => Ok(targets),
@@ -327,7 +373,7 @@ async fn selected(house: &Arc<House>, what: Selection, states: fn(&BatchView) ->
             let views = on_store(house, move |house| {
                 house.reader.batches(limits::TARGETS_MAX, |view| {
                     let view = open.get(&view.id).unwrap_or(view);
-                    states(view) && fits(view, &filter)
+                    states(view) && fits(view, peer, &filter)
                 })
             })
             .await?;
@@ -349,8 +395,12 @@ fn check_targets(targets: &[Target]) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<Vec<RetryItem>, Refusal>, Broken> {
-    let targets = selected(house, what, |view| {
+pub async fn retry_items(
+    house: &Arc<House>,
+    peer: Peer,
+    what: Selection,
+) -> Result<Result<Vec<RetryItem>, Refusal>, Broken> {
+    let targets = selected(house, peer, what, |view| {
         view.counts.failed + view.counts.cancelled > 0
             || matches!(view.gather, Some(JobState::Failed | JobState::Cancelled))
     })
@@ -404,9 +454,10 @@ pub async fn retry_items(house: &Arc<House>, what: Selection) -> Result<Result<V
 
 pub async fn remove_items(
     house: &Arc<House>,
+    peer: Peer,
     what: Selection,
 ) -> Result<Result<Vec<(BatchId, Option<Owner>)>, Refusal>, Broken> {
-    let targets = selected(house, what, |view| view.state.is_terminal()).await?;
+    let targets = selected(house, peer, what, |view| view.state.is_terminal()).await?;
     if let Err(refusal) = check_targets(&targets) {
         return Ok(Err(refusal));
     }
@@ -447,6 +498,32 @@ pub async fn addresses_of(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<C
             }
         }
         Ok(addresses)
+    })
+    .await
+}
+
+/// Where the spool has what belongs to these batches: known only as long as they are.
+pub async fn spool_folders(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<(Owner, PathBuf)>, Broken> {
+    if house.spool.is_none() {
+        return Ok(Vec::new());
+    }
+    on_store(house, move |house| {
+        let mut folders = Vec::new();
+        for id in ids {
+            let (Some(spool), Some(batch)) = (&house.spool, house.reader.recovered(id)?) else { continue };
+            folders.extend(batch.spec.key.map(|key| (batch.owner, spool.folder(batch.owner, &key))));
+        }
+        Ok(folders)
+    })
+    .await
+}
+
+pub async fn clear_spool(house: &Arc<House>, folders: Vec<(Owner, PathBuf)>) -> Result<(), Broken> {
+    on_store(house, move |house| {
+        for (owner, folder) in folders {
+            house.spool.iter().for_each(|spool| spool.drop_batch(owner, &folder));
+        }
+        Ok(())
     })
     .await
 }

@@ -17,14 +17,15 @@ use tokio::sync::oneshot;
 
 use super::connection::{Broken, Connection, frame_of};
 use super::watch::{Watcher, Window};
-use super::{House, chores, read, submit};
+use super::{House, chores, folders, logs, read, rights, submit, transfer};
 use crate::inbox::Message;
 use crate::profiles;
 use crate::providers::Provider;
 
 pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
     let user = stream.peer_creds()?.euid().ok_or_else(|| Broken::Garbage("it has no credentials".to_owned()))?;
-    let peer = Peer { owner: Owner(user), admin: user == 0 || user == house.user };
+    let Some(_guest) = house.users.enter(user) else { return Err(Broken::Crowd) };
+    let peer = house.users.peer(user).await;
     let mut connection = Connection::new(stream);
     let patience = Duration::from_millis(limits::HELLO_TIMEOUT_MS);
     let hello: Hello = connection.receive(Some(patience)).await?;
@@ -38,22 +39,30 @@ pub async fn run(stream: Stream, house: &Arc<House>) -> Result<(), Broken> {
         // The client reads our hello and says the same to its user.
         return Err(Broken::Garbage(bad.to_string()));
     }
+    if let Some(refusal) = rights::refusal(house, peer, &request).await? {
+        return send_all(&mut connection, house, vec![Response::Refused(refusal)]).await;
+    }
     match request {
         Request::Watch { scope, jobs } => watch(&mut connection, house, peer, scope, jobs).await,
+        Request::Logs { of, lines, follow } => {
+            logs::show(&mut connection, house, peer, logs::Logs { of, lines, follow }).await
+        }
         Request::Submit { spec, total, dry_run } => {
             let frames = match submit::receive(&mut connection, total).await? {
                 Ok(inputs) => submit::submit(house, peer, *spec, inputs, dry_run).await?,
                 Err(refusal) => vec![Response::Refused(refusal)],
             };
-            send_all(&mut connection, frames).await
+            send_all(&mut connection, house, frames).await
         }
+        Request::Upload(upload) => transfer::receive(&mut connection, house, peer, upload).await,
+        Request::Fetch { job, output } => transfer::send(&mut connection, house, job, output).await,
         other => {
             let frames = tokio::select! {
                 frames = answer(house, peer, other) => frames?,
                 // Nobody is left to be answered; what was asked for is done all the same.
                 () = connection.closed() => return Err(Broken::Closed),
             };
-            send_all(&mut connection, frames).await
+            send_all(&mut connection, house, frames).await
         }
     }
 }
@@ -63,8 +72,11 @@ fn is_frozen(request: &Request) -> bool {
     matches!(request, Request::Health | Request::Drain | Request::Shutdown)
 }
 
-async fn send_all(connection: &mut Connection, frames: Vec<Response>) -> Result<(), Broken> {
-    for frame in &frames {
+async fn send_all(connection: &mut Connection, house: &House, mut frames: Vec<Response>) -> Result<(), Broken> {
+    for frame in &mut frames {
+        if let Some(spool) = &house.spool {
+            spool.show(frame);
+        }
         connection.put(&frame_of(frame)).await?;
     }
     connection.flush().await?;
@@ -77,30 +89,38 @@ async fn send_all(connection: &mut Connection, frames: Vec<Response>) -> Result<
 async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<Response>, Broken> {
     let command = match request {
         Request::Health => return read::health(house).await,
-        Request::List { filter, limit } => return read::list(house, filter, limit).await,
+        Request::List { filter, limit } => return read::list(house, peer, filter, limit).await,
         Request::Batches(ids) => return read::batches(house, ids).await,
         Request::Jobs { batch, states, from, limit } => return read::jobs(house, batch, states, from, limit).await,
         Request::Job(job) => return read::job(house, job).await,
-        Request::Failures { limit } => return read::failures(house, limit).await,
+        Request::Failures { limit } => return read::failures(house, peer, limit).await,
         Request::Models => return read::models(house).await,
         Request::Providers => {
-            let views = house.config.providers().iter().map(Provider::view).collect();
+            let views = house.config.get().providers().iter().map(Provider::view).collect();
             return Ok(vec![Response::Providers(views), Response::End]);
         }
+        Request::Stores => return Ok(vec![Response::Stores(house.config.get().store_views()), Response::End]),
         Request::Profiles => {
-            return Ok(vec![Response::Profiles(profiles::all(&house.config.profiles())), Response::End]);
+            return Ok(vec![Response::Profiles(profiles::all(&house.config.get().profiles())), Response::End]);
         }
-        Request::Workers => return Ok(read::workers(house)),
+        Request::Workers => return Ok(read::workers(house, peer)),
         Request::Metrics => return read::metrics(house).await,
-        Request::Backup(path) => return chores::back_up(house, peer, path).await,
-        Request::Collect { dry_run } => return chores::collect(house, peer, dry_run).await,
-        Request::Stats { since } => return read::stats(house, since).await,
+        Request::Backup(path) => return chores::back_up(house, path).await,
+        Request::Collect { dry_run } => return chores::collect(house, dry_run).await,
+        Request::Reload => return chores::reload(house).await,
+        Request::Folders => return folders::list(house, peer).await,
+        Request::FolderAdd { path, working, arguments, extensions, recursive } => {
+            let wanted = folders::Wanted { path, working, arguments, extensions, recursive };
+            return folders::add(house, peer, wanted).await;
+        }
+        Request::FolderRemove(ids) => return folders::remove(house, peer, ids).await,
+        Request::Stats { since } => return read::stats(house, peer, since).await,
         Request::Explain(target) => return read::explain(house, peer, target).await,
-        Request::Retry(what) => match read::retry_items(house, what).await? {
+        Request::Retry(what) => match read::retry_items(house, peer, what).await? {
             Ok(items) => Command::Retry(items),
             Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
         },
-        Request::Remove { what, purge } => match read::remove_items(house, what).await? {
+        Request::Remove { what, purge } => match read::remove_items(house, peer, what).await? {
             Ok(items) => return remove(house, peer, items, purge).await,
             Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
         },
@@ -111,8 +131,15 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
         Request::Pause { what, now } => Command::Pause { what, now },
         Request::Resume(what) => Command::Resume(what),
         Request::Prioritize { what, priority } => Command::Prioritize { what, priority },
-        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } => {
+        Request::Spool => {
+            let view = house.spool.as_ref().map(|spool| spool.view(peer));
+            return Ok(vec![Response::Spool(view), Response::End]);
+        }
+        Request::Submit { .. } | Request::Inputs(_) | Request::Watch { .. } | Request::Logs { .. } => {
             return Err(Broken::Garbage("inputs without a submission".to_owned()));
+        }
+        Request::Upload(_) | Request::Piece(_) | Request::Sent(_) | Request::Fetch { .. } => {
+            return Err(Broken::Garbage("a piece without a file".to_owned()));
         }
     };
     if let Some(refusal) = too_many(&command) {
@@ -131,13 +158,18 @@ async fn remove(
     items: Vec<(BatchId, Option<Owner>)>,
     purge: bool,
 ) -> Result<Vec<Response>, Broken> {
+    let folders = read::spool_folders(house, items.iter().map(|(id, _)| *id).collect()).await?;
     let addresses =
         if purge { read::addresses_of(house, items.iter().map(|(id, _)| *id).collect()).await? } else { Vec::new() };
     let answer = house.inbox.ask(peer, Command::Remove(items)).await?;
     let Answer::Frames(frames) = answer else { return Ok(vec![Response::End]) };
-    if purge && !matches!(frames.first(), Some(Response::Refused(_))) {
+    if matches!(frames.first(), Some(Response::Refused(_))) {
+        return Ok(frames);
+    }
+    if purge {
         house.inbox.ask(peer, Command::Purge(addresses)).await?;
     }
+    read::clear_spool(house, folders).await?;
     Ok(frames)
 }
 
@@ -167,7 +199,7 @@ async fn watch(
         && len > limits::WINDOW_JOBS_MAX
     {
         let message = format!("a window of {len} jobs is longer than {}", limits::WINDOW_JOBS_MAX);
-        return send_all(connection, vec![Response::Refused(Refusal::new(RefusalKind::Limit, message))]).await;
+        return send_all(connection, house, vec![Response::Refused(Refusal::new(RefusalKind::Limit, message))]).await;
     }
     let named = match &scope {
         Scope::House | Scope::Overview => Vec::new(),
@@ -176,9 +208,9 @@ async fn watch(
     };
     if let Some(missing) = read::first_missing(house, &named).await? {
         let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no batch {missing}"));
-        return send_all(connection, vec![Response::Refused(refusal)]).await;
+        return send_all(connection, house, vec![Response::Refused(refusal)]).await;
     }
-    let watcher = Arc::new(Watcher::new(scope.clone()));
+    let watcher = Arc::new(Watcher::new(scope.clone(), peer.only()));
     let (reply, answer) = oneshot::channel();
     house.inbox.send(Message::Watch { peer, watcher: Arc::clone(&watcher), reply }).await?;
     let result = watched(connection, house, &watcher, answer, &scope, jobs).await;
@@ -208,7 +240,10 @@ async fn watched(
     tracing::debug!(batches = snapshot.batches.len(), "a watcher came");
     let mut window = Window::of(scope, &snapshot);
     let pace = matches!(scope, Scope::Overview | Scope::Window { .. });
-    for frame in read::snapshot_in_frames(snapshot) {
+    for mut frame in read::snapshot_in_frames(snapshot) {
+        if let Some(spool) = &house.spool {
+            spool.show(&mut frame);
+        }
         connection.put(&frame_of(&frame)).await?;
     }
     connection.flush().await?;

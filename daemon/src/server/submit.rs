@@ -1,18 +1,21 @@
 //! A submission: its inputs received in chunks, its model found, names that are taken decided on. The core allots ids and does the rest.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spindle_core::cache;
 use spindle_core::effect::{Answer, Command, Peer};
 use spindle_core::estimate::{Estimate, Expected};
 use spindle_core::rates::Rates;
-use spindle_shared::batch::{BatchSpec, OnExisting};
+use spindle_shared::batch::{BatchSpec, BatchView, OnExisting};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store;
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
@@ -29,7 +32,7 @@ use spindle_shared::wire::response::{PlannedJob, Refusal, RefusalKind, Response}
 
 use super::House;
 use super::connection::{Broken, Connection};
-use super::read::on_store;
+use super::read::{in_frames, on_store};
 use crate::store::StoreError;
 use crate::{machine, models, profiles, providers};
 
@@ -60,6 +63,13 @@ pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<I
     Ok(Ok(inputs))
 }
 
+enum Prepared {
+    /// The batch with its jobs; or the one that its key stands for already.
+    Whole(BatchSpec, Packed<JobSpec>, Option<Box<BatchView>>),
+    /// All is right so far, but these files are to be sent before.
+    Unsent(Vec<PathBytes>),
+}
+
 pub async fn submit(
     house: &Arc<House>,
     peer: Peer,
@@ -67,6 +77,10 @@ pub async fn submit(
     inputs: Inputs,
     dry_run: bool,
 ) -> Result<Vec<Response>, Broken> {
+    let refused = check_peer(house, peer, &spec, dry_run).and_then(|()| check_notify(house, &spec.terms.notify));
+    if let Err(refusal) = refused {
+        return Ok(vec![Response::Refused(refusal)]);
+    }
     let key = spec.key.clone();
     let prepared = on_store(house, move |house| {
         if let Some(key) = &key
@@ -74,25 +88,32 @@ pub async fn submit(
             && let Some(id) = house.reader.batch_of_key(peer.owner, key)?
             && let Some(view) = house.reader.batch(id)?
         {
-            return Ok(Ok((spec, Packed::new(), Some(Box::new(view)))));
+            return Ok(Ok(Prepared::Whole(spec, Packed::new(), Some(Box::new(view)))));
         }
         let total = inputs.len();
         if let Some(refusal) = no_room(house, total).filter(|_| !dry_run) {
             return Ok(Err(refusal));
         }
-        if let Some(limit) = house.config.limits.max_inputs.filter(|limit| total > *limit as usize) {
+        if let Some(limit) = house.config.get().limits.max_inputs.filter(|limit| total > *limit as usize) {
             let message = format!("{total} inputs are more than limits.max_inputs = {limit}");
             return Ok(Err(Refusal::new(RefusalKind::Limit, message)));
         }
-        without_missing_ears(&mut spec.recipe, &house.model_dir);
-        if let Err(refusal) = models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror.as_ref()) {
+        let key = spec.key.clone().unwrap_or_default();
+        let named = Named { house, peer, key, dry_run, unsent: RefCell::default() };
+        if let Err(refusal) = named.in_recipe(&mut spec) {
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.profiles()) {
+        without_missing_ears(&mut spec.recipe, &house.model_dir);
+        if let Err(refusal) =
+            models::resolve(&mut spec.recipe.map, &house.model_dir, house.mirror().as_ref(), named.pictures())
+        {
+            return Ok(Err(refusal));
+        }
+        if let Err(refusal) = profiles::resolve(&mut spec.recipe.map, &house.config.get().profiles()) {
             return Ok(Err(refusal));
         }
         let priced = spec.terms.max_cost.is_some();
-        let known = house.config.providers();
+        let known = house.config.get().providers();
         let recipe = &mut spec.recipe;
         for stages in [&mut recipe.map, &mut recipe.gather] {
             if let Err(refusal) = providers::resolve(stages, &known, priced) {
@@ -100,32 +121,195 @@ pub async fn submit(
             }
         }
         if let Some(place) = &mut spec.gather_to {
-            match placed(house, place, 0) {
+            match placed(house, place, house.turns.load(Ordering::Relaxed)) {
                 Ok(true) => uploading(&mut spec.recipe.gather),
-                Ok(false) => {}
+                Ok(false) => {
+                    if let Err(refusal) = named.in_output(place) {
+                        return Ok(Err(refusal));
+                    }
+                }
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
         if let Err(message) = spec.recipe.validate() {
             return Ok(Err(Refusal::new(RefusalKind::Usage, message)));
         }
-        match jobs(house, &spec, inputs)? {
-            Ok(jobs) => Ok(Ok((spec, jobs, None))),
+        let jobs = jobs(house, &named, &spec, inputs)?;
+        if house.spool.as_ref().is_some_and(|spool| !dry_run && spool.flush().is_err()) {
+            return Ok(Err(Refusal::new(RefusalKind::Internal, "what was sent can't be written to the disk")));
+        }
+        let unsent = named.unsent.take();
+        match jobs {
+            Ok(_) if !unsent.is_empty() => Ok(Ok(Prepared::Unsent(unsent))),
+            Ok(jobs) => {
+                if !dry_run {
+                    house.turns.fetch_add(jobs.len(), Ordering::Relaxed);
+                }
+                Ok(Ok(Prepared::Whole(spec, jobs, None)))
+            }
             Err(refusal) => Ok(Err(refusal)),
         }
     })
     .await?;
     let (spec, jobs, repeats) = match prepared {
-        Ok(prepared) => prepared,
+        Ok(Prepared::Whole(spec, jobs, repeats)) => (spec, jobs, repeats),
+        Ok(Prepared::Unsent(mut paths)) => {
+            paths.sort_unstable();
+            paths.dedup();
+            return Ok(in_frames(paths, Response::Unsent));
+        }
         Err(refusal) => return Ok(vec![Response::Refused(refusal)]),
     };
     if dry_run {
         return on_store(house, move |house| Ok(plan(house, &spec, &jobs, &house.reader.rates()?))).await;
     }
     match house.inbox.ask(peer, Command::Submit { spec: Box::new(spec), jobs, repeats, after: Vec::new() }).await? {
-        Answer::Frames(frames) => Ok(frames),
+        Answer::Frames(mut frames) => {
+            if let Some(spool) = &house.spool {
+                frames.insert(0, Response::Spool(Some(spool.view(peer))));
+            }
+            Ok(frames)
+        }
         _ => Err(Broken::Stopping),
     }
+}
+
+/// Whoever may not open what the daemon may is served through the spool, or not at all.
+fn check_peer(house: &House, peer: Peer, spec: &BatchSpec, dry_run: bool) -> Result<(), Refusal> {
+    let Some(_) = &house.spool else {
+        return match house.users.is_keeper(peer) {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                RefusalKind::NotPermitted,
+                "this daemon opens files where they lie, and so for its own user and root only",
+            )),
+        };
+    };
+    match &spec.key {
+        None if !dry_run => Err(Refusal::new(RefusalKind::Usage, "a batch whose inputs are sent has a key")),
+        _ => Ok(()),
+    }
+}
+
+/// Turns a user's names into the spool's, where there is one: after it, nothing outside of the spool and the model folder is named.
+struct Named<'a> {
+    house: &'a House,
+    peer: Peer,
+    key: String,
+    dry_run: bool,
+    /// Files that are to be sent before.
+    unsent: RefCell<Vec<PathBytes>>,
+}
+
+impl Named<'_> {
+    fn in_recipe(&self, spec: &mut BatchSpec) -> Result<(), Refusal> {
+        self.in_stages(&mut spec.recipe.map)?;
+        self.in_stages(&mut spec.recipe.gather)
+    }
+
+    /// Models are taken by name; pictures that are laid over others were sent as inputs are.
+    fn in_stages(&self, stages: &mut [Stage]) -> Result<(), Refusal> {
+        let Some(spool) = &self.house.spool else { return Ok(()) };
+        let of_the_folder = |name: &str| match name.contains('/') {
+            true => Err(Refusal::new(RefusalKind::NotPermitted, "a model is taken by its name here, not by a path")
+                .hint("`spindlectl models list` shows what there is; administrators install others")),
+            false => Ok(()),
+        };
+        for stage in stages {
+            match stage {
+                Stage::Transcribe(stage) => of_the_folder(&stage.model.name)?,
+                Stage::Image(stage) => {
+                    for (needed, is_model) in stage.needs_mut() {
+                        if is_model {
+                            of_the_folder(&needed.name)?;
+                            continue;
+                        }
+                        let sent =
+                            spool.sent(self.peer.owner, &self.key, &PathBytes(needed.name.clone().into_bytes()))?;
+                        if self.dry_run {
+                            continue;
+                        }
+                        if spool.identity(&sent).is_none() {
+                            self.unsent.borrow_mut().push(PathBytes(needed.name.clone().into_bytes()));
+                            continue;
+                        }
+                        needed.name = sent.to_string_lossy().into_owned();
+                    }
+                }
+                // Everybody works with what is in the model folder.
+                Stage::Pull(_) => self.peer.must_be_admin("install models")?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A picture that will be sent is not there yet.
+    fn pictures(&self) -> bool {
+        self.house.spool.is_none() || (!self.dry_run && self.unsent.borrow().is_empty())
+    }
+
+    fn in_output(&self, output: &mut OutputPlan) -> Result<(), Refusal> {
+        let Some(spool) = &self.house.spool else { return Ok(()) };
+        let stem = &output.stem.0;
+        if stem.is_empty()
+            || stem.iter().any(|byte| matches!(byte, b'/' | 0))
+            || stem.len() > output::FILE_NAME_BYTES_MAX
+        {
+            let message = format!("`{}` is no name for an output", output.stem);
+            return Err(Refusal::new(RefusalKind::Usage, message));
+        }
+        let folder = spool.made(self.peer.owner, &self.key, &output.directory)?;
+        if !self.dry_run {
+            output.directory = folder.into();
+        }
+        Ok(())
+    }
+
+    /// A job's input as the spool has it; what is skipped needn't be there.
+    fn in_input(&self, job: &mut JobSpec, stages: &[Stage]) -> Result<(), Refusal> {
+        let Some(spool) = &self.house.spool else { return Ok(()) };
+        if job.stages.as_deref().unwrap_or(stages).iter().any(|stage| matches!(stage, Stage::Pull(_))) {
+            // It goes where all models are.
+            job.output.directory = self.house.model_dir.clone().into();
+        }
+        let Input::File { path, identity } = &mut job.input else { return Ok(()) };
+        let sent = spool.sent(self.peer.owner, &self.key, path)?;
+        if self.dry_run {
+            return Ok(());
+        }
+        match spool.identity(&sent) {
+            Some(found) => *identity = found,
+            None if job.skip.is_some() => {}
+            None => self.unsent.borrow_mut().push(path.clone()),
+        }
+        *path = sent.into();
+        Ok(())
+    }
+}
+
+fn check_notify(house: &House, targets: &[Notify]) -> Result<(), Refusal> {
+    if targets.len() > limits::NOTIFY_MAX {
+        let message = format!("--notify names {} targets, and {} are the most", targets.len(), limits::NOTIFY_MAX);
+        return Err(Refusal::new(RefusalKind::Limit, message));
+    }
+    for target in targets {
+        target.validate().map_err(|why| Refusal::new(RefusalKind::Usage, format!("--notify: {why}")))?;
+        if matches!(target, Notify::Webhook { secret: Some(_), .. }) {
+            return Err(Refusal::new(
+                RefusalKind::Usage,
+                "--notify: what signs it stands in the daemon's configuration",
+            ));
+        }
+        if matches!(target, Notify::Command(_)) && !house.runs_commands {
+            return Err(Refusal::new(
+                RefusalKind::NotPermitted,
+                "--notify: a system service runs no commands of submissions",
+            )
+            .hint("name a web address, or have whoever runs spindled add a hook to its configuration"));
+        }
+    }
+    Ok(())
 }
 
 /// What a job takes in the queue until it has ended, in bytes, rather more than less.
@@ -147,16 +331,25 @@ fn no_room(house: &House, jobs: usize) -> Option<Refusal> {
 }
 
 /// Each input as a job, with what is decided about names that are taken; or the refusal of the whole.
-fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
+fn jobs(
+    house: &House,
+    named_by: &Named<'_>,
+    spec: &BatchSpec,
+    inputs: Inputs,
+) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
     let mut jobs = Packed::new();
+    let turns = house.turns.load(Ordering::Relaxed);
     let mut taken_names: Vec<PathBytes> = Vec::new();
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
-            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror.as_ref()) {
+            if let Err(refusal) = named_by.in_stages(own) {
                 return Ok(Err(refusal));
             }
-            if let Err(refusal) = profiles::resolve(own, &house.config.profiles()) {
+            if let Err(refusal) = models::resolve(own, &house.model_dir, house.mirror().as_ref(), named_by.pictures()) {
+                return Ok(Err(refusal));
+            }
+            if let Err(refusal) = profiles::resolve(own, &house.config.get().profiles()) {
                 return Ok(Err(refusal));
             }
             if let Some(message) = own.iter().find_map(|stage| stage.validate().err()) {
@@ -164,7 +357,8 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             }
         }
         if let Some(own) = &mut stages
-            && let Err(refusal) = providers::resolve(own, &house.config.providers(), spec.terms.max_cost.is_some())
+            && let Err(refusal) =
+                providers::resolve(own, &house.config.get().providers(), spec.terms.max_cost.is_some())
         {
             return Ok(Err(refusal));
         }
@@ -172,16 +366,23 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             if let Err(error) = Url::parse(url.as_str()) {
                 return Ok(Err(Refusal::new(RefusalKind::Usage, format!("an input's address {error}"))));
             }
+            if house.config.get().remote.fetching().pages.have(url) && !house.config.get().remote.reads_pages() {
+                return Ok(Err(no_reader(house, url)));
+            }
             if let Some((bucket, _)) = url.in_store()
-                && !house.config.stores.values().any(|store| store.bucket == bucket)
+                && !house.config.get().stores.values().any(|store| store.bucket == bucket)
             {
                 return Ok(Err(no_store(bucket)));
             }
             stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
         }
-        match placed(house, &mut output, jobs.len()) {
+        match placed(house, &mut output, turns.wrapping_add(jobs.len())) {
             Ok(true) => uploading(stages.get_or_insert_with(|| spec.recipe.map.clone())),
-            Ok(false) => {}
+            Ok(false) => {
+                if let Err(refusal) = named_by.in_output(&mut output) {
+                    return Ok(Err(refusal));
+                }
+            }
             Err(refusal) => return Ok(Err(refusal)),
         }
         let stages = named(stages, &spec.recipe.map, &output);
@@ -190,6 +391,9 @@ fn jobs(house: &House, spec: &BatchSpec, inputs: Inputs) -> Result<Result<Packed
             OnExisting::Force => {}
             OnExisting::Refuse => taken_names.extend(taken.into_iter().map(|name| name.path)),
             OnExisting::Skip => skip_existing(house, spec, &mut job, &taken)?,
+        }
+        if let Err(refusal) = named_by.in_input(&mut job, &spec.recipe.map) {
+            return Ok(Err(refusal));
         }
         jobs.push(&job);
     }
@@ -211,7 +415,7 @@ fn without_missing_ears(recipe: &mut Recipe, model_dir: &Path) {
     let missing = recipe.map.iter().any(|stage| match stage {
         Stage::Transcribe(stage) => {
             stage.model.name == usual.model.name
-                && models::resolve(&mut [Stage::Transcribe(stage.clone())], model_dir, None).is_err()
+                && models::resolve(&mut [Stage::Transcribe(stage.clone())], model_dir, None, false).is_err()
         }
         _ => false,
     });
@@ -253,7 +457,8 @@ fn uploading(stages: &mut [Stage]) {
 /// Whether outputs go to an object store, which must be one of the configuration's; where they take turns, whose turn it is.
 fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Refusal> {
     let Some((bucket, prefix)) = object_store::folder(&output.directory.0) else { return Ok(false) };
-    let stores = &house.config.stores;
+    let config = house.config.get();
+    let stores = &config.stores;
     let store = match bucket {
         "*" => stores.values().nth(nth.checked_rem(stores.len()).unwrap_or(0)),
         bucket => stores.values().find(|store| store.bucket == bucket),
@@ -263,6 +468,15 @@ fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Re
     let place = place.map_err(|why| Refusal::new(RefusalKind::Usage, format!("the place for outputs {why}")))?;
     output.directory = PathBytes(place.into_bytes());
     Ok(true)
+}
+
+fn no_reader(house: &House, url: &Url) -> Refusal {
+    let program = text::escaped(&house.config.get().remote.ytdlp_program);
+    Refusal::new(
+        RefusalKind::ModelMissing,
+        format!("{url} is a page, and {program}, which reads such, is not installed"),
+    )
+    .hint("install it where the daemon's PATH finds it; or submit the address of the file itself")
 }
 
 fn no_store(bucket: &str) -> Refusal {
@@ -321,6 +535,10 @@ const EDITED: &str = "edited since";
 const UP_TO_DATE: &str = "up to date";
 
 fn verdict(house: &House, name: &TakenName, input: &Input, parameters: ContentHash) -> Result<Verdict, StoreError> {
+    if house.spool.is_some() {
+        // What lies at a user's name is not looked at: what was fetched there may have been edited since.
+        return Ok(Verdict::Keep(EXISTS));
+    }
     let Some(record) = house.reader.published(&name.path)? else {
         return Ok(if name.identity.bytes == 0 { Verdict::Redo(ContentHash::of(b"")) } else { Verdict::Keep(EXISTS) });
     };
@@ -361,11 +579,19 @@ fn formats_of(stages: &[Stage]) -> Vec<spindle_shared::stage::subtitle::Format> 
         .unwrap_or_default()
 }
 
+/// Slots for most of a batch's work, as if all graphics cards were in order.
+fn slots_for(house: &House, spec: &BatchSpec) -> u32 {
+    let slots = house.config.get().slots(house.gpus.count());
+    let heaviest = spec.recipe.map.iter().max_by_key(|stage| stage.facts().weight);
+    let wish = heaviest.map_or(spec.recipe.lane(), |stage| house.gpus.lane_for(stage));
+    slots.iter().filter(|(lane, _)| house.gpus.serves(**lane, wish)).map(|(_, slots)| slots).sum()
+}
+
 /// What a dry run tells of each job.
 fn plan(house: &House, spec: &BatchSpec, jobs: &Packed<JobSpec>, rates: &Rates) -> Vec<Response> {
     let work = jobs.iter().filter(|job| job.skip.is_none()).count();
-    let slots = house.config.slots().get(&spec.recipe.lane()).copied().unwrap_or(1);
-    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates);
+    let slots = slots_for(house, spec);
+    let estimate = Estimate::new(spec, u32::try_from(work).unwrap_or(u32::MAX), slots, rates, &house.gpus);
     let planned: Vec<PlannedJob> = jobs
         .iter()
         .zip(1..)

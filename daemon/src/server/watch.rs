@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::{BatchId, JobId};
+use spindle_shared::id::{BatchId, JobId, Owner};
 use spindle_shared::job::JobState;
 use spindle_shared::limits::{PARALLEL_MAX, WATCHER_EVENTS_MAX};
 use spindle_shared::snapshot::Snapshot;
@@ -18,12 +18,14 @@ use super::connection::frame_of;
 /// An event on its way to all that watch: put into bytes once, whoever needs them first.
 pub struct Told {
     pub event: Event,
+    /// Of the batch it is about; `None` = it is about the house, or the batch is nobody's that is known.
+    owner: Option<Owner>,
     frame: OnceLock<Vec<u8>>,
 }
 
 impl Told {
-    pub fn new(event: Event) -> Self {
-        Told { event, frame: OnceLock::new() }
+    pub fn new(event: Event, owner: Option<Owner>) -> Self {
+        Told { event, owner, frame: OnceLock::new() }
     }
 
     pub fn frame(&self) -> &[u8] {
@@ -34,6 +36,8 @@ impl Told {
 /// Between the conductor, who never waits, and one session.
 pub struct Watcher {
     scope: Scope,
+    /// Whose batches it hears of; `None` = everybody's.
+    only: Option<Owner>,
     waiting: Mutex<Waiting>,
     changed: Notify,
 }
@@ -57,12 +61,16 @@ enum Key {
 }
 
 impl Watcher {
-    pub fn new(scope: Scope) -> Self {
-        Watcher { scope, waiting: Mutex::default(), changed: Notify::new() }
+    pub fn new(scope: Scope, only: Option<Owner>) -> Self {
+        Watcher { scope, only, waiting: Mutex::default(), changed: Notify::new() }
     }
 
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    pub fn only(&self) -> Option<Owner> {
+        self.only
     }
 
     /// Takes an event of its scope. `false` = there is nobody to tell any more.
@@ -71,7 +79,7 @@ impl Watcher {
         if waiting.gone || waiting.lagged {
             return false;
         }
-        let Some(key) = self.key(&told.event) else { return true };
+        let Some(key) = self.key(&told.event).filter(|_| self.may_hear(told)) else { return true };
         waiting.events.insert(key, Arc::clone(told));
         if waiting.events.len() > WATCHER_EVENTS_MAX {
             waiting.events.clear();
@@ -79,6 +87,15 @@ impl Watcher {
         }
         self.changed.notify_one();
         true
+    }
+
+    /// **Invariant:** nobody hears of another's batch, nor what is told to those who look after the house.
+    fn may_hear(&self, told: &Told) -> bool {
+        let Some(me) = self.only else { return true };
+        match told.event.fact.batch() {
+            Some(_) => told.owner == Some(me),
+            None => !matches!(told.event.fact, Fact::Alert(_)),
+        }
     }
 
     /// Where an event waits; `None` = it isn't for this watcher.
@@ -181,7 +198,7 @@ mod tests {
     use spindle_shared::time::WallMs;
 
     fn event(seq: u64, fact: Fact) -> Arc<Told> {
-        Arc::new(Told::new(Event { seq, time: WallMs(0), fact }))
+        Arc::new(Told::new(Event { seq, time: WallMs(0), fact }, None))
     }
 
     fn id(batch: u64, index: u32) -> JobId {
@@ -219,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn progress_is_coalesced_and_order_kept() {
-        let watcher = Watcher::new(Scope::Batches(vec![BatchId(1)]));
+        let watcher = Watcher::new(Scope::Batches(vec![BatchId(1)]), None);
         for event in
             [progress(1, 1, 0.1), progress(2, 2, 0.5), event(3, Fact::Alert("x".to_owned())), progress(4, 1, 0.2)]
         {
@@ -244,9 +261,30 @@ mod tests {
             (Scope::Overview, &[5, 6, 7]),
             (Scope::Window { batch: BatchId(1), from: 1, len: 9 }, &[4, 5, 6, 7]),
         ] {
-            let watcher = Watcher::new(scope);
+            let watcher = Watcher::new(scope, None);
             assert!(events.iter().all(|event| watcher.push(event)));
             assert_eq!(heard(&watcher).await, told, "{:?}", watcher.scope());
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_hears_of_anothers_batches() {
+        let told =
+            |seq, fact, owner: Option<u32>| Arc::new(Told::new(Event { seq, time: WallMs(0), fact }, owner.map(Owner)));
+        let events = [
+            told(1, job(1, 1, JobState::Running), Some(5)),
+            told(2, job(2, 1, JobState::Running), Some(6)),
+            told(3, Fact::Removed(BatchId(2)), Some(6)),
+            told(4, Fact::Removed(BatchId(3)), None),
+            told(5, Fact::Alert("/home/six/x.mp4 is missing".to_owned()), None),
+            told(6, Fact::Paused(true), None),
+        ];
+        for (only, heard_of) in [(None, &[1, 2, 3, 4, 5, 6][..]), (Some(5), &[1, 6]), (Some(6), &[2, 3, 6])] {
+            for scope in [Scope::House, Scope::Batches(vec![BatchId(1), BatchId(2), BatchId(3)])] {
+                let watcher = Watcher::new(scope, only.map(Owner));
+                assert!(events.iter().all(|event| watcher.push(event)), "it goes on");
+                assert_eq!(heard(&watcher).await, heard_of, "{only:?}");
+            }
         }
     }
 
@@ -271,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_lags_is_cut() {
-        let watcher = Watcher::new(Scope::House);
+        let watcher = Watcher::new(Scope::House, None);
         let mut seq = 0;
         while watcher.push(&event(seq, Fact::Paused(true))) {
             seq += 1;

@@ -3,6 +3,7 @@
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::api::Used;
 use spindle_core::change::{Recovered, RecoveredBatch};
+use spindle_core::outbox::Delivery;
 use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::state_of;
 use spindle_shared::id::{BatchId, Owner};
@@ -24,7 +25,9 @@ pub(super) fn load(database: &Database) -> Result<Recovered, StoreError> {
     let rates = rates(&transaction)?;
     let spent = spent(&transaction)?;
     let apis = apis(&transaction)?;
-    Ok(Recovered { boot, next_batch, paused, batches, rates, spent, apis })
+    let deliveries = deliveries(&transaction)?;
+    let next_delivery = number(tables::META_NEXT_DELIVERY)?.unwrap_or(0);
+    Ok(Recovered { boot, next_batch, paused, batches, rates, spent, apis, deliveries, next_delivery })
 }
 
 pub(super) fn spent(transaction: &ReadTransaction) -> Result<Vec<(Owner, u64, f64)>, StoreError> {
@@ -33,6 +36,15 @@ pub(super) fn spent(transaction: &ReadTransaction) -> Result<Vec<(Owner, u64, f6
         let (owner, spent) = entry?;
         let (day, seconds) = spent.value();
         Ok((Owner(owner.value()), day, seconds))
+    });
+    rows.collect()
+}
+
+fn deliveries(transaction: &ReadTransaction) -> Result<Vec<Delivery>, StoreError> {
+    let table = transaction.open_table(tables::DELIVERIES)?;
+    let rows = table.iter()?.map(|entry| {
+        let (id, row) = entry?;
+        rows::read_delivery(id.value(), row.value())
     });
     rows.collect()
 }

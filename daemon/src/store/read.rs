@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 use spindle_core::cache;
-use spindle_core::change::{BatchStatus, EndedJob, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
+use spindle_core::change::{BatchStatus, EndedJob, Folder, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{Detail, FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
+use spindle_shared::notify::Notify;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
@@ -110,9 +111,60 @@ impl Reader {
         table.get((id.batch.0, id.index))?.map(|row| rows::read_job(row.value())).transpose()
     }
 
+    /// Watched folders, in the order they came.
+    pub fn folders(&self) -> Result<Vec<Folder>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::FOLDERS)?;
+        let rows = table.iter()?.map(|entry| {
+            let (id, row) = entry?;
+            rows::read_folder(id.value(), row.value())
+        });
+        rows.collect()
+    }
+
+    pub fn next_folder(&self) -> Result<u64, StoreError> {
+        let meta = self.database.begin_read()?.open_table(tables::META)?;
+        Ok(meta.get(tables::META_NEXT_FOLDER)?.map_or(1, |value| value.value()))
+    }
+
+    /// How many files a folder has had submitted.
+    pub fn folder_files(&self, id: u64) -> Result<u64, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::FOLDER_FILES)?;
+        let range = (id, [].as_slice())..(id.saturating_add(1), [].as_slice());
+        Ok(table.range(range)?.count() as u64)
+    }
+
+    /// The file that was submitted from this place.
+    pub fn folder_file(&self, id: u64, path: &PathBytes) -> Result<Option<FileIdentity>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::FOLDER_FILES)?;
+        table.get((id, path.0.as_slice()))?.map(|row| rows::read_folder_file(row.value())).transpose()
+    }
+
+    /// What is being submitted from a folder: the key, and the files.
+    #[allow(clippy::type_complexity, reason = "a key and its files, once")]
+    pub fn folder_sending(&self, id: u64) -> Result<Option<(String, Vec<(PathBytes, FileIdentity)>)>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::FOLDER_SENDS)?;
+        table.get(id)?.map(|row| rows::read_sending(row.value())).transpose()
+    }
+
+    /// Who is told of a batch's end.
+    pub fn notify_of(&self, id: BatchId) -> Result<Vec<Notify>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        Ok(batch(&transaction, id)?.map(|stored| stored.spec.terms.notify).unwrap_or_default())
+    }
+
     pub fn batch_of_key(&self, owner: Owner, key: &str) -> Result<Option<BatchId>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::KEYS)?;
         Ok(table.get((owner.0, key))?.map(|id| BatchId(id.value())))
+    }
+
+    /// The batch of every key there is, by owner.
+    pub fn each_key(&self, mut take: impl FnMut(Owner, &str, BatchId)) -> Result<(), StoreError> {
+        for entry in self.database.begin_read()?.open_table(tables::KEYS)?.iter()? {
+            let (key, id) = entry?;
+            let (owner, key) = key.value();
+            take(Owner(owner), key, BatchId(id.value()));
+        }
+        Ok(())
     }
 
     /// The content of a file that is still in this state.
@@ -220,9 +272,9 @@ impl Reader {
         super::backup::write_to(&self.database.begin_read()?, path, room)
     }
 
-    /// What has ended since then, over the batches that are still remembered.
-    pub fn stats(&self, since: WallMs) -> Result<Stats, StoreError> {
-        super::stats::since(&self.database.begin_read()?, since)
+    /// What has ended since then, over the batches that are still remembered; `only`: of this owner.
+    pub fn stats(&self, since: WallMs, only: Option<Owner>) -> Result<Stats, StoreError> {
+        super::stats::since(&self.database.begin_read()?, since, only)
     }
 
     /// A batch's recipe, and its inputs that completed, in input order: what each is, and what it left to be gathered. `None` = there is no batch.
@@ -271,8 +323,8 @@ impl Reader {
         Ok(lost)
     }
 
-    /// Failed jobs, newest batch first, in input order within a batch.
-    pub fn failures(&self, limit: usize) -> Result<Vec<JobView>, StoreError> {
+    /// Failed jobs, newest batch first, in input order within a batch; `only`: of this owner.
+    pub fn failures(&self, limit: usize, only: Option<Owner>) -> Result<Vec<JobView>, StoreError> {
         let transaction = self.database.begin_read()?;
         let failed = transaction.open_table(tables::FAILED)?;
         let jobs = Jobs::open(&transaction)?;
@@ -282,6 +334,10 @@ impl Reader {
             let Some(last) = failed.range(..below)?.next_back().transpose()? else { break };
             let id = BatchId(last.0.value().0);
             let row = batch(&transaction, id)?.ok_or_else(|| orphan("failed", id))?;
+            if only.is_some_and(|only| row.owner != only) {
+                below = (id.0, 0);
+                continue;
+            }
             for entry in failed.range((id.0, 0)..=(id.0, u32::MAX))?.take(limit - views.len()) {
                 let job = JobId { batch: id, index: entry?.0.value().1 };
                 let standing = jobs.standing(job)?.ok_or_else(|| orphan("failed", id))?;

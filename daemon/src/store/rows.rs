@@ -7,12 +7,14 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spindle_core::api::Used;
-use spindle_core::change::{BatchStatus, EndedJob, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_core::change::{BatchStatus, EndedJob, Folder, NewBatch, OpenJob, PublishedFile, StoredArtifact};
+use spindle_core::outbox::Delivery;
 use spindle_core::rates::Rate;
 use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
 use spindle_shared::job::{Detail, Figure, FileIdentity, Input, JobSpec, JobState, Output, OutputPlan, PathBytes};
+use spindle_shared::notify::Notify;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
@@ -79,6 +81,120 @@ struct BatchRowV3 {
     max_cost: f64,
 }
 
+/// As version 2, of a batch that tells somebody of its end; `max_cost` as in version 3.
+#[derive(Serialize, Deserialize)]
+struct BatchRowV4 {
+    second: BatchRowV2,
+    max_cost: Option<f64>,
+    notify: Vec<NotifyRowV1>,
+}
+
+/// A command's words, or an address alone; and where what signs it is.
+#[derive(Serialize, Deserialize)]
+struct NotifyRowV1 {
+    is_address: bool,
+    words: Vec<String>,
+    secret: Option<String>,
+}
+
+impl From<&Notify> for NotifyRowV1 {
+    fn from(notify: &Notify) -> Self {
+        match notify {
+            Notify::Command(words) => NotifyRowV1 { is_address: false, words: words.clone(), secret: None },
+            Notify::Webhook { url, secret } => {
+                NotifyRowV1 { is_address: true, words: vec![url.clone()], secret: secret.clone() }
+            }
+        }
+    }
+}
+
+impl From<NotifyRowV1> for Notify {
+    fn from(row: NotifyRowV1) -> Self {
+        match row.is_address {
+            true => Notify::Webhook { url: row.words.into_iter().next().unwrap_or_default(), secret: row.secret },
+            false => Notify::Command(row.words),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct FolderRowV1 {
+    path: Vec<u8>,
+    working: Vec<u8>,
+    owner: u32,
+    arguments: Vec<String>,
+    extensions: Vec<String>,
+    recursive: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SendingRowV1 {
+    key: String,
+    files: Vec<(Vec<u8>, IdentityRowV1)>,
+}
+
+pub(super) fn write_folder(folder: &Folder) -> Vec<u8> {
+    let Folder { id: _, path, working, owner, arguments, extensions, recursive } = folder.clone();
+    let (path, working, owner) = (path.0, working.0, owner.0);
+    versioned(1, &FolderRowV1 { path, working, owner, arguments, extensions, recursive })
+}
+
+pub(super) fn read_folder(id: u64, bytes: &[u8]) -> Result<Folder, StoreError> {
+    let FolderRowV1 { path, working, owner, arguments, extensions, recursive } = read_v1("folders", bytes)?;
+    let (path, working, owner) = (PathBytes(path), PathBytes(working), Owner(owner));
+    Ok(Folder { id, path, working, owner, arguments, extensions, recursive })
+}
+
+pub(super) fn write_folder_file(identity: &FileIdentity) -> Vec<u8> {
+    versioned(1, &IdentityRowV1::from(identity))
+}
+
+pub(super) fn read_folder_file(bytes: &[u8]) -> Result<FileIdentity, StoreError> {
+    read_v1::<IdentityRowV1>("folder_files", bytes).map(FileIdentity::from)
+}
+
+pub(super) fn write_sending(key: &str, files: &[(PathBytes, FileIdentity)]) -> Vec<u8> {
+    let files = files.iter().map(|(path, identity)| (path.0.clone(), identity.into())).collect();
+    versioned(1, &SendingRowV1 { key: key.to_owned(), files })
+}
+
+/// The key, and the files.
+pub(super) fn read_sending(bytes: &[u8]) -> Result<(String, Vec<(PathBytes, FileIdentity)>), StoreError> {
+    let SendingRowV1 { key, files } = read_v1("folder_sends", bytes)?;
+    Ok((key, files.into_iter().map(|(path, identity)| (PathBytes(path), identity.into())).collect()))
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeliveryRowV1 {
+    batch: Option<u64>,
+    target: NotifyRowV1,
+    event: String,
+    body: String,
+    created_at: u64,
+    tries: u32,
+    next_at: u64,
+}
+
+pub(super) fn write_delivery(delivery: &Delivery) -> Vec<u8> {
+    let Delivery { id: _, batch, target, event, body, created_at, tries, next_at } = delivery;
+    let row = DeliveryRowV1 {
+        batch: batch.map(|batch| batch.0),
+        target: target.into(),
+        event: event.clone(),
+        body: body.clone(),
+        created_at: created_at.0,
+        tries: *tries,
+        next_at: next_at.0,
+    };
+    versioned(1, &row)
+}
+
+pub(super) fn read_delivery(id: u64, bytes: &[u8]) -> Result<Delivery, StoreError> {
+    let DeliveryRowV1 { batch, target, event, body, created_at, tries, next_at } = read_v1("deliveries", bytes)?;
+    let (batch, target) = (batch.map(BatchId), target.into());
+    Ok(Delivery { id, batch, target, event, body, created_at: WallMs(created_at), tries, next_at: WallMs(next_at) })
+}
+
 pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
     let BatchSpec { recipe, name, tags, priority, parallel, retries, timeout, key, on_existing, terms, gather_to } =
         batch.spec.clone();
@@ -116,6 +232,10 @@ pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
     let gather_to = gather_to.map(|to| (to.directory.0, to.stem.0));
     let (at, auto_priority) = (terms.at.map(|at| at.0), terms.auto_priority);
     let second = BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority };
+    if !terms.notify.is_empty() {
+        let notify = terms.notify.iter().map(NotifyRowV1::from).collect();
+        return versioned(4, &BatchRowV4 { second, max_cost, notify });
+    }
     match max_cost {
         None => versioned(2, &second),
         Some(max_cost) => versioned(3, &BatchRowV3 { second, max_cost }),
@@ -124,14 +244,20 @@ pub(super) fn write_batch(batch: &NewBatch, total: u32) -> Vec<u8> {
 
 pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
     let (first, terms, gather, gather_to, timeout_media) = match bytes.split_first() {
-        Some((version @ (2 | 3), row)) => {
+        Some((version @ (2..=4), row)) => {
             let wrong = |error: codec::CodecError| unreadable("batches", error.to_string());
-            let (second, max_cost) = if *version == 2 {
-                (codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?, None)
-            } else {
-                let BatchRowV3 { second, max_cost } = codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?;
-                (second, Some(max_cost))
+            let (second, max_cost, notify) = match version {
+                2 => (codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?, None, Vec::new()),
+                3 => {
+                    let BatchRowV3 { second, max_cost } = codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?;
+                    (second, Some(max_cost), Vec::new())
+                }
+                _ => {
+                    let BatchRowV4 { second, max_cost, notify } = codec::decode(row, ROW_BYTES_MAX).map_err(wrong)?;
+                    (second, max_cost, notify)
+                }
             };
+            let notify = notify.into_iter().map(Notify::from).collect();
             let BatchRowV2 { first, after, at, halt, gather, gather_to, timeout_media, auto_priority } = second;
             let halt = halt.and_then(|(now, jobs, percent)| {
                 let failed = jobs.map(HaltAt::Jobs).or(percent.map(HaltAt::Percent))?;
@@ -140,7 +266,7 @@ pub(super) fn read_batch(bytes: &[u8]) -> Result<StoredBatch, StoreError> {
             let after = after.into_iter().map(|(batch, any_end)| After { batch: BatchId(batch), any_end }).collect();
             let gather_to = gather_to
                 .map(|(directory, stem)| OutputPlan { directory: PathBytes(directory), stem: PathBytes(stem) });
-            let terms = Terms { after, at: at.map(WallMs), halt, auto_priority, max_cost };
+            let terms = Terms { after, at: at.map(WallMs), halt, auto_priority, max_cost, notify };
             (first, terms, gather, gather_to, timeout_media)
         }
         _ => (read_v1("batches", bytes)?, Terms::default(), Vec::new(), None, None),

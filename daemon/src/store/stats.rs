@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use redb::{ReadTransaction, ReadableTable};
 use spindle_core::change::EndedJob;
 use spindle_shared::failure::FailureKind;
-use spindle_shared::id::GATHER_INDEX;
+use spindle_shared::id::{GATHER_INDEX, Owner};
 use spindle_shared::job::JobState;
 use spindle_shared::limits::STATS_ROWS_MAX;
 use spindle_shared::time::WallMs;
@@ -14,7 +14,7 @@ use spindle_shared::wire::response::{RecipeStats, StageStats, Stats};
 use super::{StoreError, rows, tables};
 
 /// Goes through the batches that may have a job in it, and no others.
-pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stats, StoreError> {
+pub(super) fn since(transaction: &ReadTransaction, since: WallMs, only: Option<Owner>) -> Result<Stats, StoreError> {
     let mut stats = Stats::default();
     let mut failures: BTreeMap<FailureKind, u32> = BTreeMap::new();
     let statuses = transaction.open_table(tables::STATUSES)?;
@@ -23,6 +23,9 @@ pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stat
         let (id, row) = entry?;
         let id = id.value();
         let batch = rows::read_batch(row.value())?;
+        if only.is_some_and(|only| batch.owner != only) {
+            continue;
+        }
         stats.batches_submitted += u32::from(batch.created_at >= since);
         let Some(status) = statuses.get(id)?.map(|row| rows::read_status(row.value())).transpose()? else { continue };
         if status.finished_at.is_some_and(|finished| finished < since) {
@@ -36,6 +39,7 @@ pub(super) fn since(transaction: &ReadTransaction, since: WallMs) -> Result<Stat
             if job.finished_at < since {
                 continue;
             }
+            add_spent(&mut recipe, &job);
             // Counts are of inputs; a gather's time and failure count all the same.
             if key.value().1 != GATHER_INDEX {
                 add_job(&mut recipe, &job);
@@ -71,6 +75,16 @@ fn add_job(recipe: &mut RecipeStats, job: &EndedJob) {
     }
     recipe.outputs += job.outputs.len() as u64;
     recipe.output_bytes += job.outputs.iter().map(|output| output.bytes).sum::<u64>();
+}
+
+/// What was asked is paid for, whatever came of it.
+fn add_spent(recipe: &mut RecipeStats, job: &EndedJob) {
+    let number = |name| job.detail.number(name);
+    recipe.api_calls += number("api_calls").unwrap_or(0.0) as u64;
+    recipe.tokens += number("tokens").unwrap_or(0.0) as u64;
+    if let Some(cost) = number("cost") {
+        recipe.cost = Some(recipe.cost.unwrap_or(0.0) + cost);
+    }
 }
 
 fn add_stage(stages: &mut Vec<StageStats>, name: &str, seconds: f64) {
@@ -113,4 +127,9 @@ fn add_recipe(recipes: &mut Vec<RecipeStats>, more: RecipeStats) {
     recipe.media_seconds += more.media_seconds;
     recipe.outputs += more.outputs;
     recipe.output_bytes += more.output_bytes;
+    recipe.api_calls += more.api_calls;
+    recipe.tokens += more.tokens;
+    if let Some(cost) = more.cost {
+        recipe.cost = Some(recipe.cost.unwrap_or(0.0) + cost);
+    }
 }

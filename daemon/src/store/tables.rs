@@ -17,6 +17,12 @@ pub(super) const META_NEXT_BATCH: &str = "next_batch";
 /// 1 = the house is paused.
 pub(super) const META_PAUSED: &str = "paused";
 
+/// Number of the next notification; none is given again.
+pub(super) const META_NEXT_DELIVERY: &str = "next_delivery";
+
+/// Number of the next watched folder.
+pub(super) const META_NEXT_FOLDER: &str = "next_folder";
+
 pub(super) type BatchKey = u64;
 /// Batch, index from 1.
 pub(super) type JobKey = (u64, u32);
@@ -51,3 +57,11 @@ pub(super) const RATES: TableDefinition<'_, (&str, &str), Row> = TableDefinition
 pub(super) const APIS: TableDefinition<'_, (&str, u32), Row> = TableDefinition::new("apis");
 /// Owner to a day (days since 1970, UTC) and the media-seconds worked through in it.
 pub(super) const QUOTAS: TableDefinition<'_, u32, (u64, f64)> = TableDefinition::new("quotas");
+/// Number of a notification that is not delivered yet to what it is.
+pub(super) const DELIVERIES: TableDefinition<'_, u64, Row> = TableDefinition::new("deliveries");
+/// Watched folders.
+pub(super) const FOLDERS: TableDefinition<'_, u64, Row> = TableDefinition::new("folders");
+/// Watched folder and path to the file that was submitted from there.
+pub(super) const FOLDER_FILES: TableDefinition<'_, (u64, &[u8]), Row> = TableDefinition::new("folder_files");
+/// Watched folder to what is being submitted from it.
+pub(super) const FOLDER_SENDS: TableDefinition<'_, u64, Row> = TableDefinition::new("folder_sends");

@@ -62,6 +62,10 @@ struct Writer<'t> {
     rates: Table<'t, (&'static str, &'static str), &'static [u8]>,
     quotas: Table<'t, u32, (u64, f64)>,
     apis: Table<'t, (&'static str, u32), &'static [u8]>,
+    deliveries: Table<'t, u64, &'static [u8]>,
+    folders: Table<'t, u64, &'static [u8]>,
+    folder_files: Table<'t, (u64, &'static [u8]), &'static [u8]>,
+    folder_sends: Table<'t, u64, &'static [u8]>,
     /// Written at the end, once per batch.
     statuses_due: BTreeMap<BatchId, BatchStatus>,
 }
@@ -85,6 +89,10 @@ impl<'t> Writer<'t> {
             rates: transaction.open_table(tables::RATES)?,
             quotas: transaction.open_table(tables::QUOTAS)?,
             apis: transaction.open_table(tables::APIS)?,
+            deliveries: transaction.open_table(tables::DELIVERIES)?,
+            folders: transaction.open_table(tables::FOLDERS)?,
+            folder_files: transaction.open_table(tables::FOLDER_FILES)?,
+            folder_sends: transaction.open_table(tables::FOLDER_SENDS)?,
             statuses_due: BTreeMap::new(),
         })
     }
@@ -126,6 +134,46 @@ impl<'t> Writer<'t> {
             }
             Change::ApiUsed(name, key, used) => {
                 self.apis.insert((name.as_str(), *key), rows::write_api(used).as_slice())?;
+            }
+            Change::DeliveryAdded(delivery) => {
+                self.deliveries.insert(delivery.id, rows::write_delivery(delivery).as_slice())?;
+                let next = self.meta.get(tables::META_NEXT_DELIVERY)?.map_or(0, |value| value.value());
+                self.meta.insert(tables::META_NEXT_DELIVERY, next.max(delivery.id.saturating_add(1)))?;
+            }
+            Change::DeliveryTried { id, tries, next_at, why: _ } => {
+                let row = self.deliveries.get(*id)?.map(|row| rows::read_delivery(*id, row.value())).transpose()?;
+                let mut delivery = row
+                    .ok_or_else(|| StoreError::Inconsistent(format!("notification {id} is tried and is not there")))?;
+                (delivery.tries, delivery.next_at) = (*tries, *next_at);
+                self.deliveries.insert(*id, rows::write_delivery(&delivery).as_slice())?;
+            }
+            Change::DeliveryOver(id) => {
+                self.deliveries.remove(*id)?;
+            }
+            Change::FolderAdded(folder) => {
+                self.folders.insert(folder.id, rows::write_folder(folder).as_slice())?;
+                let next = self.meta.get(tables::META_NEXT_FOLDER)?.map_or(1, |value| value.value());
+                self.meta.insert(tables::META_NEXT_FOLDER, next.max(folder.id.saturating_add(1)))?;
+            }
+            Change::FolderRemoved(id) => {
+                self.folders.remove(*id)?;
+                self.folder_sends.remove(*id)?;
+                let end = id.saturating_add(1);
+                self.folder_files.retain_in((*id, [].as_slice())..(end, [].as_slice()), |_, _| false)?;
+            }
+            Change::FolderSends { folder, key, files } => {
+                self.folder_sends.insert(*folder, rows::write_sending(key, files).as_slice())?;
+            }
+            Change::FolderSent { folder, taken } => {
+                let sent = self.folder_sends.remove(*folder)?.map(|row| rows::read_sending(row.value())).transpose()?;
+                let (_, files) = sent.unwrap_or_default();
+                // A folder that was removed meanwhile needs to know nothing more.
+                if *taken && self.folders.get(*folder)?.is_some() {
+                    for (path, identity) in files {
+                        let row = rows::write_folder_file(&identity);
+                        self.folder_files.insert((*folder, path.0.as_slice()), row.as_slice())?;
+                    }
+                }
             }
             Change::HousePaused(paused) => {
                 self.meta.insert(tables::META_PAUSED, u64::from(*paused))?;

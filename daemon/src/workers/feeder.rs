@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{RunId, WorkerId};
-use spindle_shared::lane::Role;
 use spindle_shared::limits::DESCRIPTORS_PER_MESSAGE_MAX;
 use spindle_shared::worker::{Assignment, Order, Outcome};
 
@@ -16,17 +15,17 @@ use super::note::{Death, Note, Why};
 use super::open::{self, Refused};
 use super::order::StartOrder;
 use super::receiver;
-use super::state::{Feed, Phase, Place};
+use super::state::{Feed, Kind, Phase, Place};
 use super::supervisor::Shared;
 
 /// Runs until the worker is gone.
 pub fn feed(shared: &Arc<Shared>, id: WorkerId, inbox: mpsc::Receiver<Feed>) {
-    let Some((role, after)) = shared.lock().workers.get(&id).map(|w| (w.role, w.after.clone())) else { return };
-    let channel = match bring_up(shared, id, role, &after) {
+    let Some((kind, after)) = shared.lock().workers.get(&id).map(|w| (w.kind(), w.after.clone())) else { return };
+    let channel = match bring_up(shared, id, kind, &after) {
         Ok(Some(channel)) => channel,
         // It ended before it was ready; the receiver has told.
         Ok(None) => return,
-        Err(e) => return give_up(shared, id, role, &format!("failed to start a {} worker: {e}", role.name())),
+        Err(e) => return give_up(shared, id, kind, &format!("failed to start a {} worker: {e}", kind.0.name())),
     };
     for wish in inbox {
         match wish {
@@ -39,12 +38,12 @@ pub fn feed(shared: &Arc<Shared>, id: WorkerId, inbox: mpsc::Receiver<Feed>) {
 }
 
 /// The channel of a process that has said Hello; `None` if it ended before.
-fn bring_up(shared: &Arc<Shared>, id: WorkerId, role: Role, after: &[WorkerId]) -> io::Result<Option<Arc<Channel>>> {
-    await_turn(shared, role, after);
+fn bring_up(shared: &Arc<Shared>, id: WorkerId, kind: Kind, after: &[WorkerId]) -> io::Result<Option<Arc<Channel>>> {
+    await_turn(shared, kind, after);
     if shared.lock().closing {
         return Err(io::Error::other("the daemon stops"));
     }
-    let process = shared.spawn(role)?;
+    let process = shared.spawn(kind)?;
     let pid = process.pid;
     let (ready, is_ready) = mpsc::channel();
     let channel = receiver::attach(shared, id, process, ready)?;
@@ -66,11 +65,11 @@ fn bring_up(shared: &Arc<Shared>, id: WorkerId, role: Role, after: &[WorkerId]) 
 }
 
 /// Waits for those that must leave first, and for the end of a back-off.
-fn await_turn(shared: &Shared, role: Role, after: &[WorkerId]) {
+fn await_turn(shared: &Shared, kind: Kind, after: &[WorkerId]) {
     let mut state = shared.lock();
     loop {
         let now = Instant::now();
-        let not_before = state.back_off.get(&role).map(|back_off| back_off.until).filter(|until| *until > now);
+        let not_before = state.back_off.get(&kind).map(|back_off| back_off.until).filter(|until| *until > now);
         let blocked = after.iter().any(|other| state.workers.contains_key(other));
         state = match (state.closing, blocked, not_before) {
             (true, ..) | (false, false, None) => return,
@@ -84,12 +83,12 @@ fn await_turn(shared: &Shared, role: Role, after: &[WorkerId]) {
 }
 
 /// There is no process and there will be none: all its runs end.
-fn give_up(shared: &Shared, id: WorkerId, role: Role, message: &str) {
+fn give_up(shared: &Shared, id: WorkerId, kind: Kind, message: &str) {
     let mut state = shared.lock();
     let Some(worker) = state.workers.remove(&id) else { return };
     let closing = state.closing;
     if !closing {
-        state.bump_back_off(role, Instant::now());
+        state.bump_back_off(kind, Instant::now());
     }
     for run in worker.runs.into_keys() {
         state.end_unsent(run, not_started(message, closing));
@@ -126,11 +125,13 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
         return;
     }
     let mut assignment = order.assignment.clone();
+    let (named, named_files) = open::open_named(&assignment).into_iter().unzip();
+    assignment.named = named;
     let (files, absent): (Vec<OwnedFd>, Vec<Option<String>>) = opened.into_iter().unzip();
     for (input, absent) in assignment.inputs.iter_mut().zip(absent) {
         input.absent = absent;
     }
-    match assign(channel, &assignment, &files) {
+    match assign(channel, &assignment, named_files, files) {
         Ok(()) => settle(shared, id, run, Place::Sent),
         // Its end is seen by the receiver, which starts the run elsewhere.
         Err(SendError::Gone) => settle(shared, id, run, Place::Queued),
@@ -144,13 +145,20 @@ fn start(shared: &Arc<Shared>, id: WorkerId, channel: &Channel, run: RunId) {
 }
 
 /// An assignment with its files, in as many packets as that takes.
-fn assign(channel: &Channel, assignment: &Assignment, files: &[OwnedFd]) -> Result<(), SendError> {
-    let first = files.len().min(DESCRIPTORS_PER_MESSAGE_MAX);
+fn assign(
+    channel: &Channel,
+    assignment: &Assignment,
+    mut named: Vec<OwnedFd>,
+    mut files: Vec<OwnedFd>,
+) -> Result<(), SendError> {
+    let first = files.len().min(DESCRIPTORS_PER_MESSAGE_MAX.saturating_sub(named.len()));
     let (inputs, more) = assignment.inputs.split_at(first.min(assignment.inputs.len()));
     let more_inputs = u32::try_from(more.len()).unwrap_or(u32::MAX);
     let order = Assignment { inputs: inputs.to_vec(), more_inputs, ..assignment.clone() };
-    channel.send(&Order::Assign(Box::new(order)), &files[..first])?;
-    let chunks = more.chunks(DESCRIPTORS_PER_MESSAGE_MAX).zip(files[first..].chunks(DESCRIPTORS_PER_MESSAGE_MAX));
+    let rest = files.split_off(first);
+    named.append(&mut files);
+    channel.send(&Order::Assign(Box::new(order)), &named)?;
+    let chunks = more.chunks(DESCRIPTORS_PER_MESSAGE_MAX).zip(rest.chunks(DESCRIPTORS_PER_MESSAGE_MAX));
     for (inputs, files) in chunks {
         channel.send(&Order::Inputs { run: assignment.run, inputs: inputs.to_vec() }, files)?;
     }

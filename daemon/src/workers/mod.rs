@@ -24,4 +24,4 @@ pub use lock::await_predecessors;
 pub use note::{Death, Note, Why, WorkerView};
 pub use order::{StartOrder, ToOpen};
 pub use spawner::worker_program;
-pub use supervisor::{Settings, Supervisor};
+pub use supervisor::{Settings, Supervisor, Walls};

@@ -14,6 +14,8 @@ pub enum Note {
     Progress { run: RunId, worker: WorkerId, done: f32, begun: f32 },
     /// The run is over and its process lives on, or it never reached one (`worker` is then `None`).
     Ended { run: RunId, outcome: Outcome, worker: Option<WorkerId> },
+    /// What a process has printed while these runs were at work in it.
+    Said { runs: Vec<RunId>, text: String },
     /// The input is not the file that was submitted, but this one; the run did not start.
     Changed { run: RunId, identity: FileIdentity },
     /// A process is gone, and these are all the runs it had not reported.
@@ -105,6 +107,8 @@ pub struct WorkerView {
     /// `None` until the process is there.
     pub pid: Option<u32>,
     pub model: Option<PathBytes>,
+    /// The graphics card that it works on.
+    pub device: Option<u8>,
     /// `starting`, `idle`, `busy`, `leaving`, `killed`.
     pub state: &'static str,
     pub runs: Vec<RunId>,

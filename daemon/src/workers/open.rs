@@ -4,10 +4,16 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
+use spindle_shared::catalogue::newest_voice_model;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::job::{FileIdentity, PathBytes};
+use spindle_shared::limits::DESCRIPTORS_PER_MESSAGE_MAX;
+use spindle_shared::provider::KeySource;
+use spindle_shared::stage::Stage;
+use spindle_shared::worker::Assignment;
 
 use super::order::ToOpen;
 
@@ -24,6 +30,34 @@ pub type Opened = (OwnedFd, Option<String>);
 
 pub fn open_all(files: &[ToOpen]) -> Result<Vec<Opened>, Refused> {
     files.iter().map(open_one).collect()
+}
+
+/// The files that a stage names and that are there, and what lies beside them and belongs to them. What can't be opened is left out:
+/// the worker, which will miss it, tells so in the words of its stage.
+pub fn open_named(assignment: &Assignment) -> Vec<(PathBytes, OwnedFd)> {
+    let stage = &assignment.stage;
+    let mut paths: Vec<PathBytes> = Vec::new();
+    for path in stage.named_files() {
+        let beside = beside(stage, path.as_path());
+        paths.extend(std::iter::once(path.clone()).chain(beside.into_iter().map(PathBytes::from)));
+    }
+    // A key in a file, for whoever asks a model API.
+    if let Some(KeySource::File(path)) = assignment.call.as_ref().and_then(|call| call.key.as_ref()) {
+        paths.push(path.clone());
+    }
+    paths.dedup();
+    // With room left in the packet for the first of the inputs.
+    paths.truncate(DESCRIPTORS_PER_MESSAGE_MAX - 1);
+    paths.into_iter().filter_map(|path| open_regular(&path).ok().map(|(file, _)| (path, file))).collect()
+}
+
+/// A picture model's description, and the detector beside a model of speech: the newest by name.
+fn beside(stage: &Stage, path: &Path) -> Option<PathBuf> {
+    match stage {
+        Stage::Transcribe(transcribe) if transcribe.vad => newest_voice_model(path.parent()?),
+        Stage::Image(_) => Some(path.with_extension("toml")),
+        _ => None,
+    }
 }
 
 fn open_one(file: &ToOpen) -> Result<Opened, Refused> {

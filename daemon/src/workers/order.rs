@@ -15,6 +15,8 @@ pub struct StartOrder {
     pub role: Role,
     /// Which model a `speech` worker must hold; other roles have none.
     pub model: Option<PathBytes>,
+    /// The graphics card that it is done on, by its number; the program for those then does it.
+    pub device: Option<u8>,
     /// In a process that has no other run while this one lasts.
     pub alone: bool,
     /// Counted from the moment the run reaches its worker.

@@ -92,7 +92,7 @@ impl Ear {
         let mut buffer = Vec::new();
         let garbage = loop {
             match self.channel.receive(&mut buffer) {
-                Ok(Some(report)) => match self.take(report) {
+                Ok(Some(report)) => match self.heard(report) {
                     Ok(Some(note)) => (self.shared.notify)(note),
                     Ok(None) => {}
                     Err(what) => break Some(what),
@@ -103,6 +103,20 @@ impl Ear {
         };
         self.await_end(garbage);
         self.bury();
+    }
+
+    /// What was printed comes before the end of the run that may have printed it.
+    fn heard(&self, report: Report) -> Result<Option<Note>, String> {
+        if matches!(report, Report::Ended { .. }) {
+            let text = self.tail.news();
+            if !text.is_empty() {
+                let lock = self.shared.lock();
+                let runs = lock.workers.get(&self.id).map(|worker| worker.runs.keys().copied().collect());
+                drop(lock);
+                (self.shared.notify)(Note::Said { runs: runs.unwrap_or_default(), text });
+            }
+        }
+        self.take(report)
     }
 
     /// Its resident memory; among many runs not looked at anew for every one that ends.
@@ -125,11 +139,18 @@ impl Ear {
             return Err("it reported before it said hello".to_owned());
         }
         let note = match report {
-            Report::Hello { protocol, role } => {
+            Report::Hello { protocol, role, lacks } => {
                 worker.hello(protocol, role, now)?;
-                let (model, up) = (worker.model.clone(), worker.phase == Phase::Up);
+                let (model, kind, up) = (worker.model.clone(), worker.kind(), worker.phase == Phase::Up);
                 if up {
-                    state.back_off.remove(&role);
+                    state.back_off.remove(&kind);
+                    if !lacks.is_empty() && state.told_of_walls.insert(role) {
+                        tracing::warn!(
+                            role = role.name(),
+                            lacks = lacks.join("; "),
+                            "the walls around workers are not whole"
+                        );
+                    }
                     // Its feeder may be gone only when the process is.
                     let _ = self.ready.send(());
                 }
@@ -204,7 +225,7 @@ impl Ear {
         state.telling += 1;
         let closing = state.closing;
         if !worker.was_up() && !closing {
-            state.bump_back_off(worker.role, Instant::now());
+            state.bump_back_off(worker.kind(), Instant::now());
         }
         drop(state);
         self.shared.announce();

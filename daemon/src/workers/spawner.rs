@@ -1,5 +1,6 @@
 //! The one thread that starts processes. It outlives them all: the kernel kills a worker when the thread that started it ends.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -39,12 +40,22 @@ pub struct Process {
     pub stderr: ChildStderr,
 }
 
+/// The worker program, and its build for graphics cards. Each was opened once, so an upgrade on disk mixes no builds.
+pub struct Programs {
+    pub usual: OwnedFd,
+    pub gpu: Option<OwnedFd>,
+}
+
 pub struct SpawnRequest {
     pub role: Role,
+    /// The graphics card that it works on.
+    pub device: Option<u8>,
     /// In bytes.
     pub memory_limit: u64,
     /// Variables of the daemon's environment that it must not see.
     pub without: Vec<String>,
+    /// What it is told of the walls to put up around itself, as its command line says it.
+    pub walls: Vec<OsString>,
     pub reply: mpsc::Sender<io::Result<Process>>,
 }
 
@@ -53,14 +64,14 @@ const LOCK_FD: RawFd = WORKER_FD + 1;
 /// No number from here on is promised to a worker.
 const OUT_OF_THE_WAY: RawFd = 10;
 
-/// Starts the thread; it ends when the sender is dropped. `program` was opened once, so an upgrade on disk mixes no builds.
-pub fn start(program: OwnedFd, lock_file: PathBuf) -> io::Result<(mpsc::Sender<SpawnRequest>, JoinHandle<()>)> {
+/// Starts the thread; it ends when the sender is dropped.
+pub fn start(programs: Programs, lock_file: PathBuf) -> io::Result<(mpsc::Sender<SpawnRequest>, JoinHandle<()>)> {
     keep_to_ourselves()?;
     let (sender, requests) = mpsc::channel::<SpawnRequest>();
     let handle = thread::Builder::new().name("worker-spawner".to_owned()).spawn(move || {
         let mut reserved = Vec::new();
         for request in requests {
-            let started = spawn(&program, &lock_file, &request, &mut reserved);
+            let started = spawn(&programs, &lock_file, &request, &mut reserved);
             // Whoever asked has given up: nobody would ever feed or reap this process.
             if let Err(mpsc::SendError(Ok(mut process))) = request.reply.send(started) {
                 kill_and_reap(&mut process.child, process.pid);
@@ -97,7 +108,7 @@ pub fn kill_and_reap(child: &mut Child, pid: Pid) {
 }
 
 fn spawn(
-    program: &OwnedFd,
+    programs: &Programs,
     lock_file: &Path,
     request: &SpawnRequest,
     reserved: &mut Vec<OwnedFd>,
@@ -105,7 +116,7 @@ fn spawn(
     let mut tries = 0;
     loop {
         tries += 1;
-        match spawn_once(program, lock_file, request, reserved) {
+        match spawn_once(programs, lock_file, request, reserved) {
             // Another thread has closed the descriptor we stood on; see `Standing`.
             Err(e) if Errno::from_io_error(&e) == Some(Errno::AGAIN) && tries < 5 => {}
             result => return result,
@@ -114,12 +125,16 @@ fn spawn(
 }
 
 fn spawn_once(
-    program: &OwnedFd,
+    programs: &Programs,
     lock_file: &Path,
     request: &SpawnRequest,
     reserved: &mut Vec<OwnedFd>,
 ) -> io::Result<Process> {
     let memory_limit = request.memory_limit;
+    let program = match request.device {
+        None => &programs.usual,
+        Some(_) => programs.gpu.as_ref().ok_or_else(|| io::Error::other("there is no program for graphics cards"))?,
+    };
     let standing = Standing::take(reserved)?;
     let lock: File = lock::shared(lock_file)?;
     let (ours, theirs) =
@@ -129,6 +144,10 @@ fn spawn_once(
 
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("spindle-worker").arg("--role").arg(request.role.name());
+    if let Some(device) = request.device {
+        command.arg("--device").arg(device.to_string());
+    }
+    command.args(&request.walls);
     command.current_dir("/").process_group(0);
     // The daemon alone speaks for the service.
     for own in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {

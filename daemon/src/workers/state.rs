@@ -1,6 +1,6 @@
 //! Who is there and what each has: the supervisor's book-keeping. Pure but for signals and messages sent; calls nobody back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 pub struct State {
     pub workers: BTreeMap<WorkerId, Worker>,
     pub last_worker: u64,
-    pub back_off: BTreeMap<Role, BackOff>,
+    /// By role and graphics card.
+    pub back_off: BTreeMap<Kind, BackOff>,
+    /// Roles whose processes have said that their walls are not whole.
+    pub told_of_walls: BTreeSet<Role>,
     /// Notes that arose in the caller's thread or the clock's; another thread tells them.
     pub untold: VecDeque<Note>,
     /// Notes being told right now whose runs and workers are no longer in the books.
@@ -44,6 +47,9 @@ pub struct State {
     pub closed: bool,
 }
 
+/// What a process is for, and the graphics card that it works on.
+pub type Kind = (Role, Option<u8>);
+
 #[derive(Clone, Copy)]
 pub struct BackOff {
     pub failures: u32,
@@ -54,6 +60,7 @@ pub struct BackOff {
 pub struct Worker {
     pub role: Role,
     pub model: Option<PathBytes>,
+    pub device: Option<u8>,
     pub phase: Phase,
     /// `Some` while there is a process that is not reaped, so that the number can't be another's.
     pub pid: Option<Pid>,
@@ -127,6 +134,7 @@ impl State {
             workers: BTreeMap::new(),
             last_worker: 0,
             back_off: BTreeMap::new(),
+            told_of_walls: BTreeSet::new(),
             untold: VecDeque::new(),
             telling: 0,
             measured: None,
@@ -146,6 +154,7 @@ impl State {
         let fits = |worker: &Worker| {
             worker.role == order.role
                 && worker.model == order.model
+                && worker.device == order.device
                 && matches!(worker.phase, Phase::Starting { .. } | Phase::Up)
                 && !worker.retiring
                 && !worker.alone
@@ -154,9 +163,14 @@ impl State {
         self.workers.iter().find(|(_, worker)| fits(worker)).map(|(id, _)| *id)
     }
 
-    /// Makes idle workers with another model leave, and tells whom a new one has to wait for.
+    /// Makes idle workers with another model leave, and tells whom a new one has to wait for. Of a graphics card's memory, who works on it has
+    /// what its idle ones hold, whatever they are for.
     pub fn make_room(&mut self, order: &StartOrder, now: Instant) -> Vec<WorkerId> {
-        let other = |worker: &Worker| worker.role == order.role && worker.model != order.model;
+        let other = |worker: &Worker| {
+            let same_role = worker.role == order.role;
+            let in_the_way = (same_role && worker.model != order.model) || (order.device.is_some() && !same_role);
+            worker.device == order.device && in_the_way
+        };
         for worker in self.workers.values_mut().filter(|worker| other(worker)) {
             if worker.phase == Phase::Up && worker.runs.is_empty() {
                 worker.leave(now + LEAVE_GRACE, Why::Recycle);
@@ -228,14 +242,18 @@ impl State {
         self.measured.and_then(|at| at.checked_add(MEASURE_EVERY))
     }
 
-    pub fn bump_back_off(&mut self, role: Role, now: Instant) {
-        let failures = self.back_off.get(&role).map_or(0, |back_off| back_off.failures);
+    pub fn bump_back_off(&mut self, kind: Kind, now: Instant) {
+        let failures = self.back_off.get(&kind).map_or(0, |back_off| back_off.failures);
         let wait = BACK_OFF_FIRST.saturating_mul(1 << failures.min(10)).min(BACK_OFF_MAX);
-        self.back_off.insert(role, BackOff { failures: failures + 1, until: now + wait });
+        self.back_off.insert(kind, BackOff { failures: failures + 1, until: now + wait });
     }
 }
 
 impl Worker {
+    pub fn kind(&self) -> Kind {
+        (self.role, self.device)
+    }
+
     /// The name of its state, for people.
     pub fn state_name(&self) -> &'static str {
         match self.phase {

@@ -1,5 +1,6 @@
 //! The supervisor's face: orders in, notes out. Returns at once; what waits, waits in threads of its own.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -15,17 +16,19 @@ use super::feeder;
 use super::note::{Death, Note, Why, WorkerView};
 use super::order::StartOrder;
 use super::receiver::resident_bytes;
-use super::spawner::{self, SpawnRequest};
-use super::state::{Feed, MEASURE_EVERY, Phase, Place, Run, STOP_GRACE, State, Worker};
+use super::spawner::{self, Programs, SpawnRequest};
+use super::state::{Feed, Kind, MEASURE_EVERY, Phase, Place, Run, STOP_GRACE, State, Worker};
 
 /// What the configuration decides.
 pub struct Settings {
     /// Opened once, when the supervisor is made; see [`super::worker_program`].
     pub worker_binary: PathBuf,
+    /// Starts where a run is done on a graphics card.
+    pub gpu_binary: Option<PathBuf>,
     /// Held shared by every worker; see [`super::await_predecessors`].
     pub lock_file: PathBuf,
-    /// Runs at once in one process of a role; at least 1.
-    pub capacity: Box<dyn Fn(Role) -> usize + Send + Sync>,
+    /// Runs at once in one process of a role, on a graphics card or not; at least 1.
+    pub capacity: Box<dyn Fn(Role, Option<u8>) -> usize + Send + Sync>,
     pub idle_ms: u64,
     /// Runs after which a process of a role makes room for a fresh one.
     pub runs_before_recycle: Box<dyn Fn(Role) -> u32 + Send + Sync>,
@@ -35,21 +38,50 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
     /// Variables that hold keys: of all processes only those that ask model APIs have them.
     pub secret_variables: Vec<String>,
+    /// Around a process of a role: where the house is, and what it may start; `None` = no walls.
+    pub walls: Option<Walls>,
     /// A new process says hello within this time.
     pub hello_ms: u64,
+}
+
+/// What a worker is told of the house, to leave the rest alone.
+#[derive(Debug, Clone)]
+pub struct Walls {
+    pub state_dir: PathBuf,
+    pub model_dir: PathBuf,
+    /// Programs that the network's role may start.
+    pub programs: Vec<PathBuf>,
+}
+
+impl Walls {
+    /// As the worker's command line says it.
+    pub fn arguments(&self, role: Role) -> Vec<OsString> {
+        let mut told = vec![
+            OsString::from("--state"),
+            self.state_dir.clone().into(),
+            "--models".into(),
+            self.model_dir.clone().into(),
+        ];
+        for program in self.programs.iter().filter(|_| role == Role::Net) {
+            told.extend(["--program".into(), program.clone().into()]);
+        }
+        told
+    }
 }
 
 impl Settings {
     pub fn new(worker_binary: PathBuf, lock_file: PathBuf) -> Self {
         Settings {
             worker_binary,
+            gpu_binary: None,
             lock_file,
-            capacity: Box::new(|_| 1),
+            capacity: Box::new(|_, _| 1),
             idle_ms: 120_000,
             runs_before_recycle: Box::new(|_| 50),
             memory_growth_bytes: 1 << 30,
             memory_limit_bytes: u64::MAX,
             secret_variables: Vec::new(),
+            walls: None,
             hello_ms: 10_000,
         }
     }
@@ -72,10 +104,15 @@ pub struct Supervisor {
 impl Supervisor {
     /// `notify` is called from several threads, never from one that calls the supervisor's methods.
     pub fn new(settings: Settings, notify: impl Fn(Note) + Send + Sync + 'static) -> Result<Self, SupervisorError> {
-        let program = spawner::open_program(&settings.worker_binary)
-            .map_err(|error| SupervisorError::Program { path: settings.worker_binary.clone(), error })?;
+        let open = |path: &PathBuf| {
+            spawner::open_program(path).map_err(|error| SupervisorError::Program { path: path.clone(), error })
+        };
+        let programs = Programs {
+            usual: open(&settings.worker_binary)?,
+            gpu: settings.gpu_binary.as_ref().map(open).transpose()?,
+        };
         let (spawner, spawning) =
-            spawner::start(program, settings.lock_file.clone()).map_err(SupervisorError::Thread)?;
+            spawner::start(programs, settings.lock_file.clone()).map_err(SupervisorError::Thread)?;
         let shared = Arc::new(Shared {
             settings,
             notify: Box::new(notify),
@@ -117,6 +154,11 @@ impl Supervisor {
         }
         drop(state);
         self.shared.announce();
+    }
+
+    /// Processes that have said hello and live.
+    pub fn count(&self) -> usize {
+        self.shared.lock().workers.values().filter(|worker| worker.was_up()).count()
     }
 
     pub fn workers(&self) -> Vec<WorkerView> {
@@ -187,6 +229,7 @@ fn view(id: WorkerId, worker: &Worker) -> WorkerView {
         role: worker.role,
         pid: worker.pid.map(pid_number),
         model: worker.model.clone(),
+        device: worker.device,
         state: worker.state_name(),
         runs: worker.runs.keys().copied().collect(),
         runs_done: worker.runs_done,
@@ -228,7 +271,7 @@ impl Shared {
             let message = format!("{missed} {} workers in a row ended before the run reached them", order.role.name());
             state.end_unsent(run, Outcome::Failed(Failure::new(FailureKind::Internal, message)));
         } else if state.worker_of(run).is_none() {
-            let capacity = (self.settings.capacity)(order.role);
+            let capacity = (self.settings.capacity)(order.role, order.device);
             let taker = match state.taker(&order, capacity) {
                 Some(worker) => Ok(worker),
                 None => self.add_worker(&mut state, &order, now),
@@ -281,6 +324,7 @@ impl Shared {
         let worker = Worker {
             role: order.role,
             model: order.model.clone(),
+            device: order.device,
             phase: Phase::Starting { until: None },
             pid: None,
             feed,
@@ -298,16 +342,18 @@ impl Shared {
     }
 
     /// Asks the spawner's thread for a process and waits for it.
-    pub fn spawn(&self, role: Role) -> io::Result<spawner::Process> {
+    pub fn spawn(&self, kind: Kind) -> io::Result<spawner::Process> {
         let gone = || io::Error::other("the daemon stops");
         let (reply, answer) = mpsc::channel();
         let spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(gone)?;
         let memory_limit = self.settings.memory_limit_bytes;
+        let (role, device) = kind;
         let without = match role {
             Role::Net => Vec::new(),
             _ => self.settings.secret_variables.clone(),
         };
-        spawner.send(SpawnRequest { role, memory_limit, without, reply }).map_err(|_| gone())?;
+        let walls = self.settings.walls.as_ref().map_or_else(Vec::new, |walls| walls.arguments(role));
+        spawner.send(SpawnRequest { role, device, memory_limit, without, walls, reply }).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 

@@ -38,7 +38,7 @@ impl House {
     fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::new(scripted_worker(), folder.path().join("workers.lock"));
-        settings.capacity = Box::new(|role| if role == Role::Files { 4 } else { 1 });
+        settings.capacity = Box::new(|role, _| if role == Role::Files { 4 } else { 1 });
         change(&mut settings);
         let (sender, notes) = mpsc::channel();
         let supervisor = Supervisor::new(settings, move |note| {
@@ -55,6 +55,7 @@ impl House {
             inputs: Vec::new(),
             scratch: self.folder.path().into(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: None,
             output: OutputPlan { directory: self.folder.path().into(), stem: PathBytes(script.into()) },
             part_tag: "0000".to_owned(),
@@ -63,7 +64,15 @@ impl House {
             threads: 1,
             call: None,
         };
-        StartOrder { assignment, open: Vec::new(), role: Role::Files, model: None, alone: false, timeout_ms: 60_000 }
+        StartOrder {
+            assignment,
+            open: Vec::new(),
+            role: Role::Files,
+            model: None,
+            device: None,
+            alone: false,
+            timeout_ms: 60_000,
+        }
     }
 
     fn speech(&mut self, script: &str, model: &str) -> StartOrder {

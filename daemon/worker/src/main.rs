@@ -3,6 +3,7 @@
 mod channel;
 mod checkpoint;
 mod context;
+mod features;
 mod files;
 mod highlights;
 mod language;
@@ -14,6 +15,7 @@ mod report;
 mod speech;
 mod stage;
 mod vision;
+mod walls;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -33,24 +35,42 @@ use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::RunId;
 use spindle_shared::lane::Role;
 use spindle_shared::processor;
+use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile, Order, Outcome, Report, WORKER_PROTOCOL};
 
 use crate::channel::Channel;
 use crate::context::{Context, Halt, Reporter};
+use crate::walls::{Asked, Places};
 
 #[global_allocator]
 static ALLOCATOR: memory::Remembering = memory::Remembering;
 
 fn main() -> ExitCode {
-    let Some(role) = role_of(env::args().skip(1)) else {
-        eprintln!("error: spindle-worker is started by spindled, with --role and a channel");
-        return ExitCode::from(2);
-    };
     // Said now, because the first instruction that is missing kills without a word.
     if let Some(why) = processor::refusal(&speech::model::built_for(), processor::has) {
         eprintln!("error: {why}");
         return ExitCode::FAILURE;
     }
+    let mut arguments = env::args_os().skip(1).peekable();
+    if arguments.next_if(|argument| argument == "--features").is_some() {
+        println!("{}", features::told());
+        return ExitCode::SUCCESS;
+    }
+    if arguments.next_if(|argument| argument == "--devices").is_some() {
+        return tell_devices();
+    }
+    let probing = arguments.next_if(|argument| argument == "--probe").is_some();
+    let outside = probing.then(|| arguments.next()).flatten();
+    let Some((Asked { role, device }, places)) = walls::arguments(arguments) else {
+        eprintln!(
+            "error: spindle-worker is started by spindled, with --role and a channel; --devices and --features tell what it can do"
+        );
+        return ExitCode::from(2);
+    };
+    if let (Some(outside), Some(places)) = (&outside, &places) {
+        return probe(role, places, Path::new(outside));
+    }
+    speech::device::choose(device);
     let channel = match Channel::inherited() {
         Ok(channel) => channel,
         Err(e) => {
@@ -59,7 +79,10 @@ fn main() -> ExitCode {
         }
     };
     settle(role);
-    let worker = Arc::new(Worker { role, channel, desk: Mutex::new(Desk::default()) });
+    // The last thing before the first order; what came before is of this program alone.
+    let lacks =
+        places.as_ref().map_or_else(|| vec!["they are switched off".to_owned()], |places| walls::put_up(role, places));
+    let worker = Arc::new(Worker { role, places, lacks, channel, desk: Mutex::new(Desk::default()) });
     match worker.serve() {
         Ok(()) => worker.vanish(),
         Err(e) => {
@@ -69,11 +92,32 @@ fn main() -> ExitCode {
     }
 }
 
-/// Exactly `--role NAME`: the only caller is the daemon of the same build.
-fn role_of(mut arguments: impl Iterator<Item = String>) -> Option<Role> {
-    match (arguments.next()?.as_str(), arguments.next(), arguments.next()) {
-        ("--role", Some(name), None) => Role::from_name(&name),
-        _ => None,
+/// Puts the walls up and tells in JSON what they keep from this process. 1 = they let through what they should not.
+fn probe(role: Role, places: &Places, outside: &Path) -> ExitCode {
+    let mut lacks = walls::put_up(role, places);
+    if role == Role::Files {
+        lacks.extend(walls::narrow(places, &[]).err());
+    }
+    let attempts = walls::probe::attempts(role, places, outside);
+    let right = lacks.is_empty() && attempts.iter().all(walls::probe::Attempt::is_right);
+    println!("{}", serde_json::json!({ "role": role.name(), "lacks": lacks, "attempts": attempts }));
+    if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes the cards as JSON to where stdout was, and what drivers have to say to stderr.
+fn tell_devices() -> ExitCode {
+    let told = || -> io::Result<()> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        stdout_to_stderr()?;
+        let text = serde_json::to_string(&speech::device::all())?;
+        io::Write::write_all(&mut fs::File::from(stdout), format!("{text}\n").as_bytes())
+    };
+    match told() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: failed to tell the graphics cards: {e}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -134,6 +178,10 @@ fn told<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
 /// The process.
 struct Worker {
     role: Role,
+    /// `None` = no walls are wanted.
+    places: Option<Places>,
+    /// What of the walls could not be put up.
+    lacks: Vec<String>,
     channel: Channel,
     desk: Mutex<Desk>,
 }
@@ -164,7 +212,7 @@ impl Desk {
 impl Worker {
     /// Takes orders until the daemon closes the channel or dies.
     fn serve(self: &Arc<Self>) -> io::Result<()> {
-        self.report(&Report::Hello { protocol: WORKER_PROTOCOL, role: self.role });
+        self.report(&Report::Hello { protocol: WORKER_PROTOCOL, role: self.role, lacks: self.lacks.clone() });
         while let Some((order, files)) = self.channel.receive()? {
             match order {
                 Order::Assign(assignment) if assignment.more_inputs > 0 => {
@@ -228,7 +276,7 @@ impl Worker {
         let wanted = assignment.stage.facts().role;
         let message = if wanted != self.role {
             format!("a {} worker was given work for a {} worker", self.role.name(), wanted.name())
-        } else if files != assignment.inputs.len() {
+        } else if files != assignment.inputs.len() + assignment.named.len() {
             format!("the run has {} inputs and came with {files} open files", assignment.inputs.len())
         } else {
             return Ok(());
@@ -243,6 +291,7 @@ impl Worker {
             let worker = Arc::clone(&self);
             Arc::new(move |report| worker.report(&report))
         };
+        self.narrow(&assignment);
         let context = Context::new(assignment, files, cancel, reporter);
         let outcome = match panic::catch_unwind(AssertUnwindSafe(|| stage::run(&context))) {
             Ok(Ok(mut done)) => {
@@ -267,6 +316,14 @@ impl Worker {
         // Its files are closed before the daemon hears of the end.
         drop(context);
         self.end(run, outcome);
+    }
+
+    /// A run that writes where its user wants it goes nowhere else.
+    fn narrow(&self, assignment: &Assignment) {
+        let Some(places) = self.places.as_ref().filter(|_| self.role == Role::Files) else { return };
+        let folder = assignment.output.directory.as_path().to_owned();
+        let outputs = if matches!(assignment.stage, Stage::Publish(_)) { vec![folder] } else { Vec::new() };
+        told("wall the run in", walls::narrow(places, &outputs));
     }
 
     fn end(&self, run: RunId, outcome: Outcome) {
@@ -343,21 +400,18 @@ mod tests {
     use spindle_shared::wire::codec;
     use spindle_shared::worker::InputFile;
 
-    #[test]
-    fn only_a_role_starts_a_worker() {
-        let role = |arguments: &[&str]| role_of(arguments.iter().map(|a| (*a).to_owned()));
-        assert_eq!(role(&["--role", "speech"]), Some(Role::Speech));
-        for bad in [&[][..], &["--role"], &["--role", "king"], &["--role", "net", "more"], &["speech"]] {
-            assert_eq!(role(bad), None, "{bad:?}");
-        }
-    }
-
     /// A worker served in a thread, and the daemon's end of its channel.
     fn serving(role: Role) -> (OwnedFd, thread::JoinHandle<io::Result<()>>) {
         use rustix::net::{AddressFamily, SocketFlags, SocketType};
         let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (ours, theirs) = pair.unwrap();
-        let worker = Arc::new(Worker { role, channel: Channel::over(theirs), desk: Mutex::new(Desk::default()) });
+        let worker = Arc::new(Worker {
+            role,
+            places: None,
+            lacks: Vec::new(),
+            channel: Channel::over(theirs),
+            desk: Mutex::new(Desk::default()),
+        });
         (ours, thread::spawn(move || worker.serve()))
     }
 
@@ -378,6 +432,7 @@ mod tests {
             stage,
             inputs: vec![input; inputs],
             more_inputs: 0,
+            named: Vec::new(),
             scratch: PathBytes::default(),
             checkpoint: None,
             output: OutputPlan::default(),
@@ -392,7 +447,7 @@ mod tests {
     #[test]
     fn work_that_does_not_fit_the_process_is_refused_and_the_next_is_taken() {
         let (daemon, serving) = serving(Role::Files);
-        let hello = Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files };
+        let hello = Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files, lacks: Vec::new() };
         assert_eq!(heard(&daemon), hello);
         for (stage, message) in [
             (Stage::Decode(Decode::default()), "a files worker was given work for a media worker"),

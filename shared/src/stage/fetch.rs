@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::object_store::ObjectStore;
+use crate::url::Url;
 
 /// What the daemon's configuration says about fetching. In the queue it is empty: it is filled in when a run starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,4 +14,19 @@ pub struct Fetch {
     pub allow: Vec<String>,
     /// Where the input lies, if in an object store.
     pub store: Option<ObjectStore>,
+    pub pages: Pages,
+}
+
+/// Sites whose addresses are pages around a recording, and the program that finds it there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pages {
+    /// A name that is looked for in PATH, or a path.
+    pub program: String,
+    pub sites: Vec<String>,
+}
+
+impl Pages {
+    pub fn have(&self, url: &Url) -> bool {
+        self.sites.iter().any(|site| url.is_on(site))
+    }
 }

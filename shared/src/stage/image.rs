@@ -729,7 +729,8 @@ impl Operation {
         )
     }
 
-    fn needed(&self) -> Option<&Needed> {
+    /// The file that it names, model or picture.
+    pub fn needed(&self) -> Option<&Needed> {
         match self {
             Operation::Watermark { file, .. } => Some(file),
             _ => self.model(),

@@ -3,10 +3,12 @@
 pub mod analyze;
 pub mod ask;
 pub mod assemble;
+pub mod check;
 pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+pub mod deliver;
 pub mod fetch;
 pub mod identify;
 pub mod image;
@@ -28,6 +30,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::id::AddressHasher;
+use crate::job::PathBytes;
 use crate::lane::{Lane, Role};
 use crate::provider::ProviderRef;
 
@@ -56,6 +59,8 @@ pub enum Stage {
     Propose(propose::Propose),
     Fetch(fetch::Fetch),
     Upload(upload::Upload),
+    Check(check::Check),
+    Deliver(deliver::Deliver),
 }
 
 /// What a kind of work is measured in: the unit of [`crate::worker::Done::work`], and what its rate is learned in.
@@ -75,8 +80,10 @@ pub struct StageFacts {
     pub name: &'static str,
     /// Which process does it.
     pub role: Role,
-    /// What it occupies while it runs.
+    /// What it occupies while it runs, unless a graphics card does it.
     pub lane: Lane,
+    /// Whether a graphics card can do it.
+    pub gpu: bool,
     /// Whether one run of it can make use of more than one slot of its lane.
     pub spreads: bool,
     /// Raised when the same parameters give another result than before: old artifacts are then not found any more.
@@ -137,23 +144,35 @@ impl Stage {
             Stage::Propose(_) => ("propose", Role::Net, Lane::Api, 15),
             Stage::Fetch(_) => ("fetch", Role::Net, Lane::Net, 10),
             Stage::Upload(_) => ("upload", Role::Net, Lane::Net, 5),
+            Stage::Check(_) => ("check", Role::Net, Lane::Net, 100),
+            Stage::Deliver(_) => ("deliver", Role::Net, Lane::Net, 1),
         };
         StageFacts {
             name,
             role,
             lane,
+            gpu: matches!(role, Role::Speech | Role::Vision),
             spreads: matches!(
                 self,
                 Stage::Transcribe(_) | Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) | Stage::Assemble(_)
             ),
             version: if matches!(self, Stage::Transcribe(_)) { 2 } else { 1 },
-            artifact: !matches!(self, Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Upload(_)),
+            artifact: !matches!(
+                self,
+                Stage::Identify(_)
+                    | Stage::Publish(_)
+                    | Stage::Pull(_)
+                    | Stage::Upload(_)
+                    | Stage::Check(_)
+                    | Stage::Deliver(_)
+            ),
             fills: matches!(role, Role::Media | Role::Vision) || matches!(self, Stage::Fetch(_)),
             transient: TRANSIENT.contains(&name),
             timeout_ms: match self {
                 Stage::Compress(_) | Stage::Convert(_) | Stage::Preview(_) => 12 * HOUR_MS,
                 // 20 GiB at a tenth of a gigabit take half an hour; a server that never ends is not waited for all day.
                 Stage::Fetch(_) | Stage::Upload(_) => 4 * HOUR_MS,
+                Stage::Check(_) => HOUR_MS / 12,
                 // As long as its calls may take, and some.
                 _ if self.api().is_some() => HOUR_MS / 2,
                 _ => HOUR_MS,
@@ -177,9 +196,13 @@ impl Stage {
                 | Stage::Write(_)
                 | Stage::Ask(_)
                 | Stage::Propose(_) => Unit::MediaSeconds,
-                Stage::Publish(_) | Stage::Collect(_) | Stage::Pack(_) | Stage::Fetch(_) | Stage::Upload(_) => {
-                    Unit::OutputBytes
-                }
+                Stage::Publish(_)
+                | Stage::Collect(_)
+                | Stage::Pack(_)
+                | Stage::Fetch(_)
+                | Stage::Upload(_)
+                | Stage::Check(_)
+                | Stage::Deliver(_) => Unit::OutputBytes,
             },
         }
     }
@@ -193,6 +216,17 @@ impl Stage {
             Stage::Convert(convert) => Some(convert.to.name()),
             Stage::Image(image) => image.model().map(|model| model.name.as_str()),
             _ => None,
+        }
+    }
+
+    /// Files beside its inputs that it reads: models, and pictures laid over others. A worker has no way to them but an open descriptor.
+    pub fn named_files(&self) -> Vec<&PathBytes> {
+        match self {
+            Stage::Transcribe(transcribe) => vec![&transcribe.model.path],
+            Stage::Image(image) => {
+                image.all().filter_map(image::Operation::needed).map(|needed| &needed.path).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -230,6 +264,8 @@ impl Stage {
             | Stage::Plan(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Check(_)
+            | Stage::Deliver(_)
             | Stage::Write(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => 0,
@@ -309,6 +345,8 @@ impl Stage {
             | Stage::Plan(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Check(_)
+            | Stage::Deliver(_)
             | Stage::Listen(_)
             | Stage::Sight(_)
             | Stage::Ask(_)
@@ -322,7 +360,14 @@ impl Stage {
         hasher.part(facts.name.as_bytes()).part(&facts.version.to_le_bytes());
         match self {
             // What lies at an address differs from day to day: where it is kept, the job says (`spindle_core::cache`).
-            Stage::Identify(_) | Stage::Publish(_) | Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) => {}
+            Stage::Identify(_)
+            | Stage::Publish(_)
+            | Stage::Pull(_)
+            | Stage::Fetch(_)
+            | Stage::Upload(_)
+            | Stage::Check(_) => {}
+            // Of no recipe, and without a result.
+            Stage::Deliver(_) => {}
             Stage::Decode(stage) => stage.address_into(hasher),
             Stage::Transcribe(stage) => stage.address_into(hasher),
             Stage::Subtitle(stage) => stage.address_into(hasher),
@@ -351,9 +396,11 @@ impl Stage {
             | Stage::Decode(_)
             | Stage::Fetch(_)
             | Stage::Upload(_)
+            | Stage::Check(_)
             | Stage::Listen(_)
             | Stage::Ask(_)
             | Stage::Propose(_) => Ok(()),
+            Stage::Deliver(_) => Err("`deliver` is no stage of a recipe".to_owned()),
             Stage::Transcribe(stage) => stage.validate(),
             Stage::Subtitle(stage) => stage.validate(),
             Stage::Pull(stage) => stage.validate(),

@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod frame;
 pub mod hello;
+pub mod piece;
 pub mod request;
 pub mod response;

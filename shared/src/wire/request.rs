@@ -1,9 +1,10 @@
-//! What a client may ask. One connection carries one call, or one watch.
+//! What a client may ask. One connection carries one call, one watch, or files one after another.
 
 use serde::{Deserialize, Serialize};
 
+use super::piece::Piece;
 use crate::batch::{BatchSpec, BatchState, Priority};
-use crate::id::{BatchId, JobId, Target};
+use crate::id::{BatchId, ContentHash, JobId, Target};
 use crate::job::{FileIdentity, Input, JobState, OutputPlan, PathBytes};
 use crate::stage::Stage;
 use crate::time::WallMs;
@@ -83,6 +84,52 @@ pub enum Request {
     Profiles,
     /// Which model APIs can be named.
     Providers,
+    /// Reads the configuration again, and takes up what can change.
+    Reload,
+    /// Whether this daemon takes inputs and gives outputs over the socket alone, and how much room it has for the asker's.
+    Spool,
+    /// A file for a batch that is going to be submitted: answered with [`Response::Sending`](super::response::Response::Sending), then it
+    /// follows in [`Request::Piece`] frames and [`Request::Sent`], which is answered; then the next may follow.
+    Upload(Upload),
+    Piece(Piece),
+    /// The hash of the whole file.
+    Sent(ContentHash),
+    /// One output of a job, by its place in the job's list: answered with its length, then in pieces.
+    Fetch {
+        job: JobId,
+        output: u32,
+    },
+    /// Which object stores there are.
+    Stores,
+    Folders,
+    /// Watches a folder: what comes there is submitted with these arguments, from this working folder.
+    FolderAdd {
+        path: PathBytes,
+        working: PathBytes,
+        arguments: Vec<String>,
+        /// Of files that are taken; lower case.
+        extensions: Vec<String>,
+        recursive: bool,
+    },
+    FolderRemove(Vec<u64>),
+    /// The last lines of the daemon's log, or of a batch's or a job's; `follow`: and what comes behind them.
+    Logs {
+        of: Option<Target>,
+        lines: u32,
+        follow: bool,
+    },
+}
+
+/// A file on its way into the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Of the batch it is for.
+    pub key: String,
+    /// As its user names it, absolute; the daemon opens nothing of this name.
+    pub path: PathBytes,
+    pub bytes: u64,
+    /// When its content was last changed, in nanoseconds since the epoch.
+    pub mtime_ns: i128,
 }
 
 /// One input of a submission, as the client found it.

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::piece::Piece;
 use crate::batch::BatchView;
 use crate::event::Event;
 use crate::exit;
 use crate::failure::FailureKind;
-use crate::id::Target;
+use crate::id::{ContentHash, Owner, Target};
 use crate::job::{Input, JobView, PathBytes};
 use crate::metrics::Metric;
+use crate::object_store::StoreView;
 use crate::provider::ProviderView;
 use crate::snapshot::Snapshot;
 use crate::stage::compress::Profile;
@@ -41,6 +43,36 @@ pub enum Response {
     /// The built-in ones first.
     Profiles(Vec<Profile>),
     Providers(Vec<ProviderView>),
+    Reloaded(Vec<ConfigChange>),
+    /// `None` = files are opened where they lie.
+    Spool(Option<SpoolView>),
+    /// Of a file that is going to be sent so many bytes are there; of one that is fetched, so many follow.
+    Sending(Sending),
+    Piece(Piece),
+    /// A file has arrived whole.
+    Arrived,
+    /// Nothing was submitted: these files are to be uploaded first, and then the batch is submitted again.
+    Unsent(Vec<PathBytes>),
+    Stores(Vec<StoreView>),
+    Folders(Vec<FolderView>),
+    /// Lines of a log, each an object in JSON.
+    Log(Vec<String>),
+}
+
+/// The asker's room in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolView {
+    pub used_bytes: u64,
+    pub user_bytes_max: u64,
+    pub input_bytes_max: u64,
+}
+
+/// A file on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    pub bytes: u64,
+    /// What it must be when it has arrived; `None` = not known.
+    pub content: Option<ContentHash>,
 }
 
 /// Why a request was not done; nothing has changed.
@@ -186,6 +218,8 @@ pub struct WorkerView {
     pub runs: Vec<crate::id::RunId>,
     pub runs_done: u64,
     pub resident_bytes: u64,
+    /// The graphics card that it works on.
+    pub device: Option<String>,
 }
 
 /// The daemon itself.
@@ -205,11 +239,69 @@ pub struct HouseView {
     pub memory_mib: (u32, u32),
     /// What is out of order, so that work which needs it waits.
     pub closed: Vec<ClosedView>,
+    /// Rules of alerts that hold just now.
+    pub alerts: Vec<AlertView>,
     pub done: WorkDone,
     /// Until all open batches are through; `None` = unknown, or nothing is open.
     pub eta: Option<crate::batch::Eta>,
     pub state_dir: PathBytes,
     pub model_dir: PathBytes,
+    pub devices: Vec<DeviceView>,
+    /// Why there is no graphics card although one was asked for.
+    pub no_device: Option<String>,
+}
+
+/// A graphics card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// `gpu:0`.
+    pub lane: String,
+    pub name: String,
+    /// `CUDA`, `Vulkan`.
+    pub api: String,
+    /// What it can do, by the names of roles.
+    pub roles: Vec<String>,
+    /// MiB that runs are expected to take, and that all together may: what was free when it was found.
+    pub used_mib: u32,
+    pub memory_mib: u32,
+    /// Why it is left alone for a while, if it is.
+    pub closed: Option<String>,
+}
+
+/// A key of the configuration that has another value than before; no value = what counts without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    pub key: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// It counts from the daemon's next start on.
+    pub restart: bool,
+}
+
+/// A watched folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderView {
+    pub id: u64,
+    pub path: PathBytes,
+    pub owner: Owner,
+    /// Behind `submit`.
+    pub arguments: Vec<String>,
+    pub recursive: bool,
+    /// Why it can't be watched just now, or what was refused.
+    pub trouble: Option<String>,
+    /// Files that are seen and not submitted yet.
+    pub waiting: u32,
+    /// Files that were submitted.
+    pub taken: u64,
+}
+
+/// A rule that holds, and has for its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// `failures`, `no_workers`, `queue`, `store`, `out_of_order`.
+    pub rule: String,
+    pub since: WallMs,
+    pub text: String,
 }
 
 /// Something outside that is out of order.
@@ -261,6 +353,11 @@ pub struct RecipeStats {
     pub media_seconds: f64,
     pub outputs: u64,
     pub output_bytes: u64,
+    /// Of model APIs, by all jobs and gathers, failed ones too.
+    pub api_calls: u64,
+    pub tokens: u64,
+    /// In whatever the configuration's prices are; `None` = no price was known of any call.
+    pub cost: Option<f64>,
 }
 
 /// Jobs that went through one stage themselves, and their seconds in it.
@@ -298,4 +395,7 @@ pub struct Collected {
     pub in_use: u64,
     /// Could not be removed.
     pub failed: u64,
+    /// Folders of the spool, of batches that ended or never came to be.
+    pub spooled: u64,
+    pub spool_bytes: u64,
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Input and output through an S3-compatible server on loopback (s3rver, which checks who signs and until when, though not the signature itself: that is
-held to the published example by a test of remote/signature.rs): small and multipart objects, a kill -9 of the
+"""Input and output through an S3-compatible server on loopback (s3rver, which checks who signs and until when; the signature itself is checked on the
+way by botocore, which signs each request once more): small and multipart objects, a kill -9 of the
 daemon in the middle of an upload (no partial object, resumed), an unknown key, and a signed link before and after its time.
 
 usage: store.py FOLDER-OF-PROGRAMS FOLDER-WITH-node_modules/s3rver
 """
-import http.server, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
+import botocore.auth, botocore.awsrequest, botocore.credentials, datetime, http.server, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.parse, urllib.request
 
 programs, modules = (pathlib.Path(folder).resolve() for folder in sys.argv[1:3])
 root = pathlib.Path(tempfile.mkdtemp(prefix="spindle-store-"))
@@ -36,12 +36,35 @@ store.stdout.readline()
 parts, hold = [], {"after": None}
 
 
+signing, signatures = threading.Lock(), {"right": 0, "WRONG": 0}
+
+
+def sign_again(method, target, headers):
+    """What botocore makes of the same request at the same time."""
+    parts = urllib.parse.urlsplit(target)
+    query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+    if not query.get("X-Amz-Credential", "").startswith(KEY + "/"):
+        return
+    own = urllib.parse.urlencode({name: value for name, value in query.items() if not name.startswith("X-Amz-")}, quote_via=urllib.parse.quote)
+    signed = {name: headers[name] for name in query["X-Amz-SignedHeaders"].split(";") if name != "host"}
+    request = botocore.awsrequest.AWSRequest(method, f"http://{headers['Host']}{parts.path}{'?' if own else ''}{own}", headers=signed)
+    at = datetime.datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
+    with signing:
+        botocore.auth.get_current_datetime = lambda *_, **__: at
+        region = query["X-Amz-Credential"].split("/")[2]
+        auth = botocore.auth.S3SigV4QueryAuth(botocore.credentials.Credentials(KEY, SECRET), "s3", region, expires=int(query["X-Amz-Expires"]))
+        auth.add_auth(request)
+    theirs = urllib.parse.parse_qs(urllib.parse.urlsplit(request.url).query)["X-Amz-Signature"][0]
+    signatures["right" if theirs == query["X-Amz-Signature"] else "WRONG"] += 1
+
+
 class Front(http.server.BaseHTTPRequestHandler):
     """Stands before the server, counts the parts of uploads, and holds one where it is told to."""
     protocol_version = "HTTP/1.1"
 
     def pass_on(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        sign_again(self.command, self.path, self.headers)
         if "partNumber=" in self.path:
             parts.append(int(self.path.split("partNumber=")[1].split("&")[0]))
             if hold["after"] is not None and len(parts) > hold["after"]:
@@ -180,6 +203,10 @@ try:
     ran = ctl("submit", "convert", "--to", "mp3", "--wait", "-o", "s3://*/turns", "small.wav", "b.wav", "c.wav")
     turns = [name for name in objects() if "turns" in name]
     shows("stores take turns", ran.returncode == 0 and len({name.split("/")[0] for name in turns}) == 2, turns)
+    checked = json.loads(ctl("--json", "stores", "check").stdout or "[]")
+    shows("`stores check` tries each out and leaves nothing", [store["usable"] for store in checked] == [True, True] and not [name for name in objects() if "check" in name],
+          [(store["store"], store["write_seconds"], store["links_expire"], store["removes"], store["failure"]) for store in checked])
+    shows("botocore signs as we do", signatures["right"] > 20 and not signatures["WRONG"], signatures)
     # Keys are nowhere.
     needles = [b"not-the-key-at-all"]
     places = [path for folder in ("state", "run") for path in (root / folder).rglob("*") if path.is_file()] + [root / "spindled.log"]
@@ -187,7 +214,7 @@ try:
     shows("no key in the store, the log or what lies beside", not found, found)
     workers = json.loads(ctl("--json", "workers").stdout or "[]")
     exposed = [worker["role"] for worker in workers if b"SHOW_ACCESS_KEY" in pathlib.Path(f"/proc/{worker['pid']}/environ").read_bytes()]
-    shows("no key in the environment of workers", workers and not exposed, f"{[worker['role'] for worker in workers]} {exposed}")
+    shows("no key in the environment of workers but those that fetch and ask", workers and set(exposed) <= {"net"}, f"{[worker['role'] for worker in workers]} {exposed}")
     # The link after its time.
     if links:
         time.sleep(max(0, linked_at + 62 - time.time()))

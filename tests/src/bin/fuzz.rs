@@ -256,7 +256,7 @@ fn config_reader(folder: &Path) -> Taker {
         fs::write(&path, bytes).expect("the folder is ours");
         match config::Config::load(Some(&path), Service::User) {
             Ok(config) => {
-                assert!(config.slots().values().all(|slots| *slots > 0), "a lane without slots");
+                assert!(config.slots(2).values().all(|slots| *slots > 0), "a lane without slots");
                 true
             }
             Err(error) => {
@@ -324,6 +324,7 @@ fn requests() -> Vec<Request> {
             halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
             auto_priority: true,
             max_cost: Some(1.5),
+            notify: Vec::new(),
         },
         gather_to: Some(OutputPlan { directory: path("/media"), stem: path("talks") }),
     };
@@ -369,6 +370,7 @@ fn messages() -> Vec<Vec<u8>> {
         stage: Stage::Identify(Identify {}),
         inputs: vec![InputFile::new(path("a.wav"), 10)],
         more_inputs: 0,
+        named: Vec::new(),
         scratch: path("/scratch"),
         checkpoint: Some(path("/checkpoint")),
         output: OutputPlan { directory: path("/media"), stem: path("talk") },
@@ -384,7 +386,7 @@ fn messages() -> Vec<Vec<u8>> {
     let prefixed = |which: u8, bytes: Vec<Vec<u8>>| bytes.into_iter().map(move |bytes| [vec![which], bytes].concat());
     let orders = [Order::Assign(Box::new(assignment)), Order::Cancel(run), Order::Leave];
     let reports = [
-        Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files },
+        Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files, lacks: Vec::new() },
         Report::Progress { run, done: 0.5, begun: 0.1 },
         Report::Ended { run, outcome: Outcome::Done(Box::new(done)) },
         Report::Ended { run, outcome: Outcome::Failed(failure) },

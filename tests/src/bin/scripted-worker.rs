@@ -11,6 +11,9 @@
 //! With `SPINDLE_SCRIPT_LOG`, a file, every run leaves a line there when it begins, and every published file one (`RUN STAGE STEM begun`,
 //! `RUN STAGE STEM published HASH`); subtitles then name the run that made them, so that no two runs make the same bytes.
 //!
+//! A script with the word `card` is played on graphics cards alone: `segfault-card@transcribe` goes well on the processor. Which cards there are
+//! `SPINDLE_SCRIPT_DEVICES` says, as JSON; without it there are none.
+//!
 //! What happens before any run follows the program's own file name: `…-mute` says no hello, `…-stranger` a wrong protocol.
 
 #[path = "../../../daemon/worker/src/channel.rs"]
@@ -55,6 +58,10 @@ type Cancels = Arc<Mutex<HashMap<RunId, Arc<AtomicBool>>>>;
 static ALLOCATOR: memory::Remembering = memory::Remembering;
 
 fn main() {
+    if std::env::args().nth(1).is_some_and(|asked| asked == "--devices") {
+        println!("{}", std::env::var("SPINDLE_SCRIPT_DEVICES").unwrap_or_else(|_| "[]".to_owned()));
+        return;
+    }
     memory::tell_its_end().expect("a handler for aborts");
     let role = std::env::args().nth(2).and_then(|name| Role::from_name(&name)).expect("started with --role NAME");
     let channel = Arc::new(Channel::inherited().expect("a channel at descriptor 3"));
@@ -63,7 +70,7 @@ fn main() {
         wait_for_ever();
     }
     let protocol = WORKER_PROTOCOL + u32::from(program.ends_with("-stranger"));
-    tell(&channel, &Report::Hello { protocol, role });
+    tell(&channel, &Report::Hello { protocol, role, lacks: Vec::new() });
     let cancels = Cancels::default();
     let mut runs = Vec::new();
     // Waits for the rest of its inputs.
@@ -148,7 +155,8 @@ fn perform(channel: &Channel, assignment: &Assignment, files: Vec<OwnedFd>, canc
     let mode = words.next().unwrap_or_default();
     let words: Vec<&str> = words.collect();
     let number = |otherwise: u64| words.iter().find_map(|word| word.parse().ok()).unwrap_or(otherwise);
-    let elsewhere = !at.is_empty() && at != assignment.stage.name();
+    let on_a_card = std::env::args().nth(3).is_some_and(|option| option == "--device");
+    let elsewhere = (!at.is_empty() && at != assignment.stage.name()) || (words.contains(&"card") && !on_a_card);
     if elsewhere || (words.contains(&"once") && happened_already(&stem, assignment)) {
         return work(assignment, files);
     }
@@ -336,7 +344,7 @@ fn result(assignment: &Assignment, files: Vec<OwnedFd>) -> io::Result<Done> {
         }
         Stage::Ask(_) => done.files.push(artifact(assignment, ANALYSIS_FILE, b"{}")?),
         Stage::Propose(_) => done.files.push(artifact(assignment, PLAN_FILE, first)?),
-        Stage::Pull(_) | Stage::Upload(_) => {}
+        Stage::Pull(_) | Stage::Upload(_) | Stage::Check(_) | Stage::Deliver(_) => {}
         Stage::Fetch(_) => {
             // What lies at an address is its own name, here.
             let url = assignment.inputs.first().map_or_else(Vec::new, |input| input.name.0.clone());

@@ -188,7 +188,14 @@ fn terms(random: &mut Random, number: u64) -> Terms {
         now: random.permille(500),
         failed: if random.permille(500) { HaltAt::Jobs(1) } else { HaltAt::Percent(40) },
     });
-    Terms { after: after.into_iter().collect(), at, halt, auto_priority: random.permille(100), max_cost: None }
+    Terms {
+        after: after.into_iter().collect(),
+        at,
+        halt,
+        auto_priority: random.permille(100),
+        max_cost: None,
+        notify: Vec::new(),
+    }
 }
 
 fn job(random: &mut Random, files: &[File], recipe: &Recipe, pull: bool, number: u64, at: u64) -> JobSpec {

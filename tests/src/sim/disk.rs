@@ -196,6 +196,14 @@ impl Disk {
             Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
             Change::RateLearned(key, None) => drop(self.rates.remove(key)),
             Change::Spent(owner, day, seconds) => drop(self.spent.insert(*owner, (*day, *seconds))),
+            // The scheduler makes none of these.
+            Change::DeliveryAdded(_)
+            | Change::DeliveryTried { .. }
+            | Change::DeliveryOver(_)
+            | Change::FolderAdded(_)
+            | Change::FolderRemoved(_)
+            | Change::FolderSends { .. }
+            | Change::FolderSent { .. } => {}
             Change::ApiUsed(name, key, used) => drop(self.apis.insert((name.clone(), *key), used.clone())),
         }
         Ok(())
@@ -218,6 +226,8 @@ impl Disk {
                 .collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
             spent: self.spent.iter().map(|(owner, (day, seconds))| (*owner, *day, *seconds)).collect(),
+            deliveries: Vec::new(),
+            next_delivery: 0,
             apis: self.apis.iter().map(|((name, key), used)| (name.clone(), *key, used.clone())).collect(),
         }
     }

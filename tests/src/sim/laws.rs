@@ -11,7 +11,7 @@ use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner, RunId};
 use spindle_shared::job::{JobState, JobView};
-use spindle_shared::lane::Lane;
+use spindle_shared::lane::{Device, Lane};
 use spindle_shared::snapshot::Snapshot;
 use spindle_shared::stage::Stage;
 use spindle_shared::wire::request::Selection;
@@ -46,6 +46,7 @@ struct Current {
     lane: Lane,
     slots: u32,
     memory_mib: u32,
+    card_mib: u32,
     model: Option<String>,
     api: Option<String>,
     stopping: bool,
@@ -88,6 +89,8 @@ pub struct Boot {
     shown: BTreeMap<JobId, f32>,
     shown_batches: BTreeMap<BatchId, f32>,
     accepted: Vec<Accepted>,
+    /// Jobs that a graphics card has failed, with the stage.
+    failed_by_a_card: BTreeMap<JobId, &'static str>,
     /// Jobs with a failed try that was durable.
     failed_tries: BTreeSet<JobId>,
     pub retried: BTreeSet<JobId>,
@@ -100,6 +103,7 @@ pub struct Laws {
     pub boot: Boot,
     slots: BTreeMap<Lane, u32>,
     memory_mib: u32,
+    devices: Vec<Device>,
     reserve_bytes: u64,
     pub media_hours: Option<u32>,
     /// Tries that cost something, since the job's last success.
@@ -126,6 +130,7 @@ impl Laws {
         Laws {
             slots: config.slots.clone(),
             memory_mib: config.memory_mib,
+            devices: config.gpus.devices.clone(),
             reserve_bytes: config.disk_reserve_bytes,
             media_hours: config.quota.media_hours,
             ..Laws::default()
@@ -196,10 +201,18 @@ impl Laws {
                     }
                     Outcome::Failed(_) | Outcome::Stopped => (FailureKind::Timeout, None),
                 };
+                if self.is_a_cards(&current, kind) {
+                    return;
+                }
                 let parks = self.closes(&current, kind, device);
                 self.charge(current, kind, false, parks);
             }
-            Input::InputChanged { run, .. } => drop(self.boot.current.remove(run)),
+            Input::InputChanged { run, .. } => {
+                if let Some(current) = self.boot.current.remove(run) {
+                    // Its stages are another file's now.
+                    self.boot.failed_by_a_card.remove(&current.job);
+                }
+            }
             Input::Lost { runs, cause, death } => {
                 for run in runs {
                     let Some(current) = self.boot.current.remove(run) else { continue };
@@ -207,6 +220,7 @@ impl Laws {
                         Death::Killed { timeout: true } if *cause == Some(*run) => {
                             self.charge(current, FailureKind::Timeout, false, Parks::No);
                         }
+                        Death::Fault { kind, .. } if self.is_a_cards(&current, *kind) => {}
                         Death::Fault { kind, .. } if runs.len() == 1 => {
                             self.charge(current, *kind, *kind == FailureKind::Crash, Parks::No);
                         }
@@ -222,6 +236,7 @@ impl Laws {
                         }
                         for (index, state) in &item.jobs {
                             if matches!(state, JobState::Failed | JobState::Cancelled) {
+                                self.boot.failed_by_a_card.remove(&JobId { batch: item.batch.id, index: *index });
                                 self.boot.retried.insert(JobId { batch: item.batch.id, index: *index });
                             }
                         }
@@ -332,15 +347,13 @@ impl Laws {
         if self.boot.house_paused || self.boot.draining || self.boot.stopping {
             return Err(format!("run {run} starts in a house that is paused, draining or stopping"));
         }
-        let here = self.boot.current.values().filter(|current| current.lane == facts.lane);
+        let lane = start.lane;
+        let here = self.boot.current.values().filter(|current| current.lane == lane);
         let held = here.map(|current| current.slots).sum::<u32>();
-        if start.slots == 0 || held + start.slots > self.slots_of(facts.lane) {
-            return Err(format!(
-                "run {run} takes {} slots of lane {}; {held} are held",
-                start.slots,
-                facts.lane.name()
-            ));
+        if start.slots == 0 || held + start.slots > self.slots_of(lane) {
+            return Err(format!("run {run} takes {} slots of lane {lane}; {held} are held", start.slots));
         }
+        self.suits(start)?;
         let owner = disk.batches.get(&job.batch).map(|batch| batch.new.owner);
         let spent = owner.and_then(|owner| self.boot.spent.get(&owner)).filter(|(day, _)| *day == self.boot.today);
         if let (Some(hours), Some((_, seconds))) = (self.media_hours, spent)
@@ -370,12 +383,15 @@ impl Laws {
         if running >= known.spec.parallel {
             return Err(format!("batch {} runs {} jobs of {} allowed", job.batch, running + 1, known.spec.parallel));
         }
-        self.in_turn(start, facts.lane, disk)?;
-        self.leaves_nobody_waiting(start, facts.lane, disk)?;
+        self.in_turn(start, lane, disk)?;
+        // Who will need a card is brought to work like who will need a core.
+        let admits = if lane.gpu().is_some() { facts.lane } else { lane };
+        self.leaves_nobody_waiting(start, admits, disk)?;
         let current = Current {
             job: *job,
             stage: facts.name,
-            lane: facts.lane,
+            lane,
+            card_mib: start.stage.memory_mib() * u32::from(lane.gpu().is_some()),
             slots: start.slots,
             memory_mib: start.memory_mib,
             model: start.stage.model().map(str::to_owned),
@@ -384,6 +400,47 @@ impl Laws {
         };
         self.boot.current.insert(*run, current);
         Ok(())
+    }
+
+    /// What a graphics card does it can do, in the memory that it has; and what one has failed goes to none again.
+    fn suits(&mut self, start: &Start) -> Result<(), String> {
+        let Start { run, job, lane, .. } = start;
+        let facts = start.stage.facts();
+        let Some(number) = lane.gpu() else {
+            self.boot.failed_by_a_card.retain(|other, stage| other != job || *stage == facts.name);
+            return match *lane == facts.lane {
+                true => Ok(()),
+                false => Err(format!("run {run} of {} starts in the lane {lane}", facts.name)),
+            };
+        };
+        let Some(device) = self.devices.get(usize::from(number)).filter(|device| facts.gpu && device.does(facts.role))
+        else {
+            return Err(format!("run {run} of {} starts on {lane}, which can't do it", facts.name));
+        };
+        let here = self.boot.current.values().filter(|current| current.lane == *lane);
+        let (held, own) = (here.map(|current| current.card_mib).sum::<u32>(), start.stage.memory_mib());
+        if u64::from(held + own) > device.free_bytes >> 20 {
+            return Err(format!(
+                "run {run} takes {own} MiB of {lane}, where {held} are taken of {}",
+                device.free_bytes >> 20
+            ));
+        }
+        match self.boot.failed_by_a_card.get(job) {
+            Some(stage) if *stage == facts.name => {
+                Err(format!("run {run} of job {job} goes back to {lane} with {stage}, which a card has failed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a failure may be a graphics card's doing: then it costs nothing, and the job goes on on the processor.
+    fn is_a_cards(&mut self, current: &Current, kind: FailureKind) -> bool {
+        let may = matches!(kind, FailureKind::OutOfMemory | FailureKind::Crash | FailureKind::Internal);
+        let is = may && current.lane.gpu().is_some();
+        if is && !current.stopping {
+            self.boot.failed_by_a_card.insert(current.job, current.stage);
+        }
+        is
     }
 
     /// Nobody more urgent, who could have had this slot since an earlier turn, is passed over. Looks only at batches of which no job has
@@ -412,7 +469,9 @@ impl Laws {
                     })
             };
             let heaviest = if lane == Lane::Net { Lane::Net } else { Lane::Cpu };
-            let ahead_max = 2 * self.slots_of(heaviest) + self.slots_of(Lane::Io);
+            let cards = self.slots.iter().filter(|(card, _)| heaviest == Lane::Cpu && card.gpu().is_some());
+            let here = self.slots_of(heaviest) + cards.map(|(_, slots)| slots).sum::<u32>();
+            let ahead_max = 2 * here + self.slots_of(Lane::Io);
             let untouched = self.boot.looked.iter().all(|job| job.batch != *id);
             // A gather is at work once its inputs have ended, and nobody looked for an input of it.
             let gathers = disk.batches.iter().filter(|(id, batch)| {

@@ -36,6 +36,7 @@ pub struct LiveRun {
 #[derive(Debug)]
 struct Process {
     role: Role,
+    gpu: Option<u8>,
     alone: bool,
     runs: BTreeSet<RunId>,
 }
@@ -57,12 +58,15 @@ impl Workers {
             Role::Speech | Role::Vision => 3,
             Role::Files => 4,
         };
-        let fits =
-            |process: &Process| process.role == role && !process.alone && !start.alone && process.runs.len() < capacity;
+        let gpu = start.lane.gpu();
+        let fits = |process: &Process| {
+            let same = process.role == role && process.gpu == gpu;
+            same && !process.alone && !start.alone && process.runs.len() < capacity
+        };
         let found = self.processes.iter().find(|(_, process)| fits(process)).map(|(number, _)| *number);
         let number = found.unwrap_or_else(|| {
             self.last_process += 1;
-            self.processes.insert(self.last_process, Process { role, alone: start.alone, runs: BTreeSet::new() });
+            self.processes.insert(self.last_process, Process { role, gpu, alone: start.alone, runs: BTreeSet::new() });
             self.last_process
         });
         let run = start.run;
@@ -99,7 +103,7 @@ impl Workers {
     }
 
     pub fn slots_held(&self, lane: Lane) -> u32 {
-        let here = self.runs.values().filter(|live| live.start.stage.facts().lane == lane);
+        let here = self.runs.values().filter(|live| live.start.lane == lane);
         here.map(|live| live.start.slots).sum()
     }
 }
@@ -121,7 +125,9 @@ pub fn length_of(stage: &Stage, random: &mut Random) -> u64 {
         | Stage::Image(_)
         | Stage::Pack(_)
         | Stage::Sight(_) => random.between(200, 8_000),
-        Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) => random.between(100, 5_000),
+        Stage::Pull(_) | Stage::Fetch(_) | Stage::Upload(_) | Stage::Check(_) | Stage::Deliver(_) => {
+            random.between(100, 5_000)
+        }
     }
 }
 
@@ -168,7 +174,8 @@ pub fn result_of(start: &Start, source: Option<(FileIdentity, ContentHash)>, out
             let content = ContentHash::of(&[start.job.index as u8 % 3, u8::from(start.run.counter.is_multiple_of(5))]);
             done.files = vec![ArtifactFile { name: "talk.mp4".to_owned(), bytes: 100, content }];
         }
-        Stage::Publish(_) | Stage::Upload(_) | Stage::Pull(_) => {
+        Stage::Check(_) => {}
+        Stage::Publish(_) | Stage::Upload(_) | Stage::Pull(_) | Stage::Deliver(_) => {
             let content = ContentHash::of(&output_at.0);
             let output = Output { path: output_at.clone(), kind: "srt".to_owned(), bytes: 100 };
             let identity = Some(identity(content.0[0].into()));

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use spindle_core::api::Limits;
 use spindle_core::change::Change;
 use spindle_core::effect::{Answer, ClientId, Command, Death, Effect, Input, LookupOutputs, Peer, RetryItem, Start};
+use spindle_core::gpus::Found;
 use spindle_core::scheduler::{ApiConfig, Config, Quota, Scheduler};
 use spindle_core::turn;
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId, Target, WorkerId};
 use spindle_shared::job::{Input as JobInput, JobState, Output, PathBytes};
-use spindle_shared::lane::Lane;
+use spindle_shared::lane::{Device, Lane};
 use spindle_shared::stage::Stage;
 use spindle_shared::time::{MonoMs, Now, WallMs};
 use spindle_shared::wire::request::{Scope, Selection};
@@ -177,13 +178,15 @@ struct World {
 impl World {
     fn new(seed: u64, options: Options) -> Self {
         let mut random = Random::new(seed);
-        let slots: BTreeMap<Lane, u32> = [
+        let devices: Vec<Device> = (0..random.below(3)).map(|_| device(&mut random)).collect();
+        let mut slots: BTreeMap<Lane, u32> = [
             (Lane::Cpu, random.between(1, 3) as u32),
             (Lane::Io, random.between(1, 3) as u32),
             (Lane::Net, random.between(1, 2) as u32),
             (Lane::Api, 8),
         ]
         .into();
+        slots.extend((0..devices.len() as u8).map(|number| (Lane::Gpu(number), random.between(1, 2) as u32)));
         let contents = random.between(2, 8);
         let files = (0..random.between(3, 10))
             .map(|inode| File { identity: identity(inode), content: content(random.below(contents)) })
@@ -197,6 +200,7 @@ impl World {
             },
             providers: [(PROVIDER.to_owned(), oracle(&mut random))].into(),
             memory_mib: *random.pick(&[1 << 20, 1_000, 200]),
+            gpus: Found { devices, none: None },
             disk_reserve_bytes: RESERVE_BYTES,
             version: "0".to_owned(),
             pid: 1,
@@ -505,10 +509,9 @@ impl World {
     }
 
     fn start(&mut self, start: Start) -> Result<(), String> {
-        let Start { run, job, .. } = start;
-        let lane = start.stage.facts().lane;
+        let Start { run, job, lane, .. } = start;
         if self.workers.slots_held(lane) + start.slots > self.config.slots[&lane] {
-            return Err(format!("run {run} starts where the lane {} is full of living runs", lane.name()));
+            return Err(format!("run {run} starts where the lane {lane} is full of living runs"));
         }
         if let Some(other) = self.workers.runs.values().find(|live| live.start.job == job) {
             return Err(format!("job {job} has two living runs: {} and {run}", other.start.run));
@@ -1094,6 +1097,14 @@ impl turn::Shell for World {
 }
 
 /// A model API with narrow limits.
+/// A card that is large enough for some models, or for none.
+fn device(random: &mut Random) -> Device {
+    let memory_bytes = *random.pick(&[100, 300, 100_000]) << 20;
+    let roles = if random.permille(800) { vec!["speech".to_owned()] } else { Vec::new() };
+    let name = if random.permille(500) { "one kind" } else { "another" }.to_owned();
+    Device { name, api: "CUDA".to_owned(), memory_bytes, free_bytes: memory_bytes, roles }
+}
+
 fn oracle(random: &mut Random) -> ApiConfig {
     let limits = Limits {
         at_once: random.between(1, 3) as u32,

@@ -3,7 +3,10 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use spindle_tests::harness::Daemon;
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use spindle_tests::harness::{Daemon, PATIENCE};
 
 /// A manager's end of the line.
 struct Manager {
@@ -57,4 +60,47 @@ fn a_manager_hears_how_things_stand_until_the_end() {
     manager.hears("STOPPING=1");
     let after = manager.heard.iter().skip_while(|line| *line != "STOPPING=1");
     assert!(!after.clone().any(|line| line == "READY=1"), "{:?}", manager.heard);
+}
+
+#[test]
+fn a_conductor_that_hangs_gets_no_more_time_from_the_watchdog() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let mut manager = Manager { socket, heard: Vec::new() };
+    let setup = Daemon::scripted().env("NOTIFY_SOCKET", path.to_str().unwrap()).env("WATCHDOG_USEC", "300000");
+    let daemon = setup.start();
+    manager.hears("WATCHDOG=1");
+    let Some(conductor) = thread_of(daemon.pid().as_raw_nonzero().get(), "conductor") else {
+        panic!("the conductor has no thread of its name");
+    };
+    // Only this thread stops; the others go on and could say that all is well.
+    if let Err(error) = ptrace::seize(conductor, ptrace::Options::empty()) {
+        eprintln!("SKIPPED: a conductor that hangs: this machine lets nobody be traced: {error}");
+        return;
+    }
+    ptrace::interrupt(conductor).unwrap();
+    waitpid(conductor, Some(WaitPidFlag::__WALL)).unwrap();
+    let until = Instant::now() + PATIENCE;
+    let mut buffer = [0; 4_096];
+    // What was answered before is still on its way.
+    while manager.socket.recv(&mut buffer).is_ok() {
+        assert!(Instant::now() < until, "it is said to be alive though it hangs");
+    }
+    daemon.say("health").expect(1);
+    assert!(manager.socket.recv(&mut buffer).is_err(), "others' questions are no sign of life");
+    manager.forget();
+    ptrace::detach(conductor, None).unwrap();
+    manager.hears("WATCHDOG=1");
+}
+
+/// Ten pings that should have come.
+const SILENCE: Duration = Duration::from_secs(1);
+
+fn thread_of(process: i32, name: &str) -> Option<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
+    let mut named = threads
+        .filter(|thread| std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name));
+    named.next()?.file_name().to_str()?.parse().ok().map(Pid::from_raw)
 }

@@ -1,10 +1,15 @@
 //! Model APIs by the real programs and a scripted endpoint: limits as they arrive there, what each refusal costs, and that no key is anywhere.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use spindle_shared::id::BatchId;
 use spindle_tests::harness::{Daemon, Setup, eventually};
@@ -158,22 +163,17 @@ fn a_spent_quota_parks_and_outlives_the_daemon() {
 fn a_hostile_endpoint_is_refused_and_nobody_grows() {
     /// What it does, and the kind of failure that it makes.
     type Hostile = (&'static str, fn() -> Reply, &'static str);
-    let hostile: [Hostile; 6] = [
+    fn away(to: &str) -> Reply {
+        Reply::Status(307, vec![("location", to.to_owned())], String::new())
+    }
+    let hostile: [Hostile; 8] = [
         ("huge", || Reply::Huge(10 << 30), "server"),
         ("head", || Reply::EndlessHead, "network"),
         ("drip", || Reply::Drip, "network"),
         ("cut", || Reply::Cut, "network"),
-        (
-            "away",
-            || {
-                Reply::Status(
-                    307,
-                    vec![("location", "http://169.254.169.254/latest/meta-data".to_owned())],
-                    String::new(),
-                )
-            },
-            "server",
-        ),
+        ("cloud", || away("http://169.254.169.254/latest/meta-data"), "server"),
+        ("inside", || away("http://127.0.0.1:9/v1/chat/completions"), "server"),
+        ("round", || away("/v1/chat/completions"), "server"),
         ("broken", || Reply::Status(200, Vec::new(), "{\"choices\":".to_owned()), "server"),
     ];
     for (name, reply, kind) in hostile {
@@ -187,50 +187,118 @@ fn a_hostile_endpoint_is_refused_and_nobody_grows() {
         assert!(failure["advice"].as_str().is_some_and(|advice| !advice.is_empty()), "{name}");
         assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
         assert_eq!(oracle.count(), 1, "{name}");
-        let grown = daemon.workers("net").into_iter().map(|pid| {
-            let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
-            let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default().to_owned();
-            line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0)
-        });
-        assert!(grown.max().unwrap_or(0) < 120 << 10, "{name}");
+        assert!(daemon.peak_kib("net") < 60 << 10, "{name}: {} KiB", daemon.peak_kib("net"));
     }
+}
+
+/// Whether anything that this process may write to holds these bytes, by what the kernel gives of its memory; and how much that was.
+fn memory_holds(pid: Pid, needle: &[u8]) -> (bool, u64) {
+    let place = format!("/proc/{}", pid.as_raw_nonzero());
+    let memory = fs::File::open(format!("{place}/mem")).unwrap();
+    let (mut found, mut read) = (false, 0);
+    for line in fs::read_to_string(format!("{place}/maps")).unwrap().lines() {
+        let mut words = line.split_whitespace();
+        let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+        // What can't be written to is what lies in a file.
+        if rights.starts_with("rw") {
+            let (begin, end) = range.split_once('-').unwrap();
+            let (begin, end) = (u64::from_str_radix(begin, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+            let mut region = vec![0; (end - begin) as usize];
+            let came = memory.read_at(&mut region, begin).unwrap_or(0);
+            found |= memchr::memmem::find(&region[..came], needle).is_some();
+            read += came as u64;
+        }
+    }
+    (found, read)
+}
+
+fn holds(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, KEY.as_bytes()).is_some()
+}
+
+/// No file below holds the key; how many there are.
+fn search(folder: &Path) -> usize {
+    let (mut folders, mut files) = (vec![folder.to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => folders.push(entry.path()),
+                kind if kind.is_file() => {
+                    files += 1;
+                    assert!(!holds(&fs::read(entry.path()).unwrap_or_default()), "{}", entry.path().display());
+                }
+                _ => {}
+            }
+        }
+    }
+    files
 }
 
 #[test]
 fn a_key_is_nowhere_but_in_the_question() {
-    let oracle = Oracle::start(|_| {
-        Reply::Late(
-            Duration::from_secs(2),
-            Box::new(Reply::Status(401, Vec::new(), format!("{{\"error\":{{\"message\":\"no such key: {KEY}\"}}}}"))),
-        )
+    let released = Arc::new(AtomicBool::new(false));
+    let thought = Arc::clone(&released);
+    let oracle = Oracle::start(move |asked: &Asked| {
+        // It thinks until it is let go.
+        while !thought.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut lesson = lesson();
+        lesson["summary"] = json!(format!("I was asked with {KEY}, was I not?"));
+        match asked.text().contains("refuse") {
+            true => Reply::Status(401, Vec::new(), format!("{{\"error\":{{\"message\":\"no such key: {KEY}\"}}}}")),
+            false => Reply::json(&lesson),
+        }
     });
     let daemon = house(&oracle, "").start();
     let inputs = sounds(&daemon, 1);
-    let batch = daemon.submit_to("report", ["--provider=oracle", &inputs[0]]);
+    let batch = daemon.submit_to("report", ["--provider=oracle", "--format=md,html,json", &inputs[0]]);
     eventually("the oracle is asked", || (oracle.count() > 0).then_some(()));
-    let holds = |bytes: &[u8]| bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes());
+    // While it thinks, others decode and listen.
+    let film = daemon.media().join("film.mp4");
+    video(&film, 30);
+    let long = daemon.sound("long.wav", 1_200.0);
+    let others =
+        [daemon.submit_to("compress", [&film]), daemon.submit_to("subtitles", ["--no-vad".as_ref(), long.as_os_str()])];
+    for role in ["media", "speech"] {
+        eventually(&format!("{role} works"), || {
+            let lines = daemon.json("workers");
+            let busy = |worker: &Value| {
+                worker["role"] == role && worker["runs"].as_array().is_some_and(|runs| !runs.is_empty())
+            };
+            lines.as_array().unwrap().iter().any(busy).then_some(())
+        });
+        for pid in daemon.workers(role) {
+            let (found, read) = memory_holds(pid, KEY.as_bytes());
+            assert!(!found && read > 1 << 20, "{role}: {read} bytes of memory");
+        }
+    }
     for role in ["media", "speech", "files", "net"] {
         for pid in daemon.workers(role) {
-            let proc = |file: &str| fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default();
+            let proc = |file: &str| fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap();
             assert!(!holds(&proc("cmdline")), "{role}");
             assert!(role == "net" || !holds(&proc("environ")), "{role}");
         }
     }
+    assert!(!daemon.batch(batch).state.is_terminal(), "the oracle thinks still");
+    released.store(true, Ordering::SeqCst);
+    for other in others {
+        daemon.say(&format!("cancel {other}"));
+    }
+    daemon.ended_batch(batch);
+    assert_eq!(daemon.batch(batch).counts.completed, 1);
+    let text = fs::read_to_string(daemon.media().join("0.report.md")).unwrap();
+    assert!(text.contains("I was asked with …, was I not?"), "{text}");
+    // And where it is refused with the key in its words.
+    let refused = daemon.sound("refuse.wav", 2.0);
+    let batch = daemon.submit_to("report", ["--provider=oracle".as_ref(), refused.as_os_str()]);
     eventually("it has failed", || (daemon.batch(batch).counts.failed == 1).then_some(()));
     let result = outcome(&daemon, batch).to_string();
     assert!(result.contains("auth") && !result.contains(KEY), "{result}");
-    assert!(!daemon.log().contains(KEY));
     let listed = daemon.json("providers list").to_string();
     assert!(listed.contains("env:ORACLE_KEY") && !listed.contains(KEY));
-    let mut folders = vec![daemon.state()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            match entry.file_type().unwrap().is_dir() {
-                true => folders.push(entry.path()),
-                false => assert!(!holds(&fs::read(entry.path()).unwrap_or_default()), "{}", entry.path().display()),
-            }
-        }
-    }
+    assert!(daemon.log().contains("ready") && !daemon.log().contains(KEY));
+    assert!(search(&daemon.state()) > 3 && search(&daemon.media()) > 5);
 }
 
 #[test]
@@ -340,21 +408,30 @@ fn a_model_finds_the_moments_and_proposes_the_cut() {
 }
 
 #[test]
-fn a_daemon_killed_in_the_middle_has_the_same_call_sent_again_under_the_same_key() {
-    let oracle = Oracle::start(|asked: &Asked| match asked.number {
-        1 => Reply::Late(Duration::from_secs(5), Box::new(Reply::json(&lesson()))),
-        _ => Reply::json(&lesson()),
+fn a_daemon_that_is_killed_again_and_again_has_no_call_billed_twice() {
+    // A service that honours such keys does what it was asked once, and bills it once, though nobody takes the answer.
+    let oracle = Oracle::start(|asked: &Asked| {
+        let slow = asked.number <= 6;
+        Reply::Late(Duration::from_secs(if slow { 3 } else { 0 }), Box::new(Reply::json(&lesson())))
     });
-    let mut daemon = house(&oracle, "").start();
-    let inputs = sounds(&daemon, 1);
-    let batch = daemon.submit_to("report", ["--provider=oracle", "--format=json", &inputs[0]]);
-    eventually("the oracle is asked", || (oracle.count() > 0).then_some(()));
-    daemon.kill();
-    daemon.start();
-    daemon.ended_batch(batch);
+    let mut daemon = house(&oracle, "at_once = 2").start();
+    let inputs = sounds(&daemon, 5);
+    let batch = daemon.submit_to(
+        "report",
+        ["--provider=oracle", "--format=json"].into_iter().chain(inputs.iter().map(String::as_str)),
+    );
+    for cut in [2, 4, 6] {
+        eventually("the oracle is asked", || (oracle.count() >= cut).then_some(()));
+        daemon.kill();
+        daemon.start();
+    }
+    assert_eq!(daemon.ended_batch(batch).counts.completed, 5);
     let asked = oracle.asked();
-    assert_eq!(asked.len(), 2);
-    // A service that honours it bills one of the two.
-    assert_eq!(asked[0].headers["idempotency-key"], asked[1].headers["idempotency-key"]);
-    assert_eq!(asked[0].body, asked[1].body);
+    assert!(asked.len() >= 8, "{} questions", asked.len());
+    let mut bills: BTreeMap<&str, &Asked> = BTreeMap::new();
+    for question in &asked {
+        let first = bills.entry(question.headers["idempotency-key"].as_str()).or_insert(question);
+        assert_eq!(first.body, question.body);
+    }
+    assert_eq!(bills.len(), 5, "as many bills as documents");
 }

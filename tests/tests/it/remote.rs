@@ -1,6 +1,8 @@
 //! Inputs that lie elsewhere: fetched, then as any other.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use spindle_shared::failure::FailureKind;
@@ -139,6 +141,13 @@ fn hostile_addresses_fail_with_kind_and_advice() {
         "/loop" => Reply::Redirect("/loop".to_owned()),
         "/cloud" => Reply::Redirect("http://169.254.169.254/latest/meta-data/".to_owned()),
         "/inside" => Reply::Redirect("http://localhost:9/".to_owned()),
+        "/long-head" => {
+            Reply::Endless(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-More: and more and more and more and more\r\n".to_vec())
+        }
+        "/endless.mp4" => {
+            let chunk = [b"10000\r\n".as_slice(), &[7; 0x10000], b"\r\n"].concat();
+            Reply::Endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(), chunk)
+        }
         "/huge.mp4" => Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\nmedia".to_vec()),
         "/text.mp4" => Reply::page("200 OK", "video/mp4", "this is no recording"),
         _ => Reply::page("404 Not Found", "text/plain", "gone"),
@@ -150,17 +159,21 @@ fn hostile_addresses_fail_with_kind_and_advice() {
         ("/cloud", FailureKind::Permission, "169.254.169.254"),
         ("/inside", FailureKind::Permission, "this machine"),
         ("/huge.mp4", FailureKind::Input, "100 MiB are allowed"),
+        ("/endless.mp4", FailureKind::Input, "100 MiB are allowed"),
+        ("/long-head", FailureKind::Network, "header"),
         ("/text.mp4", FailureKind::Input, "text.mp4"),
         ("/none.mp4", FailureKind::Input, "404"),
     ];
     let urls: Vec<String> = cases.iter().map(|(path, ..)| site.url(path)).collect();
-    let line = ["submit", "subtitles", "--wait"].into_iter().chain(urls.iter().map(String::as_str));
+    let line = ["submit", "subtitles", "--retries=0", "--wait"].into_iter().chain(urls.iter().map(String::as_str));
     assert_ne!(daemon.ctl(line).code, 0);
     for (job, (path, kind, says)) in daemon.jobs(BatchId(1)).iter().zip(cases) {
         let failure = job.failure.as_ref().unwrap_or_else(|| panic!("{path}: {job:#?}"));
         assert_eq!(failure.kind, kind, "{path}: {failure}");
         assert!(failure.message.contains(says) && !failure.advice.is_empty(), "{path}: {failure}");
     }
+    // A hundred MiB came of the one that never ends, and went past.
+    assert!(daemon.peak_kib("net") < 60 << 10, "{} KiB", daemon.peak_kib("net"));
 }
 
 #[test]
@@ -193,4 +206,123 @@ fn highlights_cut_from_what_was_fetched() {
     let daemon = allowing(Daemon::real(), &site).start();
     daemon.ctl(["submit", "highlights", "--wait", "-o", "out", &site.url("/one.mp4"), &site.url("/two.mp4")]).expect(0);
     assert!(daemon.files("media/out").iter().any(|name| name.ends_with(".mp4")), "{:?}", daemon.files("media/out"));
+}
+
+/// A program in yt-dlp's place: writes down how it was called, and does as the address says.
+fn stand_in(folder: &Path) -> PathBuf {
+    let path = folder.join("reader");
+    let sound = folder.join("sound.wav");
+    fs::write(&sound, wav(2.0, 280.0)).unwrap();
+    let script = format!(
+        r#"#!/bin/bash
+printf '%s\n' "$@" > {folder}/arguments
+env > {folder}/environment
+case "${{@: -1}}" in
+    */hangs*)
+        sleep 1000 &
+        echo $$ $! > {folder}/pids.new
+        mv {folder}/pids.new {folder}/pids
+        wait ;;
+    */large*) head -c 5000000 /dev/zero > recording.part; sleep 1000 ;;
+    */fails*) echo 'ERROR: [tube] 7: Unsupported URL; please report this' >&2; exit 1 ;;
+    */nothing*) exit 0 ;;
+    */inside*)
+        proxy=${{http_proxy#http://}}
+        exec 3<>"/dev/tcp/${{proxy%:*}}/${{proxy#*:}}"
+        printf 'GET http://169.254.169.254/latest/ HTTP/1.1\r\n\r\n' >&3
+        cat <&3 >&2
+        exit 1 ;;
+    *)
+        echo '40000 64044 NA'
+        cp {sound} recording ;;
+esac
+"#,
+        folder = folder.display(),
+        sound = sound.display(),
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn what_plays_on_a_page_is_found_by_a_program_that_gets_no_shell_and_no_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = stand_in(folder.path());
+    let daemon = Daemon::real()
+        .env("SPINDLE_REMOTE__YTDLP", "[\"tube.example\"]")
+        .env("SPINDLE_REMOTE__YTDLP_PROGRAM", program.to_str().unwrap())
+        .env("SOME_API_KEY", "sk-0123456789")
+        .set("remote.input_max_mib", 2)
+        .start();
+    let told = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let url = "https://www.tube.example/watch?list=$(touch%20x)&v=--exec=touch%20x;`id`";
+    daemon.ctl(["submit", "convert", "--to", "wav", "--wait", "-o", "out", url]).expect(0);
+    assert_eq!(daemon.files("media/out"), ["exec=touch x;`id`.converted.wav"]);
+    let arguments = told("arguments");
+    let arguments: Vec<&str> = arguments.lines().collect();
+    let [options @ .., end, address] = arguments.as_slice() else { panic!("{arguments:?}") };
+    // The address came whole, quoted as addresses are, and behind the end of options.
+    assert_eq!(
+        (*end, *address),
+        ("--", "https://www.tube.example/watch?list=$(touch%20x)&v=--exec=touch%20x;%60id%60")
+    );
+    assert!(options.iter().all(|option| option.starts_with("--")), "{options:?}");
+    for option in ["--ignore-config", "--no-exec", "--no-playlist", "--output=recording", "--max-filesize=2097152"] {
+        assert!(options.contains(&option), "{option}: {options:?}");
+    }
+    let environment = told("environment");
+    assert!(!environment.contains("sk-0123456789") && !environment.contains("SPINDLE_"), "{environment}");
+    assert!(environment.contains("https_proxy=http://127.0.0.1:"), "{environment}");
+    // Fetched like any other, and gone with its job.
+    assert!(ran(&daemon.job(BatchId(1), 1), "fetch"));
+    assert!(daemon.files("state/artifacts").iter().all(|name| !name.contains("exec")), "{:?}", daemon.files("state"));
+
+    for (path, kind, says) in [
+        ("fails?sig=s3cret", FailureKind::Input, "Unsupported URL"),
+        ("nothing", FailureKind::Input, "no recording"),
+        ("large", FailureKind::Input, "2 MiB"),
+        ("inside", FailureKind::Permission, "169.254.169.254"),
+    ] {
+        let url = format!("https://tube.example/{path}");
+        let batch = daemon.submit_to("convert", ["--to", "wav", "--retries", "0", "-o", "out", &url]);
+        daemon.ended_batch(batch);
+        let failure = daemon.job(batch, 1).failure.unwrap();
+        assert_eq!(failure.kind, kind, "{path}: {failure}");
+        assert!(failure.message.contains(says) && !failure.message.contains("s3cret"), "{path}: {failure}");
+        assert!(!failure.advice.is_empty(), "{path}: {failure}");
+    }
+    // A wish to stop ends it with all that it has started.
+    let batch = daemon.submit_to("convert", ["--to", "wav", "-o", "out", "https://tube.example/hangs"]);
+    let pids = eventually("it hangs", || fs::read_to_string(folder.path().join("pids")).ok());
+    daemon.say(&format!("cancel {batch}")).expect(0);
+    for pid in pids.split_whitespace() {
+        eventually(&format!("{pid} is gone"), || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+    // Other sites' addresses are files.
+    let arguments = told("arguments");
+    daemon.ctl(["submit", "convert", "--to", "wav", "--wait", "-o", "out", "http://127.0.0.1:9/fails"]);
+    assert_eq!(told("arguments"), arguments);
+}
+
+#[test]
+fn without_the_program_a_page_is_refused_at_once() {
+    let daemon = Daemon::real().env("SPINDLE_REMOTE__YTDLP_PROGRAM", "/nonexistent/reader").start();
+    let ran = daemon.ctl(["submit", "subtitles", "https://www.youtube.com/watch?v=dQw4w9WgXcQ"]).expect(9);
+    ran.says(&["/nonexistent/reader", "not installed", "hint:"]);
+    // Where it is there, but vanishes, the job says so.
+    let folder = tempfile::tempdir().unwrap();
+    let program = stand_in(folder.path());
+    let daemon = Daemon::real().env("SPINDLE_REMOTE__YTDLP_PROGRAM", program.to_str().unwrap()).start();
+    daemon.say("pause").expect(0);
+    let batch = daemon.submit_to("convert", ["--to=wav", "--retries=0", "https://youtu.be/x"]);
+    fs::remove_file(program).unwrap();
+    daemon.say("resume").expect(0);
+    daemon.ended_batch(batch);
+    let failure = daemon.job(batch, 1).failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::ModelMissing, "{failure}");
+    assert!(failure.advice.contains("ytdlp_program"), "{failure}");
 }

@@ -14,6 +14,7 @@ use super::style::{clipped, shown, width, wrapped};
 use crate::keys::{Place, TABLE};
 use crate::look::Look;
 use crate::model::{Cover, Model, View};
+use crate::spent::price;
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
     let look = model.look;
@@ -117,17 +118,28 @@ fn help(cells: u16, model: &Model) -> Vec<Line<'static>> {
         (Place::Line, "writing a value"),
         (Place::Find, "writing what to find"),
         (Place::Page, "pages like this one"),
+        (Place::Zoom, "a result in full"),
+        (Place::Plan, "the preview"),
         (Place::Question, "questions"),
     ] {
         parts.push((look.t(title).to_owned(), Box::new(move |places| places.contains(&place) && !everywhere(places))));
     }
+    let mut told: Vec<&str> = Vec::new();
     for (title, fits) in parts {
         let bindings: Vec<_> = TABLE.iter().filter(|binding| fits(binding.places)).collect();
         if bindings.is_empty() {
             continue;
         }
+        // What was said of pages isn't said again of each kind of them.
+        let bindings: Vec<_> = bindings.into_iter().filter(|binding| !told.contains(&binding.long)).collect();
+        if bindings.is_empty() {
+            continue;
+        }
         lines.push(Line::styled(title, look.title()));
         for binding in bindings {
+            if binding.places.contains(&Place::Page) {
+                told.push(binding.long);
+            }
             let label = super::key_name(binding.label, look);
             let indent = label_width + 3;
             let room = cells.saturating_sub(indent as u16).max(10);
@@ -181,6 +193,7 @@ fn in_full(job: &JobView, model: &Model, cells: u16) -> Vec<Line<'static>> {
     }
     for (name, figure) in &detail.figures {
         let value = match figure {
+            spindle_shared::job::Figure::Number(number) if name == "cost" => price(*number),
             spindle_shared::job::Figure::Number(number) => format!("{}", (number * 100.0).round() / 100.0),
             spindle_shared::job::Figure::Text(text) => shown(text),
             spindle_shared::job::Figure::Flag(flag) => look.t(if *flag { "yes" } else { "no" }).to_owned(),
@@ -202,7 +215,7 @@ fn in_full(job: &JobView, model: &Model, cells: u16) -> Vec<Line<'static>> {
     }
     if let Some(failure) = &job.failure {
         let cause = look.fill("failure: {}", &[&look.word(failure.kind.name())]);
-        lines.extend(super::detail::told(&cause, failure, cells, usize::MAX, look));
+        lines.extend(super::detail::told(&cause, &failure.message, failure, cells, usize::MAX, look));
     }
     lines
 }

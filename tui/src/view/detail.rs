@@ -8,28 +8,34 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use spindle_shared::batch::BatchView;
 use spindle_shared::failure::Failure;
-use spindle_shared::id::JobId;
 use spindle_shared::job::JobView;
 
 use super::style::{clipped, clipped_middle, shown, wrapped};
 use super::{batches, figures};
 use crate::look::Look;
 use crate::model::{Model, View, file_name};
+use crate::spent::Spent;
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let look = model.look;
     let (title, lines) = match (model.view, model.chosen_batch(), model.chosen_job()) {
-        (View::Batch, _, Some(job)) => (look.fill("job {}", &[&job.id]), of_job(job, model, area.width)),
+        (View::Batch, _, Some(job)) => (look.fill("job {}", &[&job.id]), of_job(job, model, area)),
         (_, Some(batch), _) => of_batch(batch, model, area),
         _ => (look.t("failures").to_owned(), Vec::new()),
     };
     frame.render_widget(Paragraph::new(lines).block(super::panel(&title, false, area, model)), area);
 }
 
+/// Rows that all there is to say would fill, its title among them.
+pub fn needed(area: Rect, model: &Model) -> u16 {
+    let lines = model.chosen_batch().map_or(0, |batch| of_batch(batch, model, area).1.len());
+    u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(1)
+}
+
 /// Failures with one cause.
 struct Cause<'m> {
     count: usize,
-    first: JobId,
+    first: &'m JobView,
     failure: &'m Failure,
 }
 
@@ -46,7 +52,7 @@ fn of_batch(batch: &BatchView, model: &Model, area: Rect) -> (String, Vec<Line<'
         _ => look.fill("batch {} · {} failed", &[&batch.id, &failed]),
     };
     let rows = usize::from(if area.height < 3 { area.height } else { area.height - 1 });
-    let facts = wrapped(&facts(batch, model), area.width, if rows < 8 { 1 } else { 3 });
+    let facts = in_lines(&facts(batch, model), area.width, if rows < 8 { 1 } else { 3 });
     let mut lines: Vec<_> = facts.into_iter().map(Line::from).collect();
     if failed == 0 {
         lines.push(Line::styled(look.t("no failures"), look.faint()));
@@ -57,11 +63,12 @@ fn of_batch(batch: &BatchView, model: &Model, area: Rect) -> (String, Vec<Line<'
         let (count, kind, first) = (cause.count, cause.failure.kind, cause.first);
         let kind = look.word(kind.name());
         let named = if count > 1 {
-            look.fill("{} × {} (first {})", &[&count, &kind, &first])
+            look.fill("{} × {} (first {})", &[&count, &kind, &first.id])
         } else {
-            format!("{kind} ({first})")
+            format!("{kind} ({})", first.id)
         };
-        let told = told(&named, cause.failure, area.width, each / 2, look);
+        let message = super::failures::brief(&cause.failure.message, Some(first));
+        let told = told(&named, &message, cause.failure, area.width, each / 2, look);
         let last = nth + 1 == causes.len();
         if lines.len() + told.len() + usize::from(!last) > rows {
             let more = look.fill("{} more causes: 4 shows them all", &[&(causes.len() - nth)]);
@@ -80,7 +87,7 @@ fn causes(model: &Model) -> Vec<Cause<'_>> {
         let Some(failure) = &job.failure else { continue };
         let input = job.input.as_ref().map(ToString::to_string);
         let at = *known.entry((failure.kind, failure.shape(input.as_deref()))).or_insert_with(|| {
-            causes.push(Cause { count: 0, first: job.id, failure });
+            causes.push(Cause { count: 0, first: job, failure });
             causes.len() - 1
         });
         causes[at].count += 1;
@@ -90,7 +97,7 @@ fn causes(model: &Model) -> Vec<Cause<'_>> {
 }
 
 /// What a batch is, in a line.
-pub fn facts(batch: &BatchView, model: &Model) -> String {
+pub fn facts(batch: &BatchView, model: &Model) -> Vec<String> {
     let look = model.look;
     let mut facts = vec![shown(&batch.recipe)];
     if !batch.state.is_terminal() {
@@ -108,12 +115,13 @@ pub fn facts(batch: &BatchView, model: &Model) -> String {
             facts.push(format!("{count} {}", look.word(name)));
         }
     }
+    facts.extend(model.spent().map(|spent| spent.told(look)));
     facts.extend(batch.tags.iter().map(|(key, value)| shown(&format!("{key}={value}"))));
-    facts.join(" · ")
+    facts
 }
 
-fn of_job(job: &JobView, model: &Model, cells: u16) -> Vec<Line<'static>> {
-    let look = model.look;
+fn of_job(job: &JobView, model: &Model, area: Rect) -> Vec<Line<'static>> {
+    let (look, cells) = (model.look, area.width);
     let path = job.input.as_ref().map_or_else(|| file_name(job), ToString::to_string);
     let mut facts = vec![look.word(job.state.name()), shown(&job.stage), figures::percent(job.progress)];
     let time = super::jobs::time(job, model);
@@ -126,32 +134,48 @@ fn of_job(job: &JobView, model: &Model, cells: u16) -> Vec<Line<'static>> {
     facts.extend(job.worker.as_deref().map(|worker| look.fill("worker {}", &[&shown(worker)])));
     facts.extend(job.detail.media_seconds.map(|seconds| look.fill("{} long", &[&figures::span(seconds)])));
     facts.extend(job.detail.language.as_deref().map(|language| look.fill("language {}", &[&shown(language)])));
-    let mut lines = vec![
-        Line::styled(clipped_middle(&shown(&path), cells), look.plain()),
-        Line::styled(clipped(&facts.join(" · "), cells), look.plain()),
-    ];
-    if !job.timings.is_empty() {
-        let timings: Vec<_> = job
-            .timings
-            .iter()
-            .map(|(stage, seconds)| format!("{} {}", shown(stage), figures::span(*seconds)))
-            .collect();
-        let text = wrapped(&timings.join(" · "), cells, 2);
-        lines.extend(text.into_iter().map(|line| Line::styled(line, look.faint())));
-    }
-    match (&job.failure, &job.skipped_reason) {
-        (Some(failure), _) => lines.extend(told(&look.word(failure.kind.name()), failure, cells, 3, look)),
-        (None, Some(reason)) => {
-            lines.extend(wrapped(&look.fill("skipped: {}", &[&shown(reason)]), cells, 2).into_iter().map(Line::from))
+    facts.extend(Spent::of([job]).map(|spent| spent.told(look)));
+    let mut lines = vec![Line::styled(clipped_middle(&shown(&path), cells), look.plain())];
+    lines.extend(in_lines(&facts, cells, 2).into_iter().map(|line| Line::styled(line, look.plain())));
+    let rows = usize::from(if area.height < 3 { area.height } else { area.height - 1 });
+    let why: Vec<Line<'static>> = match (&job.failure, &job.skipped_reason) {
+        (Some(failure), _) => {
+            let message = super::failures::brief(&failure.message, Some(job));
+            told(&look.word(failure.kind.name()), &message, failure, cells, 3, look)
         }
-        (None, None) => {}
+        (None, Some(reason)) => {
+            wrapped(&look.fill("skipped: {}", &[&shown(reason)]), cells, 2).into_iter().map(Line::from).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    // What to do matters more than how long each stage took.
+    let timings: Vec<_> =
+        job.timings.iter().map(|(stage, seconds)| format!("{} {}", shown(stage), figures::span(*seconds))).collect();
+    let room = rows.saturating_sub(lines.len() + why.len()).min(3);
+    lines.extend(in_lines(&timings, cells, room).into_iter().map(|line| Line::styled(line, look.faint())));
+    lines.extend(why);
+    lines
+}
+
+/// Facts side by side, none of them broken, in so many lines at most.
+fn in_lines(facts: &[String], cells: u16, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for fact in facts {
+        match lines.last_mut() {
+            Some(line) if super::width(line) + 3 + super::width(fact) <= usize::from(cells) => {
+                line.push_str(" · ");
+                line.push_str(fact);
+            }
+            _ => lines.push(clipped(fact, cells)),
+        }
     }
+    lines.truncate(most);
     lines
 }
 
 /// What happened, and what to do, in so many lines each.
-pub fn told(cause: &str, failure: &Failure, cells: u16, most: usize, look: Look) -> Vec<Line<'static>> {
-    let message = wrapped(&format!("{cause}: {}", shown(&failure.message)), cells, most);
+pub fn told(cause: &str, message: &str, failure: &Failure, cells: u16, most: usize, look: Look) -> Vec<Line<'static>> {
+    let message = wrapped(&format!("{cause}: {}", shown(message)), cells, most);
     let mut lines: Vec<_> = message.into_iter().map(|line| Line::styled(line, look.bad())).collect();
     if !failure.advice.is_empty() {
         let advice = wrapped(&shown(&failure.advice), cells.saturating_sub(2), most);

@@ -6,6 +6,8 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
+use spindle_shared::job::JobView;
+
 use super::Hits;
 use super::style::{clipped, clipped_middle, shown, wrapped};
 use super::table::{self, Column, Kind, Rows, first_row};
@@ -71,11 +73,11 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
             "what happened",
             0,
             30,
-            cells(&|cause| (shown(&cause.failure.message), Style::new()), &|cause, job| {
+            cells(&|cause| (shown(&brief(&cause.failure.message, cause.jobs.first())), Style::new()), &|cause, job| {
                 (shown(&file_name(&cause.jobs[job])), Style::new())
             }),
         )
-        .fills(Kind::Name),
+        .fills(Kind::Text),
         Column::new(
             "stage",
             2,
@@ -106,6 +108,36 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
     }
 }
 
+/// The message with the input called by its name: its folder says nothing of what happened, and takes the room.
+pub fn brief(message: &str, job: Option<&JobView>) -> String {
+    let input = job.and_then(|job| job.input.as_ref()).map(ToString::to_string);
+    match (job, input) {
+        (Some(job), Some(input)) if !input.is_empty() => message.replace(&input, &file_name(job)),
+        _ => message.to_owned(),
+    }
+}
+
+/// The jobs of a cause: each with its file where there is room for all of them, else their numbers in a line.
+fn others(cause: &Cause, rows: usize, cells: u16, model: &Model) -> Vec<Line<'static>> {
+    let look = model.look;
+    if cause.jobs.len() < 2 {
+        return Vec::new();
+    }
+    if rows <= cause.jobs.len() {
+        let ids: Vec<_> = cause.jobs.iter().map(|job| job.id.to_string()).collect();
+        let ids = look.fill("jobs: {}", &[&ids.join(" ")]);
+        return vec![Line::styled(format!(" {}", clipped(&ids, cells)), look.faint())];
+    }
+    let ids: Vec<_> = cause.jobs.iter().map(|job| job.id.to_string()).collect();
+    let widest = ids.iter().map(|id| super::width(id)).max().unwrap_or(0);
+    let named = cause.jobs.iter().zip(&ids).map(|(job, id)| {
+        let room = cells.saturating_sub(widest as u16 + 4);
+        Line::styled(format!("   {id:>widest$} {}", clipped_middle(&shown(&file_name(job)), room)), look.faint())
+    });
+    let head = look.fill("jobs: {}", &[&cause.jobs.len()]);
+    [Line::styled(format!(" {head}"), look.faint())].into_iter().chain(named).collect()
+}
+
 /// All of the chosen cause.
 fn told(frame: &mut Frame<'_>, area: Rect, row: Row, model: &Model) {
     let look = model.look;
@@ -129,9 +161,8 @@ fn told(frame: &mut Frame<'_>, area: Rect, row: Row, model: &Model) {
         let room = cells.saturating_sub(super::width(&example) as u16);
         lines.push(Line::styled(format!(" {example}{}", clipped_middle(&input, room)), look.plain()));
     }
-    let others: Vec<_> = cause.jobs.iter().map(|job| job.id.to_string()).collect();
-    let others = look.fill("jobs: {}", &[&others.join(" ")]);
-    lines.push(Line::styled(format!(" {}", clipped(&others, cells)), look.faint()));
+    let rows = usize::from(area.height.saturating_sub(1)).saturating_sub(lines.len());
+    lines.extend(others(cause, rows, cells, model));
     let title = look.word(cause.kind.name());
     frame.render_widget(Paragraph::new(lines).block(super::panel(&title, false, area, model)), area);
 }

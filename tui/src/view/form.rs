@@ -38,6 +38,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, form: &Form, model: &Model, hits:
         FieldKind::Inputs => look.t("inputs").to_owned(),
         _ => name.to_owned(),
     };
+    let value_cells = if area.width < 120 { 30 } else { 60 };
     let set = |set: bool| if set { look.strong() } else { look.faint() };
     let columns = vec![
         Column::new("", 0, 20, seen.iter().map(|field| (name(field.kind, &field.name), Style::new())).collect()),
@@ -48,13 +49,16 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, form: &Form, model: &Model, hits:
             seen.iter()
                 .map(|field| {
                     let always = matches!(field.kind, FieldKind::Recipe | FieldKind::Inputs);
+                    if field.kind == FieldKind::Inputs && form.inputs.is_empty() {
+                        return (look.t("none yet: Enter").to_owned(), look.held());
+                    }
                     let text = shown(&form.shown(field));
-                    (clipped_middle(&text, 30), set(always || field.value.is_some()))
+                    (clipped_middle(&text, value_cells), set(always || field.value.is_some()))
                 })
                 .collect(),
         ),
         Column::new("", 1, 20, seen.iter().map(|field| (shown(first_line(&field.help)), look.faint())).collect())
-            .fills(Kind::Name),
+            .fills(Kind::Text),
     ];
     let title = look.t("new batch: set what you need, v shows what would be done, S submits");
     let block = super::panel(title, true, list, model);
@@ -93,7 +97,6 @@ fn draw_files(frame: &mut Frame<'_>, area: Rect, files: &Files, model: &Model, h
     let entries = match &files.entries {
         None => Err("…"),
         Some(Err(why)) => Err(why.as_str()),
-        Some(Ok(entries)) if entries.is_empty() => Err(look.t("nothing is in this folder; h goes up")),
         Some(Ok(entries)) => Ok(entries),
     };
     let entries = match entries {
@@ -123,8 +126,11 @@ fn draw_files(frame: &mut Frame<'_>, area: Rect, files: &Files, model: &Model, h
             0,
             20,
             seen.iter()
-                .map(|(_, entry)| {
+                .map(|(at, entry)| {
                     let name = shown(&entry.name.to_string_lossy());
+                    if files.is_here(*at) {
+                        return (look.t("./ (this folder, with all below it)").to_owned(), look.busy());
+                    }
                     if entry.folder { (format!("{name}/"), look.busy()) } else { (name, Style::new()) }
                 })
                 .collect(),
@@ -181,7 +187,7 @@ fn draw_plan(
             seen.iter().map(|job| (clipped_middle(&shown(&job.input.to_string()), 40), Style::new())).collect(),
         ),
         Column::new("about", 1, 8, seen.iter().map(|job| (about(job), Style::new())).collect()).right(),
-        Column::new("becomes", 0, 20, seen.iter().map(|job| becomes(job)).collect()).fills(Kind::Name),
+        Column::new("becomes", 0, 20, seen.iter().map(|job| becomes(job)).collect()).fills(Kind::Text),
     ];
     let block = super::panel(&clipped(&title, area.width.saturating_sub(4)), true, area, model);
     let rows = Rows { first, chosen: None, heads: area.height > 3, focused: true };

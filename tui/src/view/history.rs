@@ -9,10 +9,11 @@ use ratatui::widgets::Paragraph;
 use spindle_shared::wire::response::{RecipeStats, Stats};
 
 use super::Hits;
-use super::figures::{UNKNOWN, bytes, percent, real_time, span};
+use super::figures::{UNKNOWN, bar, bytes, percent, real_time, span};
 use super::style::shown;
 use super::table::{self, Column, Kind, Rows, first_row};
 use crate::model::{Model, View};
+use crate::spent::{count, price};
 
 /// What a recipe has done on a day; no recipe = all of them.
 struct Line {
@@ -26,7 +27,7 @@ pub fn rows(model: &Model) -> usize {
     lines(model).len()
 }
 
-pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model) {
+pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
     let look = model.look;
     let lines = lines(model);
     let title = look.t("the last 7 days, by day and recipe");
@@ -41,12 +42,14 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model) {
     }
     let failures = failure_text(model);
     let below = if failures.is_empty() || body.height < 12 { 0 } else { 4 };
-    let [list, lower] = Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(body);
+    let needed = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(3);
+    let upper = needed.min(body.height.saturating_sub(below));
+    let [list, lower] = Layout::vertical([Constraint::Length(upper), Constraint::Fill(1)]).areas(body);
     let at = model.rows[View::History as usize].min(lines.len() - 1);
-    let count = super::rows(list);
-    let first = first_row(Some(at), count, lines.len());
-    let total = lines.len();
-    let seen: Vec<Line> = lines.into_iter().skip(first).take(usize::from(count)).collect();
+    let room = super::rows(list);
+    let first = first_row(Some(at), room, lines.len());
+    let most = lines.iter().map(|line| line.stats.completed + line.stats.failed).max().unwrap_or(0);
+    let seen: Vec<Line> = lines.into_iter().skip(first).take(usize::from(room)).collect();
     let cells = |text: &dyn Fn(&RecipeStats) -> String| {
         let style = |line: &Line| if line.recipe.is_none() { look.strong() } else { Style::new() };
         seen.iter().map(|line| (text(&line.stats), style(line))).collect::<Vec<_>>()
@@ -57,6 +60,12 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model) {
             let style = if line.stats.failed > 0 { look.bad() } else { look.faint() };
             (line.stats.failed.to_string(), style)
         })
+        .collect();
+    // How much of the busiest day's work each did, failures too.
+    let jobs = |line: &Line| line.stats.completed + line.stats.failed;
+    let bars = seen
+        .iter()
+        .map(|line| (bar(jobs(line) as f32 / most.max(1) as f32, usize::from(BAR_CELLS)), look.busy()))
         .collect();
     let columns = vec![
         Column::new("day", 0, 10, seen.iter().map(|line| (line.day.clone(), look.strong())).collect()),
@@ -82,18 +91,25 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model) {
         Column::new("recordings", 5, 11, cells(&|stats| span(stats.media_seconds))).right(),
         Column::new("files", 8, 7, cells(&|stats| stats.outputs.to_string())).right(),
         Column::new("disk", 4, 8, cells(&|stats| bytes(stats.output_bytes as f64))).right(),
-        // Nothing is sent to a model that counts tokens yet.
-        Column::new("tokens", 9, 6, cells(&|_| UNKNOWN.to_owned())).right(),
+        Column::new("tokens", 9, 7, cells(&tokens)).right(),
+        Column::new("cost", 10, 8, cells(&|stats| stats.cost.map_or(UNKNOWN.to_owned(), price))).right(),
+        Column::new("", 11, BAR_CELLS, bars),
     ];
-    let rows =
-        Rows { first, chosen: (total > usize::from(count)).then(|| at - first), heads: list.height > 3, focused: true };
-    table::draw(frame, list, columns, &rows, super::panel(title, true, list, model), look, &mut Hits::new());
+    let rows = Rows { first, chosen: Some(at - first), heads: list.height > 3, focused: true };
+    table::draw(frame, list, columns, &rows, super::panel(title, true, list, model), look, hits);
     if below > 0 {
         let block = super::panel(look.t("failures of these days"), false, lower, model);
         let text = super::style::wrapped(&failures, lower.width.saturating_sub(2), 3);
         let text: Vec<_> = text.into_iter().map(|line| ratatui::text::Line::from(format!(" {line}"))).collect();
         frame.render_widget(Paragraph::new(text).block(block), lower);
     }
+}
+
+const BAR_CELLS: u16 = 24;
+
+/// Of models that count them.
+fn tokens(stats: &RecipeStats) -> String {
+    if stats.api_calls == 0 { UNKNOWN.to_owned() } else { count(stats.tokens as f64) }
 }
 
 fn success(stats: &RecipeStats) -> String {
@@ -149,6 +165,9 @@ fn difference(since: &Stats, later: Option<&Stats>) -> BTreeMap<String, RecipeSt
             day.media_seconds = (day.media_seconds - later.media_seconds).max(0.0);
             day.outputs = day.outputs.saturating_sub(later.outputs);
             day.output_bytes = day.output_bytes.saturating_sub(later.output_bytes);
+            day.api_calls = day.api_calls.saturating_sub(later.api_calls);
+            day.tokens = day.tokens.saturating_sub(later.tokens);
+            day.cost = day.cost.map(|cost| (cost - later.cost.unwrap_or(0.0)).max(0.0));
         }
         if day.completed + day.skipped + day.failed + day.cancelled > 0 {
             recipes.insert(recipe.recipe.clone(), day);
@@ -166,6 +185,11 @@ fn add(all: &mut RecipeStats, one: &RecipeStats) {
     all.media_seconds += one.media_seconds;
     all.outputs += one.outputs;
     all.output_bytes += one.output_bytes;
+    all.api_calls += one.api_calls;
+    all.tokens += one.tokens;
+    if let Some(cost) = one.cost {
+        all.cost = Some(all.cost.unwrap_or(0.0) + cost);
+    }
 }
 
 /// Of the oldest sum: it has all of them in it.

@@ -39,8 +39,12 @@ pub fn draw_view(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hi
             detail::draw(frame, right, model);
         }
         _ => {
+            // The jobs take what they need, and leave the rest to say something of one of them.
+            let needed = u16::try_from(model.jobs().len()).unwrap_or(u16::MAX).saturating_add(2).max(4);
+            let told = ((body.height - 3) * 3 / 8).max(7);
+            let listed = needed.min(body.height - 3 - told);
             let [top, middle, lower] =
-                Layout::vertical([Constraint::Length(3), Constraint::Fill(5), Constraint::Fill(3)]).areas(body);
+                Layout::vertical([Constraint::Length(3), Constraint::Length(listed), Constraint::Fill(1)]).areas(body);
             head(frame, top, batch, model);
             draw(frame, middle, model, hits);
             detail::draw(frame, lower, model);
@@ -72,11 +76,14 @@ fn head(frame: &mut Frame<'_>, area: Rect, batch: &BatchView, model: &Model) {
     ];
     let room = area.width.saturating_sub(cells as u16 + 2);
     first.push(ratatui::text::Span::styled(clipped(&facts.join(" · "), room), look.batch(batch.state)));
-    let lines = vec![Line::from(first), Line::styled(clipped(&detail::facts(batch, model), area.width), look.plain())];
+    let lines = vec![
+        Line::from(first),
+        Line::styled(clipped(&detail::facts(batch, model).join(" · "), area.width), look.plain()),
+    ];
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
     let look = model.look;
     let focused = model.view == View::Batch;
     let jobs = model.jobs();

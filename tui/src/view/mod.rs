@@ -44,7 +44,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) -> Hits {
         View::Failures => failures::draw(frame, body, model, &mut hits),
         View::Workers => workers::draw(frame, body, model, &mut hits),
         View::Results => results::draw(frame, body, model, &mut hits),
-        View::History => history::draw(frame, body, model),
+        View::History => history::draw(frame, body, model, &mut hits),
     }
     status_line(frame, status, model);
     cover::draw(frame, body, model, &mut hits);
@@ -154,7 +154,7 @@ fn key_line(model: &Model, area: Rect, hits: &mut Hits) -> Line<'static> {
     let (mut spans, mut left) = (Vec::new(), usize::from(area.width));
     for (binding, short) in TABLE
         .iter()
-        .filter(|binding| binding.places.contains(&place))
+        .filter(|binding| binding.places.contains(&place) && model.is_of_use(binding.action))
         .filter_map(|binding| Some((binding, binding.short?)))
     {
         let label = key_name(binding.label, look);
@@ -184,8 +184,16 @@ fn key_name(label: &'static str, look: Look) -> &'static str {
         "l →" => "l Right",
         "h ←" => "h Left",
         "Tab ← →" => "Tab",
+        "Enter →" => "Enter",
+        "←" => "Left",
         other => other,
     }
+}
+
+/// Cells that a terminal gives this text.
+#[cfg(test)]
+pub fn cells(text: &str) -> usize {
+    width(text)
 }
 
 /// A batch as people call it: its name, else its recipe.
@@ -194,4 +202,4 @@ fn batch_name(batch: &BatchView) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

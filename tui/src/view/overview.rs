@@ -5,24 +5,26 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-use spindle_shared::batch::Counts;
-use spindle_shared::job::JobView;
+use spindle_shared::batch::{BatchView, Counts};
+use spindle_shared::job::{JobState, JobView};
 
 use super::Hits;
 use super::figures::{UNKNOWN, bar, bytes, eta, per_minute, percent, real_time, span, sparkline};
 use super::style::{clipped, clipped_middle, shown, width};
 use super::table::{self, Column, Kind, Rows, first_row};
-use crate::model::{Model, View, file_name};
+use crate::model::{Link, Model, View, file_name};
 
 pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
     if body.height < 10 {
         return at_work(frame, body, model, hits);
     }
-    let lanes = lane_lines(model);
-    let machine = machine_lines(model);
+    let half = body.width.saturating_sub(2) / 2;
+    let lanes = lane_lines(model, half);
+    let machine = machine_lines(model, half);
     let middle = u16::try_from(lanes.len().max(machine.len())).unwrap_or(4) + 1;
     let wide = body.width >= WIDE;
     let (pace_rows, middle_rows) = (6, middle.min(body.height / 3));
+    let lanes = as_many(lanes, usize::from(middle_rows.saturating_sub(1)), model);
     let rest = body.height.saturating_sub(pace_rows + middle_rows);
     let [pace, halves, lower] =
         Layout::vertical([Constraint::Length(pace_rows), Constraint::Length(middle_rows), Constraint::Length(rest)])
@@ -33,7 +35,7 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
     lines_panel(frame, right, model.look.t("machine"), machine, model);
     if wide {
         let [left, right] = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).spacing(2).areas(lower);
-        at_work(frame, left, model, hits);
+        work_and_batches(frame, left, model, hits);
         let alerts = alert_lines(model, right.width);
         let needed = u16::try_from(alerts.len()).unwrap_or(u16::MAX).saturating_add(1).min(right.height / 2);
         let [upper, lower] = Layout::vertical([Constraint::Length(needed), Constraint::Fill(1)]).areas(right);
@@ -41,19 +43,33 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
         ends(frame, lower, model);
     } else {
         let alerts = alert_lines(model, lower.width);
-        let rows = (lower.height / 2).max(3).min(lower.height);
-        let [upper, under] = Layout::vertical([Constraint::Length(rows), Constraint::Fill(1)]).areas(lower);
-        at_work(frame, upper, model, hits);
-        if model.house.as_ref().is_some_and(|house| !house.closed.is_empty()) || !model.snapshot.alerts.is_empty() {
-            let needed =
-                u16::try_from(alerts.len()).unwrap_or(u16::MAX).saturating_add(1).min(under.height.div_ceil(2));
-            let [alert, under] = Layout::vertical([Constraint::Length(needed), Constraint::Fill(1)]).areas(under);
-            lines_panel(frame, alert, model.look.t("alerts"), alerts, model);
-            ends(frame, under, model);
-        } else {
-            ends(frame, under, model);
+        let alarmed =
+            model.house.as_ref().is_some_and(|house| !house.closed.is_empty()) || !model.snapshot.alerts.is_empty();
+        let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
+        let alert = if alarmed { lines(alerts.len()).min((lower.height / 4).max(2)) } else { 0 };
+        let ended = lines(ended(model).len()).clamp(2, ((lower.height - alert) / 3).max(3));
+        let [upper, middle, under] =
+            Layout::vertical([Constraint::Fill(1), Constraint::Length(alert), Constraint::Length(ended)]).areas(lower);
+        work_and_batches(frame, upper, model, hits);
+        if alarmed {
+            lines_panel(frame, middle, model.look.t("alerts"), alerts, model);
         }
+        ends(frame, under, model);
     }
+}
+
+/// What is at work takes what it needs; where more room is left, the open batches are seen too.
+fn work_and_batches(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
+    let jobs = model.jobs_at_work().len().max(1);
+    let needed = u16::try_from(jobs).unwrap_or(u16::MAX).saturating_add(3);
+    let open = super::batches::open(model);
+    if open.is_empty() || area.height < needed.min(area.height / 2 + 2) + 5 {
+        return at_work(frame, area, model, hits);
+    }
+    let upper = needed.min(area.height / 2 + 2);
+    let [upper, lower] = Layout::vertical([Constraint::Length(upper), Constraint::Fill(1)]).areas(area);
+    at_work(frame, upper, model, hits);
+    super::batches::draw_open(frame, lower, &open, model);
 }
 
 /// Room from which on what is at work and what has ended stand side by side.
@@ -136,17 +152,34 @@ fn pad(text: &str, cells: usize) -> String {
     format!("{text}{}", " ".repeat(cells.saturating_sub(width(text)).max(1)))
 }
 
-fn gauge(name: &str, share: f32, text: &str, style: Style) -> Line<'static> {
+/// Its bar is as long as there is room beside the longest text.
+fn gauge(name: &str, share: f32, text: &str, style: Style, cells: u16) -> Line<'static> {
+    let lead = format!(" {}", pad(&clipped(name, 24), NAME_CELLS));
+    let bar_cells = usize::from(cells).saturating_sub(NAME_CELLS + 1 + GAUGE_TEXT).clamp(GAUGE_CELLS.0, GAUGE_CELLS.1);
+    let room = usize::from(cells).saturating_sub(width(&lead) + bar_cells + 2);
     Line::from(vec![
-        Span::raw(format!(" {}", pad(name, NAME_CELLS))),
-        Span::styled(bar(share, GAUGE_CELLS), style),
-        Span::raw(format!("  {text}")),
+        Span::raw(lead),
+        Span::styled(bar(share, bar_cells), style),
+        Span::raw(format!("  {}", clipped(text, u16::try_from(room).unwrap_or(u16::MAX)))),
     ])
 }
 
-const GAUGE_CELLS: usize = 10;
+/// At least, and at most.
+const GAUGE_CELLS: (usize, usize) = (8, 40);
+const GAUGE_TEXT: usize = 28;
 
-fn lane_lines(model: &Model) -> Vec<Line<'static>> {
+/// Of more lines than there is room for, the first, and how many more there are.
+fn as_many(mut lines: Vec<Line<'static>>, rows: usize, model: &Model) -> Vec<Line<'static>> {
+    if lines.len() > rows && rows > 1 {
+        let more = lines.len() - (rows - 1);
+        lines.truncate(rows - 1);
+        let text = model.look.fill("{} more: 5 shows them all", &[&more]);
+        lines.push(Line::styled(format!(" {text}"), model.look.faint()));
+    }
+    lines
+}
+
+fn lane_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
     let look = model.look;
     let Some(house) = &model.house else { return vec![Line::from(format!(" {UNKNOWN}"))] };
     let mut lines: Vec<_> = house
@@ -154,28 +187,30 @@ fn lane_lines(model: &Model) -> Vec<Line<'static>> {
         .iter()
         .map(|(name, used, slots)| {
             let share = *used as f32 / (*slots).max(1) as f32;
-            gauge(&shown(name), share, &format!("{used}/{slots}"), look.busy())
+            gauge(&shown(name), share, &format!("{used}/{slots}"), look.busy(), cells)
         })
         .collect();
     let (used, limit) = house.memory_mib;
     let mib = |mib: u32| bytes(f64::from(mib) * 1_048_576.0);
     let text = look.fill("{} of {} expected", &[&mib(used), &mib(limit)]);
-    lines.push(gauge(look.t("memory"), used as f32 / limit.max(1) as f32, &text, look.busy()));
+    let fits = usize::from(cells) >= NAME_CELLS + GAUGE_CELLS.0 + 3 + width(&text);
+    let text = if fits { text } else { look.fill("{} of {}", &[&mib(used), &mib(limit)]) };
+    lines.push(gauge(look.t("memory"), used as f32 / limit.max(1) as f32, &text, look.busy(), cells));
     lines
 }
 
-fn machine_lines(model: &Model) -> Vec<Line<'static>> {
+fn machine_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
     let look = model.look;
     let machine = &model.machine;
     let style = |share: f32| if share > 0.9 { look.held() } else { look.good() };
     let share_line = |name: &str, share: Option<f32>| match share {
-        Some(share) => gauge(name, share, &percent(share), style(share)),
+        Some(share) => gauge(name, share, &percent(share), style(share), cells),
         None => Line::from(format!(" {}{UNKNOWN}", pad(name, NAME_CELLS))),
     };
     let size_line = |name: &str, size: Option<(u64, u64)>| match size {
         Some((used, all)) => {
             let share = used as f32 / all.max(1) as f32;
-            gauge(name, share, &look.fill("{} of {}", &[&bytes(used as f64), &bytes(all as f64)]), style(share))
+            gauge(name, share, &look.fill("{} of {}", &[&bytes(used as f64), &bytes(all as f64)]), style(share), cells)
         }
         None => Line::from(format!(" {}{UNKNOWN}", pad(name, NAME_CELLS))),
     };
@@ -193,11 +228,14 @@ fn machine_lines(model: &Model) -> Vec<Line<'static>> {
 /// What each worker does now.
 fn at_work(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
     let look = model.look;
-    let jobs: Vec<&JobView> = model.at_work.value.values().flatten().collect();
+    let jobs = model.jobs_at_work();
     let title = format!("{} · {}", look.t("at work"), jobs.len());
     let block = super::panel(&title, true, area, model);
     if jobs.is_empty() {
         let text = match (&model.link, model.snapshot.batches.is_empty()) {
+            (Link::Lost(_), true) => {
+                look.t("no daemon yet: start one with `spindled &` in another terminal; this goes on by itself")
+            }
             _ if model.is_stale() => "",
             (_, true) => look.t("nothing yet: press n to submit the first batch, ? for all keys"),
             _ => look.t("nothing is at work"),
@@ -210,16 +248,11 @@ fn at_work(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
     let first = first_row(Some(at), rows, jobs.len());
     let seen: Vec<_> = jobs.into_iter().skip(first).take(usize::from(rows)).collect();
     let columns = work_columns(&seen, area.width, model);
-    let rows = Rows {
-        first,
-        chosen: (usize::from(rows) < model.at_work.value.len()).then(|| at - first),
-        heads: area.height > 3,
-        focused: false,
-    };
+    let rows = Rows { first, chosen: Some(at - first), heads: area.height > 3, focused: true };
     table::draw(frame, area, columns, &rows, block, look, hits);
 }
 
-pub fn work_columns(seen: &[&JobView], cells: u16, model: &Model) -> Vec<Column> {
+fn work_columns(seen: &[&JobView], cells: u16, model: &Model) -> Vec<Column> {
     let look = model.look;
     let plain =
         |text: &dyn Fn(&JobView) -> String| seen.iter().map(|job| (text(job), Style::new())).collect::<Vec<_>>();
@@ -231,7 +264,12 @@ pub fn work_columns(seen: &[&JobView], cells: u16, model: &Model) -> Vec<Column>
             "worker",
             5,
             9,
-            plain(&|job| job.worker.as_deref().map(shown).unwrap_or_else(|| look.word(job.state.name()))),
+            plain(&|job| match &job.worker {
+                Some(worker) => shown(worker),
+                // Between two stages it waits for a lane.
+                None if job.state == JobState::Running => look.t("waits").to_owned(),
+                None => look.word(job.state.name()),
+            }),
         ),
         Column::new("job", 0, 5, plain(&|job| job.id.to_string())).right(),
         Column::new("input", 0, 20, plain(&|job| shown(&file_name(job)))).fills(Kind::FileName),
@@ -269,11 +307,16 @@ fn alert_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
 const NAME_LEAST: usize = 10;
 const ALERTS_SHOWN: usize = 4;
 
+fn ended(model: &Model) -> Vec<&BatchView> {
+    let mut ended: Vec<_> = model.snapshot.batches.values().filter(|batch| batch.state.is_terminal()).collect();
+    ended.sort_unstable_by_key(|batch| std::cmp::Reverse((batch.finished_at, batch.id)));
+    ended
+}
+
 /// The batches that have ended last.
 fn ends(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let look = model.look;
-    let mut ended: Vec<_> = model.snapshot.batches.values().filter(|batch| batch.state.is_terminal()).collect();
-    ended.sort_unstable_by_key(|batch| std::cmp::Reverse((batch.finished_at, batch.id)));
+    let ended = ended(model);
     let rows = usize::from(area.height.saturating_sub(1));
     let lines: Vec<_> = ended
         .iter()

@@ -51,6 +51,7 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
         let place = Rect::new(card.x + 1, card.y, width, height).intersection(card);
         match item.look {
             Kind::Picture => picture(frame, place, &PictureKey { path: item.path.clone(), width, height }, model),
+            Kind::Text if place.height > 0 => beginning(frame, place, item, model),
             Kind::Text | Kind::Nothing => {
                 let text = format!("[{}]", shown(&item.kind));
                 let y = place.y + place.height / 2;
@@ -60,6 +61,20 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
         }
         caption(frame, card, item, nth == results.at, model);
     }
+}
+
+/// How a text begins.
+fn beginning(frame: &mut Frame<'_>, place: Rect, item: &Item, model: &Model) {
+    let look = model.look;
+    let text = match model.results.value.beginnings.get(&item.path) {
+        Some(Some(text)) if text.trim().is_empty() => look.t("(empty)"),
+        Some(Some(text)) => text,
+        _ => "…",
+    };
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let lines = lines.flat_map(|line| wrapped(&shown(line), place.width, usize::from(place.height)));
+    let lines: Vec<_> = lines.take(usize::from(place.height)).map(|line| Line::styled(line, look.faint())).collect();
+    frame.render_widget(Paragraph::new(lines), place);
 }
 
 fn caption(frame: &mut Frame<'_>, card: Rect, item: &Item, chosen: bool, model: &Model) {
@@ -122,6 +137,7 @@ pub fn zoom(frame: &mut Frame<'_>, area: Rect, model: &Model, scroll: u16) {
         }
         Kind::Text => {
             let text = match &results.text {
+                Some((path, Ok(text))) if *path == item.path && text.trim().is_empty() => look.t("(empty)").to_owned(),
                 Some((path, text)) if *path == item.path => text.clone().unwrap_or_else(|why| why),
                 _ => "…".to_owned(),
             };

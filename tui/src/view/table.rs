@@ -12,6 +12,8 @@ use crate::model::Hit;
 
 /// Where a name has no room for its own least width, the rows are kept readable all the same.
 const NAME_LEAST: u16 = 5;
+/// On a wide screen what stands behind a name stays near it.
+const NAME_MOST: u16 = 64;
 
 pub struct Column {
     pub head: &'static str,
@@ -28,10 +30,12 @@ pub struct Column {
 pub enum Kind {
     /// As wide as its widest cell.
     Whole,
-    /// Takes what is left; its cells are cut at their ends.
+    /// Takes what is left, as far as names need it; its cells are cut at their ends.
     Name,
-    /// Takes what is left; its cells are cut in their middle.
+    /// As a name; its cells are cut in their middle.
     FileName,
+    /// Takes all that is left.
+    Text,
 }
 
 impl Column {
@@ -86,7 +90,8 @@ pub fn draw(
         let wanted = columns.iter().filter(|column| column.kind != Kind::Whole).map(|column| column.least).max();
         let enough = wanted.filter(|_| last > 1).unwrap_or(NAME_LEAST);
         if left >= enough || last == 0 {
-            break left;
+            let text = columns.iter().any(|column| column.kind == Kind::Text);
+            break if text { left } else { left.min(NAME_MOST) };
         }
         columns.retain(|column| column.rank != last);
     };
@@ -97,7 +102,7 @@ pub fn draw(
         let (text, style) = column.cells.get(row).cloned().unwrap_or_default();
         let text = match column.kind {
             Kind::FileName => clipped_middle(&text, cells),
-            Kind::Whole | Kind::Name => clipped(&text, cells),
+            Kind::Whole | Kind::Name | Kind::Text => clipped(&text, cells),
         };
         let line = Line::from(Span::styled(text, style));
         if column.right { line.right_aligned() } else { line }

@@ -25,7 +25,7 @@ use crate::message::{Message, News};
 use crate::model::tests::{batch, busy, fresh, house, job, press};
 use crate::model::{Link, Model, View};
 
-fn drawn(model: &Model, width: u16, height: u16) -> Buffer {
+pub fn drawn(model: &Model, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| drop(draw(frame, model))).unwrap();
     terminal.backend().buffer().clone()
@@ -111,7 +111,7 @@ fn answer(model: &mut Model, request: Request, responses: Vec<Response>) {
 }
 
 /// A house with something in every view.
-fn full(view: View) -> Model {
+pub fn full(view: View) -> Model {
     let mut model = busy();
     model.machine = Machine {
         cpu: Some(0.73),
@@ -138,6 +138,7 @@ fn full(view: View) -> Model {
         runs,
         runs_done: 17,
         resident_bytes: bytes,
+        device: None,
     };
     let workers = vec![
         worker("speech-1", "speech", vec![run(1), run(2)], 812_000_000),

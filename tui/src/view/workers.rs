@@ -42,13 +42,19 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
             Column::new("runs", 1, 4, plain(&|worker| worker.runs.len().to_string())).right(),
             Column::new("done", 3, 6, plain(&|worker| worker.runs_done.to_string())).right(),
             Column::new("memory", 0, 8, plain(&|worker| bytes(worker.resident_bytes as f64))).right(),
-            Column::new("model", 2, 10, plain(&|worker| worker.model.as_deref().map(shown).unwrap_or_default())),
-            Column::new("doing", 0, 24, doing).fills(Kind::Name),
+            Column::new("model", 2, 10, plain(&model_name)),
+            Column::new("doing", 0, 24, doing).fills(Kind::Text),
         ];
         let rows = Rows { first, chosen: Some(at - first), heads: list.height > 3, focused: true };
         table::draw(frame, list, columns, &rows, block, look, hits);
     }
     lane_table(frame, lower, model);
+}
+
+/// A model given by its path is called as its file is.
+fn model_name(worker: &WorkerView) -> String {
+    let name = worker.model.as_deref().unwrap_or_default();
+    shown(name.rsplit('/').next().unwrap_or(name))
 }
 
 /// The jobs that it works on; several may share one worker.
@@ -95,7 +101,7 @@ fn lane_table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Column::new("lane", 0, 8, names),
         Column::new("", 2, 20, bars),
         Column::new("in use", 0, 22, uses),
-        Column::new("", 1, 10, waits).fills(Kind::Name),
+        Column::new("", 1, 10, waits).fills(Kind::Text),
     ];
     let rows = Rows { first: 0, chosen: None, heads: area.height > 3, focused: false };
     table::draw(frame, area, columns, &rows, block, look, &mut Hits::new());

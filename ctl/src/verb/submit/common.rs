@@ -9,6 +9,7 @@ use spindle_shared::id::{BatchId, Target};
 use spindle_shared::intake::{self, Intake, ListFile, Problem};
 use spindle_shared::job::{OutputPlan, PathBytes};
 use spindle_shared::limits::{PARALLEL_MAX, TAGS_MAX};
+use spindle_shared::notify::Notify;
 use spindle_shared::object_store;
 use spindle_shared::output::{self, Candidates, Placed};
 use spindle_shared::recipe::Recipe;
@@ -16,11 +17,11 @@ use spindle_shared::stage::Stage;
 use spindle_shared::time::WallMs;
 use spindle_shared::url;
 use spindle_shared::wire::request::Submission;
-use spindle_shared::wire::response::{PlannedJob, Response, Submitted};
+use spindle_shared::wire::response::{PlannedJob, Response};
 
 use super::RecipeOptions;
 use super::overrides::Overrides;
-use super::send::send;
+use super::send::{Sent, send};
 use crate::Context;
 use crate::fault::Fault;
 use crate::follow::{Course, Display, Ending, detach_on_interrupt, follow};
@@ -29,6 +30,7 @@ use crate::output::human;
 use crate::output::json::{BatchJson, PlanJson, PlannedJson, SubmitJson};
 use crate::output::progress::{ProgressFile, Stream};
 use crate::output::table::{Align, Table};
+use crate::verb::fetch::fetch_ended;
 use crate::verb::wait::conclude;
 use crate::verb::watch::{JOBS_SHOWN, display};
 
@@ -107,6 +109,10 @@ pub struct Common {
     /// What its model APIs may cost, in the unit of the configured prices; what would pass it fails, and is not asked
     #[arg(long, value_name = "COST", value_parser = named::cost)]
     max_cost: Option<f64>,
+    /// Tell somebody of its end: a web address, which gets it as JSON, or a command, which gets it on standard input and in its environment, and
+    /// runs without a shell; may be given several times
+    #[arg(long, value_name = "CMD|URL")]
+    notify: Vec<Notify>,
     /// The same key gives the same batch: a submission repeated by mistake is taken once
     #[arg(long, value_parser = named::name)]
     key: Option<String>,
@@ -118,7 +124,8 @@ impl Common {
             batches.iter().map(|batch| After { batch: *batch, any_end }).collect()
         };
         let after = [after(&self.after, false), after(&self.after_any, true)].concat();
-        Terms { after, at: self.at, halt: self.halt, auto_priority: self.priority.0.is_none(), max_cost: self.max_cost }
+        let (auto_priority, notify) = (self.priority.0.is_none(), self.notify.clone());
+        Terms { after, at: self.at, halt: self.halt, auto_priority, max_cost: self.max_cost, notify }
     }
 }
 
@@ -138,8 +145,8 @@ pub fn submit<R: RecipeOptions>(context: &Context, options: R, common: Common) -
             return Err(Fault::usage(format!("--progress-file {}: is there, and is no file", shown(path))));
         }
     }
-    let submitted = send(context, spec, &inputs)?;
-    stay(context, &submitted, &common)
+    let sent = send(context, spec, &inputs)?;
+    stay(context, &sent, &common)
 }
 
 /// What is to be submitted: all that can be known without the daemon.
@@ -423,7 +430,8 @@ fn counted(count: usize) -> String {
 }
 
 /// Tells what was submitted, and follows it where that was asked for.
-fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8, Fault> {
+fn stay(context: &Context, sent: &Sent, common: &Common) -> Result<u8, Fault> {
+    let Sent { submitted, spooled } = sent;
     let batch = &submitted.batch;
     let stays = common.wait || common.follow || common.progress_file.is_some();
     let console = context.console;
@@ -464,6 +472,9 @@ fn stay(context: &Context, submitted: &Submitted, common: &Common) -> Result<u8,
             estimated_seconds: submitted.estimated_seconds,
             repeated: submitted.repeated,
         })?;
+    }
+    if *spooled && matches!(ending, Ending::Ended(_)) {
+        fetch_ended(context, Target::Batch(batch.id), common.force)?;
     }
     conclude(context, ending)
 }

@@ -11,6 +11,7 @@ mod preview;
 pub mod report;
 pub mod send;
 mod subtitles;
+mod upload;
 
 use clap::{Args, Subcommand};
 use spindle_shared::batch::BatchSpec;
@@ -105,6 +106,23 @@ impl Submit {
             RecipeArgs::Report(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Images(of) => common::submit(context, of.options, of.common),
             RecipeArgs::Custom(of) => common::submit(context, of.options, of.common),
+        }
+    }
+
+    /// Of files that are taken from folders.
+    pub fn extensions(&self) -> &'static [&'static str] {
+        fn of<R: RecipeOptions>(_: &Of<R>) -> &'static [&'static str] {
+            R::EXTENSIONS
+        }
+        match &self.recipe {
+            RecipeArgs::Subtitles(args) => of(args),
+            RecipeArgs::Compress(args) => of(args),
+            RecipeArgs::Convert(args) => of(args),
+            RecipeArgs::Preview(args) => of(args),
+            RecipeArgs::Highlights(args) => of(args),
+            RecipeArgs::Report(args) => of(args),
+            RecipeArgs::Images(args) => of(args),
+            RecipeArgs::Custom(args) => of(args),
         }
     }
 

@@ -11,7 +11,7 @@ use spindle_shared::stage::Stage;
 use spindle_shared::time::{MonoMs, Now};
 
 use super::{ApiConfig, Scheduler};
-use crate::api::{Api, Call, Limits, Permit, Wait};
+use crate::api::{Api, Call, Permit, Used, Wait};
 use crate::batch::Place;
 use crate::breaker::Resource;
 use crate::change::{Change, Recovered};
@@ -30,6 +30,8 @@ const TOKENS_GUESS: u64 = 4_000;
 #[derive(Debug)]
 pub(super) struct Service {
     keys: Vec<Api>,
+    /// So many of them are the configuration's; the others were, and runs may still ask with them.
+    usable: usize,
     /// Who is asked first the next time.
     next: usize,
     price_in: Option<f64>,
@@ -74,6 +76,7 @@ impl Service {
     pub(super) fn new(config: &ApiConfig) -> Self {
         Service {
             keys: Vec::new(),
+            usable: config.keys.max(1) as usize,
             next: 0,
             price_in: config.price_in,
             price_out: config.price_out,
@@ -85,7 +88,7 @@ impl Service {
     }
 
     fn at_once(&self) -> u32 {
-        self.keys.iter().map(Api::at_once).sum()
+        self.keys.iter().take(self.usable).map(Api::at_once).sum()
     }
 
     fn under_way(&self) -> u32 {
@@ -100,7 +103,7 @@ impl Service {
     fn may(&mut self, calls: u32, now: Now) -> Result<usize, Wait> {
         let tokens = self.expected();
         let mut least: Option<Wait> = None;
-        let count = self.keys.len();
+        let count = self.usable;
         for key in (0..count).map(|step| (self.next + step) % count.max(1)) {
             match self.keys[key].may(tokens, calls, now) {
                 Ok(()) => return Ok(key),
@@ -148,6 +151,22 @@ impl Scheduler {
         providers.iter().map(service).collect()
     }
 
+    /// The configuration's model APIs have changed. One that is gone from it stays as it was for the batches that name it.
+    pub(super) fn configure_apis(&mut self, providers: &BTreeMap<String, ApiConfig>) {
+        let now = self.now;
+        for (name, config) in providers {
+            let service = self.services.entry(name.clone()).or_insert_with(|| Service::new(config));
+            service.usable = config.keys.max(1) as usize;
+            (service.price_in, service.price_out) = (config.price_in, config.price_out);
+            for api in &mut service.keys {
+                api.limit(config.limits);
+            }
+            while service.keys.len() < service.usable {
+                service.keys.push(Api::new(config.limits, &Used::default(), now));
+            }
+        }
+    }
+
     /// Takes a permit for a run of this stage, or lets the job wait for one. `Ok(None)` = it asks nobody; `Err` = it waits, or has ended.
     pub(super) fn take_permit(&mut self, id: JobId, stage: &Stage) -> Result<Option<Asked>, ()> {
         let Some((provider, calls)) = stage.api() else { return Ok(None) };
@@ -163,7 +182,7 @@ impl Scheduler {
         let Some(service) = self.services.get_mut(&name) else { return Err(()) };
         let tokens = service.expected();
         let Ok(permit) = service.keys[key].take(tokens, calls, now) else { return Err(()) };
-        service.next = (key + 1) % service.keys.len();
+        service.next = (key + 1) % service.usable;
         self.write_used(&name, key);
         self.warn(&name, key);
         Ok(Some(Asked { provider: name, key, permit, call: None }))
@@ -311,7 +330,7 @@ impl Scheduler {
         }
     }
 
-    fn stage_of(&self, id: JobId) -> Option<Stage> {
+    pub(super) fn stage_of(&self, id: JobId) -> Option<Stage> {
         let batch = self.batches.get(&id.batch)?;
         let job = batch.job(id.index)?;
         batch.stages_of(job).get(job.stage).cloned()
@@ -490,7 +509,7 @@ impl Scheduler {
                         .is_some_and(|asked| (asked.provider.as_str(), asked.key) == (name.as_str(), number))
                 };
                 let (runs, kept) = (self.runs.values().filter(asked).count() as u32, key.under_way());
-                let Limits { at_once, .. } = key.limits();
+                let at_once = key.at_once_most();
                 if runs != kept || runs > at_once {
                     return Err(format!(
                         "API {name}: {runs} runs ask with key {number}, {kept} permits are out of {at_once}"

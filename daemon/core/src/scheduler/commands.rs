@@ -10,7 +10,7 @@ use spindle_shared::packed::Packed;
 use spindle_shared::recipe::Recipe;
 use spindle_shared::wire::request::{BatchFilter, Scope, Selection};
 use spindle_shared::wire::response::{
-    Acted, ClosedView, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted,
+    Acted, ClosedView, Explanation, HouseView, Refusal, RefusalKind, Response, Submitted, WorkDone,
 };
 
 use super::{Awaiting, Quota, Scheduler, TOLD_AT_ONCE_MAX};
@@ -38,10 +38,10 @@ impl Scheduler {
             Command::Retry(items) => self.retry(peer, items),
             Command::Remove(batches) => self.remove(peer, &batches),
             Command::Purge(addresses) => Ok((self.purge(addresses), vec![])),
-            Command::Explain(target) => self.explain(target).map(|frame| (vec![frame], vec![])),
+            Command::Explain(target) => self.explain(peer, target).map(|frame| (vec![frame], vec![])),
             Command::Overlay { batches, jobs } => return self.overlay(client, batches.as_deref(), jobs),
-            Command::House => Ok((vec![Response::House(self.house())], vec![])),
-            Command::Watch(scope) => return self.watch(client, &scope),
+            Command::House => Ok((vec![Response::House(self.house(peer))], vec![])),
+            Command::Watch(scope) => return self.watch(client, peer, &scope),
             Command::Drain => self.drain(peer),
             Command::Shutdown => self.shutdown(peer),
         };
@@ -86,7 +86,7 @@ impl Scheduler {
         let wall = self.now.wall;
         let work = skipped.iter().filter(|skip| !**skip).count() as u32;
         let mut batch = Batch::new(id, peer.owner, spec.clone(), wall, &skipped, sizes.clone());
-        let estimated_seconds = estimate::batch(&spec, &jobs, work, self.slots_of(batch.lane), &self.rates);
+        let estimated_seconds = estimate::batch(&spec, &jobs, work, self.slots_for(&batch), &self.rates, &self.gpus);
         if work == 0 {
             batch.started_at = Some(wall);
             batch.finished_at = Some(wall);
@@ -170,7 +170,7 @@ impl Scheduler {
 
     fn matching(&self, peer: Peer, filter: &BatchFilter) -> Vec<Target> {
         let fits = |batch: &&Batch| {
-            (peer.admin || batch.owner == peer.owner)
+            peer.sees(batch.owner)
                 && (filter.states.is_empty() || filter.states.contains(&batch.state()))
                 && filter.recipe.as_ref().is_none_or(|recipe| *recipe == batch.spec.recipe.name)
                 && filter.owner.is_none_or(|owner| owner == batch.owner.0)
@@ -190,7 +190,7 @@ impl Scheduler {
                 Refusal::new(RefusalKind::NotFound, format!("there is no batch {id}"))
             });
         };
-        if !peer.admin && batch.owner != peer.owner {
+        if !peer.sees(batch.owner) {
             return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {id} is somebody else's")));
         }
         match target {
@@ -344,7 +344,7 @@ impl Scheduler {
 
     /// **Invariant:** a terminal state is left only here.
     fn retry(&mut self, peer: Peer, items: Vec<RetryItem>) -> Result<(Vec<Response>, Vec<RunId>), Refusal> {
-        if let Some(item) = items.iter().find(|item| !peer.admin && item.batch.owner != peer.owner) {
+        if let Some(item) = items.iter().find(|item| !peer.sees(item.batch.owner)) {
             return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {} is somebody else's", item.batch.id)));
         }
         let (mut acted, mut refused) = (Vec::new(), Vec::new());
@@ -422,7 +422,7 @@ impl Scheduler {
             let Some(owner) = owner else {
                 return Err(Refusal::new(RefusalKind::NotFound, format!("there is no batch {id}")));
             };
-            if !peer.admin && *owner != peer.owner {
+            if !peer.sees(*owner) {
                 return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {id} is somebody else's")));
             }
             if self.batches.contains_key(id) {
@@ -451,13 +451,16 @@ impl Scheduler {
     }
 
     /// Why an open thing is as it is; the store knows of closed ones.
-    fn explain(&mut self, target: Target) -> Result<Response, Refusal> {
+    fn explain(&mut self, peer: Peer, target: Target) -> Result<Response, Refusal> {
         let id = target.batch();
+        if let Some(batch) = self.batches.get(&id).filter(|batch| !peer.sees(batch.owner)) {
+            return Err(Refusal::new(RefusalKind::NotPermitted, format!("batch {} is somebody else's", batch.id)));
+        }
         let (paused, draining) = (self.paused, self.draining || self.stopping);
-        let lanes: Vec<String> = Lane::ALL
-            .into_iter()
+        let lanes: Vec<String> = self
+            .lanes()
             .filter(|lane| self.used_of(*lane) >= self.slots_of(*lane) && *lane != Lane::Api)
-            .map(|lane| format!("{} ({} of {} busy)", lane.name(), self.used_of(lane), self.slots_of(lane)))
+            .map(|lane| format!("{lane} ({} of {} busy)", self.used_of(lane), self.slots_of(lane)))
             .collect();
         let full =
             if lanes.is_empty() { "no lane is full".to_owned() } else { format!("full lanes: {}", lanes.join(", ")) };
@@ -467,8 +470,18 @@ impl Scheduler {
             .values()
             .filter(|other| self.batches.get(&id).is_some_and(|own| other.priority < own.priority))
             .count();
+        let before = match (peer.admin, before) {
+            (true, count) => format!("{count} batches are more urgent"),
+            // How many others have is not theirs to know.
+            (false, 0) => "none is more urgent".to_owned(),
+            (false, _) => "others are more urgent".to_owned(),
+        };
         let asks = match target {
             Target::Job(job) => self.asks(job),
+            Target::Batch(_) => None,
+        };
+        let done_on = match target {
+            Target::Job(job) => self.done_on(job),
             Target::Batch(_) => None,
         };
         let cores_are_free = self.used_of(Lane::Cpu) < self.allowed_of(Lane::Cpu);
@@ -476,7 +489,7 @@ impl Scheduler {
             return Err(Refusal::new(RefusalKind::NotFound, format!("batch {id} is not open")));
         };
         let parked_at = |job: &Job| match job.place {
-            Place::Parked { at, .. } => self.breaker.get(at).map(|closed| closed.view(mono)),
+            Place::Parked { at, .. } => self.breaker.get(at).map(|closed| told_of(peer, closed.view(mono))),
             _ => None,
         };
         let room = [Resource::Room, Resource::LastRoom].map(|resource| resource.to_string());
@@ -535,7 +548,7 @@ impl Scheduler {
                     }
                     None => (
                         state,
-                        format!("none of its jobs has a slot: {full}; {before} batches are more urgent"),
+                        format!("none of its jobs has a slot: {full}; {before}"),
                         Some(format!("`spindlectl prioritize {id} urgent` lets it go first")),
                     ),
                 }
@@ -552,14 +565,15 @@ impl Scheduler {
                     if at_work >= parallel {
                         (format!("{at_work} of its batch's jobs are at work, as many as --parallel allows"), None)
                     } else {
-                        (format!("it waits for its turn: {full}; {before} batches are more urgent"), None)
+                        (format!("it waits for its turn: {full}; {before}"), None)
                     }
                 };
                 match batch.job(job.index) {
                     Some(active) if active.state.run().is_some() => {
                         let stage = batch.stages_of(active).get(active.stage).map_or("", |stage| stage.name());
                         let why = format!(
-                            "its stage {stage} runs; {:.0} % of the job are done",
+                            "its stage {stage} runs{}; {:.0} % of the job are done",
+                            done_on.unwrap_or_default(),
                             active.open.progress * 100.0
                         );
                         (active.shown().name().to_owned(), why, None)
@@ -584,7 +598,7 @@ impl Scheduler {
                                 (format!("it waits for memory: {used} of {limit} MiB are taken by what runs"), None)
                             }
                             (Place::Ready(lane), None, _) => {
-                                (format!("it waits for a slot of the lane {}: {full}", lane.name()), None)
+                                (format!("it waits for a slot of the lane {lane}: {full}"), None)
                             }
                             (Place::Asking, None, _) => (
                                 asks.unwrap_or_else(|| "it waits for its turn at a model API".to_owned()),
@@ -634,7 +648,7 @@ impl Scheduler {
         self.effects.push(Effect::Answer { client, answer: Answer::Overlay { batches, jobs } });
     }
 
-    fn watch(&mut self, client: ClientId, scope: &Scope) {
+    fn watch(&mut self, client: ClientId, peer: Peer, scope: &Scope) {
         let ids: Vec<BatchId> = match scope {
             Scope::House | Scope::Overview => self.batches.keys().copied().collect(),
             Scope::Batches(ids) => ids.clone(),
@@ -642,21 +656,25 @@ impl Scheduler {
         };
         let (mut batches, mut jobs) = (Vec::new(), Vec::new());
         for id in ids {
-            let Some(batch) = self.batches.get_mut(&id) else { continue };
+            let Some(batch) = self.batches.get_mut(&id).filter(|batch| peer.sees(batch.owner)) else { continue };
             batches.push(batch.view());
             if *scope == Scope::Overview {
                 continue;
             }
             jobs.extend(batch.active.iter().filter_map(|index| batch.job_view(*index)));
         }
-        let answer =
-            Answer::Watching { seq: self.seq, paused: self.paused, batches, jobs, alerts: self.alerts.clone() };
+        // What is out of order may speak of anybody's files.
+        let alerts = if peer.admin { self.alerts.clone() } else { Vec::new() };
+        let answer = Answer::Watching { seq: self.seq, paused: self.paused, batches, jobs, alerts };
         self.effects.push(Effect::Answer { client, answer });
     }
 
-    pub(super) fn house(&self) -> HouseView {
+    /// The house as this peer sees it: batches are counted that are its own to see, lanes and memory are the machine's.
+    pub(super) fn house(&self, peer: Peer) -> HouseView {
         let mut counts = Counts::default();
-        for batch in self.batches.values() {
+        let mut batches_open = 0;
+        for batch in self.batches.values().filter(|batch| peer.sees(batch.owner)) {
+            batches_open += 1;
             let own = batch.counts;
             counts.pending += own.pending;
             counts.running += own.running;
@@ -672,20 +690,28 @@ impl Scheduler {
             started_at: self.config.started_at,
             paused: self.paused,
             draining: self.draining || self.stopping,
-            batches_open: self.batches.len() as u32,
+            batches_open,
             counts,
-            lanes: Lane::ALL
-                .into_iter()
+            lanes: self
+                .lanes()
                 .filter(|lane| *lane != Lane::Api)
-                .map(|lane| (lane.name().to_owned(), self.used_of(lane), self.slots_of(lane)))
+                .map(|lane| (lane.to_string(), self.used_of(lane), self.slots_of(lane)))
                 .chain(self.api_lanes())
                 .collect(),
             memory_mib: (self.memory_used, self.config.memory_mib),
-            closed: self.breaker.all().map(|(_, closed)| closed.view(self.now.mono)).collect(),
-            done: self.done,
-            eta: self.house_eta(),
+            closed: self
+                .breaker
+                .all()
+                .map(|(_, closed)| closed.view(self.now.mono))
+                .map(|closed| told_of(peer, closed))
+                .collect(),
+            alerts: self.firing.values().filter(|_| peer.admin).cloned().collect(),
+            done: if peer.admin { self.done } else { WorkDone::default() },
+            eta: self.house_eta().filter(|_| peer.admin || batches_open as usize == self.batches.len()),
             state_dir: self.config.state_dir.clone(),
             model_dir: self.config.model_dir.clone(),
+            devices: self.gpus.views(),
+            no_device: self.gpus.none(),
         }
     }
 
@@ -714,6 +740,14 @@ impl Scheduler {
             self.touch(id);
         }
         Ok((vec![], self.runs.keys().copied().collect()))
+    }
+}
+
+/// The last that was seen of it may have been seen of anybody's file.
+fn told_of(peer: Peer, closed: ClosedView) -> ClosedView {
+    match peer.admin {
+        true => closed,
+        false => ClosedView { why: "it failed again and again".to_owned(), parked: 0, ..closed },
     }
 }
 

@@ -16,7 +16,7 @@ use crate::change::{OpenJob, StoredArtifact};
 use crate::effect::{Effect, FoundInput, LookupOutputs, Start};
 use crate::job::Step;
 use crate::queue::Need;
-use crate::rates::{RateKey, Scale};
+use crate::rates::Scale;
 
 /// Begins the note that says which stages another job's work has saved.
 const FROM_THE_CACHE: &str = "from the cache: ";
@@ -31,7 +31,7 @@ impl Scheduler {
         if self.paused || self.draining || self.stopping {
             return;
         }
-        for lane in Lane::ALL {
+        for lane in self.lanes() {
             while let Some(id) = self.queue.first(Need::Admission(lane)) {
                 let Some(priority) = self.batches.get(&id).map(|batch| batch.priority) else { break };
                 if self.ahead_of(lane, priority) >= self.ahead_max(lane) {
@@ -46,13 +46,19 @@ impl Scheduler {
         }
         // Who starts in one lane may bring another to the front in the next.
         loop {
-            while let Some(id) = Lane::ALL.into_iter().find_map(|lane| self.next_start(lane)) {
-                self.start(id);
+            while let Some((id, lane)) = self.next_of_all() {
+                self.start(id, lane);
             }
             if !self.wake_asking() {
                 break;
             }
         }
+    }
+
+    /// Who starts next, and where.
+    fn next_of_all(&self) -> Option<(JobId, Lane)> {
+        let mut lanes = Lane::ALWAYS.into_iter().chain(self.gpus.smallest_first());
+        lanes.find_map(|lane| Some((self.next_start(lane)?, lane)))
     }
 
     /// Who gets the next slot of this lane, if there is one and the memory that the run is expected to take. Where memory is what is missing
@@ -61,22 +67,32 @@ impl Scheduler {
         if self.used_of(lane) >= self.allowed_of(lane) {
             return None;
         }
-        let batch = self.batches.get(&self.queue.first(Need::Slot(lane))?)?;
-        let index = batch.next_ready(lane)?;
+        let (wish, batch) = self.first_of(lane)?;
+        let index = batch.next_ready(wish)?;
         let job = batch.job(index)?;
-        let memory = batch.stages_of(job).get(job.stage).map_or(0, |stage| self.memory_of(stage));
+        let stage = batch.stages_of(job).get(job.stage)?;
+        let memory = self.memory_of(stage, lane);
         let fits = self.memory_used == 0 || memory == 0 || self.memory_used + memory <= self.config.memory_mib;
+        let fits = fits && self.gpus.may(lane, stage) && self.gpus.has_room(lane, stage);
         fits.then_some(batch.job_id(index))
+    }
+
+    /// Who is served next in this lane, and the lane that it waits for: a graphics card serves those who wait for a smaller one, too, and of equals
+    /// those whom no smaller one can.
+    fn first_of(&self, lane: Lane) -> Option<(Lane, &Batch)> {
+        let wishes = self.lanes().filter(|wish| self.gpus.serves(lane, *wish));
+        let first = wishes.filter_map(|wish| Some((wish, self.batches.get(&self.queue.first(Need::Slot(wish))?)?)));
+        first.min_by_key(|(wish, batch)| (batch.priority, std::cmp::Reverse(self.gpus.memory_mib(*wish).1)))
     }
 
     /// Memory that a run of this stage is expected to take, in MiB: as runs of it on this machine took, a little more rather than less, or as
     /// the registry says.
-    pub(super) fn memory_of(&self, stage: &Stage) -> u32 {
+    pub(super) fn memory_of(&self, stage: &Stage, lane: Lane) -> u32 {
         let unknown = stage.memory_mib();
         if unknown == 0 {
             return 0;
         }
-        let learned = self.rates.get(&RateKey::memory_of(stage)).filter(|rate| rate.count > 0);
+        let learned = self.rates.get(&self.gpus.memory_key(stage, lane)).filter(|rate| rate.count > 0);
         learned.map_or(unknown, |rate| (rate.expect(Scale::Kib, 1.0) * (1.0 + rate.spread())).clamp(1.0, 1e9) as u32)
     }
 
@@ -96,7 +112,9 @@ impl Scheduler {
     }
 
     fn ahead_max(&self, lane: Lane) -> u32 {
-        2 * self.slots_of(lane) + self.slots_of(Lane::Io)
+        // What a card works on the processor has prepared.
+        let cards = self.lanes().filter(|card| lane == Lane::Cpu && card.gpu().is_some());
+        2 * (self.slots_of(lane) + cards.map(|card| self.slots_of(card)).sum::<u32>()) + self.slots_of(Lane::Io)
     }
 
     /// Brings a batch's next waiting job to work: what is known of its input is looked up first.
@@ -311,16 +329,23 @@ impl Scheduler {
 
     /// Waits for a slot of the stage's lane from here on.
     pub(super) fn make_ready(&mut self, id: JobId, stage: usize) {
-        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(batch) = self.batches.get(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
-        let Some(lane) = batch.stages_of(job).get(stage).map(|stage| stage.facts().lane) else {
+        let goes_on = job.stage_known && job.stage == stage;
+        let fell_back = goes_on && job.fallback.is_some();
+        let Some(lane) = batch.stages_of(job).get(stage).map(|stage| self.lane_for(stage, fell_back)) else {
             self.end_job(id, Step::Finish, None);
             return;
         };
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let Some(job) = batch.job(id.index) else { return };
         let halted = batch.is_halted() || self.paused || self.draining || self.stopping;
         let group = group_of(batch, job, stage);
         let passed = batch.change(id.index, |job| {
             job.group = group;
+            if !goes_on {
+                job.fallback = None;
+            }
             // Tries are of one stage; those from before a restart count for the stage it goes on at.
             let passed = job.stage_known && job.stage != stage && job.open.failure.take().is_some();
             if job.stage_known && job.stage != stage {
@@ -339,8 +364,8 @@ impl Scheduler {
         self.touch(id.batch);
     }
 
-    /// Starts the next stage of a ready job, unless another run is just making the same artifact.
-    fn start(&mut self, id: JobId) {
+    /// Starts the next stage of a ready job in this lane, unless another run is just making the same artifact.
+    fn start(&mut self, id: JobId, lane: Lane) {
         let run = RunId { boot: self.boot, counter: self.run_counter + 1 };
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
@@ -385,7 +410,6 @@ impl Scheduler {
         });
         let Some((detail, alone, identity)) = started else { return };
         self.run_counter += 1;
-        let lane = stage.facts().lane;
         self.queue.owner_running(batch.owner, 1);
         self.served += 1;
         batch.started = self.served;
@@ -396,15 +420,30 @@ impl Scheduler {
         self.touch(id.batch);
         let slots = if stage.facts().spreads { self.share_of(lane) } else { 1 };
         *self.used.entry(lane).or_default() += slots;
-        let memory_mib = self.memory_of(&stage);
+        let memory_mib = self.memory_of(&stage, lane);
         self.memory_used += memory_mib;
+        let card_mib = if lane.gpu().is_some() { stage.memory_mib() } else { 0 };
+        self.gpus.take(lane, card_mib);
         let since = self.now.mono;
         let (begun, first_heard, heard) = (0.0, None, None);
         let credited = 0.0;
         let key = asked.as_ref().map(apis::Asked::key);
         self.runs.insert(
             run,
-            Run { job: id, lane, slots, memory_mib, since, address, credited, begun, first_heard, heard, asked },
+            Run {
+                job: id,
+                lane,
+                slots,
+                memory_mib,
+                card_mib,
+                since,
+                address,
+                credited,
+                begun,
+                first_heard,
+                heard,
+                asked,
+            },
         );
         if let Some(address) = address {
             self.making.insert(address, run);
@@ -414,6 +453,7 @@ impl Scheduler {
             run,
             job: id,
             stage,
+            lane,
             address,
             feed,
             identity,
@@ -444,13 +484,16 @@ impl Scheduler {
     /// else is going to need one, and an even share where there are others.
     fn share_of(&self, lane: Lane) -> u32 {
         let free = self.allowed_of(lane).saturating_sub(self.used_of(lane)).max(1);
-        if self.queue.first(Need::Admission(lane)).is_some() {
+        let admission = if lane.gpu().is_some() { Lane::Cpu } else { lane };
+        if self.queue.first(Need::Admission(admission)).is_some() {
             // More jobs than are prepared at once.
             return 1;
         }
         let (mut others, mut theirs) = (0, 0);
         let open = self.at_work.iter().filter_map(|id| self.batches.get(id)).filter(|batch| !batch.is_halted());
-        for run in open.flat_map(|batch| batch.coming(lane)) {
+        let coming =
+            open.flat_map(|batch| batch.coming(self.is_mostly_in(batch, lane), |wish| self.gpus.serves(lane, wish)));
+        for run in coming {
             others += 1;
             // What it holds on its way it will have to spend there.
             theirs += run.and_then(|run| self.runs.get(&run)).filter(|run| run.lane == lane).map_or(0, |run| run.slots);
@@ -517,25 +560,30 @@ impl Scheduler {
         }
     }
 
-    /// Ends a run's hold on its slots and its address. Gives what it was; `None` = it is not current.
+    /// Ends a run's hold on its slots and its address. Gives its job, its seconds and its lane; `None` = it is not current.
     ///
     /// **Invariant:** a report whose RunId is not current is ignored.
-    pub(super) fn release(&mut self, run: RunId) -> Option<(JobId, f64)> {
+    pub(super) fn release(&mut self, run: RunId) -> Option<(JobId, f64, Lane)> {
         let ended = self.runs.remove(&run)?;
         if let Some(asked) = ended.asked {
             self.give_permit_back(asked);
         }
         if let Some(used) = self.used.get_mut(&ended.lane) {
             *used -= ended.slots;
+            if let Some(excess) = self.excess.get_mut(&ended.lane) {
+                *excess = (*excess).min(*used);
+            }
         }
         self.memory_used -= ended.memory_mib;
+        self.memory_excess = self.memory_excess.min(self.memory_used);
+        self.gpus.give_back(ended.lane, ended.card_mib);
         if let Some(batch) = self.batches.get(&ended.job.batch) {
             self.queue.owner_running(batch.owner, -1);
         }
         if let Some(address) = ended.address {
             self.making.remove(&address);
         }
-        Some((ended.job, self.now.mono.since(ended.since) as f64 / 1_000.0))
+        Some((ended.job, self.now.mono.since(ended.since) as f64 / 1_000.0, ended.lane))
     }
 
     /// Jobs that waited for an artifact look again, after its maker's result is written.
@@ -559,7 +607,7 @@ impl Scheduler {
     pub(super) fn ended(&mut self, run: RunId, outcome: Outcome) {
         let address = self.address_of(run);
         if let (Some(of), Outcome::Done(done)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
-            self.learn_memory(of, done.memory_bytes);
+            self.learn_memory(of, run, done.memory_bytes);
             self.learn(run, done);
             self.credit(of, run, done.work);
         }
@@ -570,9 +618,10 @@ impl Scheduler {
             Outcome::Failed(failure) => self.note_call(run, failure.kind == FailureKind::Input, None),
             Outcome::Stopped => Detail::default(),
         };
-        let Some((id, seconds)) = self.release(run) else { return };
+        let Some((id, seconds, lane)) = self.release(run) else { return };
         match outcome {
-            Outcome::Done(done) => self.done(id, run, *done, seconds, figures),
+            Outcome::Done(done) => self.done(id, run, *done, seconds, lane, figures),
+            Outcome::Failed(failure) if self.falls_back(id, lane, failure.kind, &failure.message) => {}
             Outcome::Failed(failure) if asked.is_some() && self.refused_by_api(id, asked, &failure) => {}
             // As the worker sees it; whether anybody wished it is known here.
             Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled => self.stopped(id, run),

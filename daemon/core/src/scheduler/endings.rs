@@ -29,7 +29,7 @@ const WORTH_WRITING_SECONDS: f64 = 1.0;
 impl Scheduler {
     /// A stage has ended well.
     /// `figures`: what it has asked of a model API; no part of its artifact, as whoever finds that asks nobody.
-    pub(super) fn done(&mut self, id: JobId, run: RunId, done: Done, seconds: f64, figures: Detail) {
+    pub(super) fn done(&mut self, id: JobId, run: RunId, mut done: Done, seconds: f64, lane: Lane, figures: Detail) {
         let wall = self.now.wall;
         let Some(batch) = self.batches.get_mut(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
@@ -46,6 +46,7 @@ impl Scheduler {
             self.failed(id, run, Failure::new(FailureKind::Crash, "the worker did not say what the input contains"));
             return;
         }
+        self.note_device(id, lane, stage, &mut done.detail);
         if let (Some(identity), Some(content)) = (done.identity, content) {
             self.changes.push(Change::InputKnown(identity, content));
         }
@@ -155,7 +156,7 @@ impl Scheduler {
     }
 
     /// The run cost nothing: it was stopped, or lost through no fault of its own.
-    fn give_back(&mut self, id: JobId, step: Step, alone: bool) {
+    pub(super) fn give_back(&mut self, id: JobId, step: Step, alone: bool) {
         if !self.between_stages(id, step) {
             return;
         }
@@ -235,7 +236,7 @@ impl Scheduler {
     /// The file behind a job is another than at submission: it is identified anew, and the job says so.
     pub(super) fn input_changed(&mut self, run: RunId, identity: FileIdentity) {
         let address = self.address_of(run);
-        let Some((id, _)) = self.release(run) else { return };
+        let Some((id, ..)) = self.release(run) else { return };
         if let Some(batch) = self.batches.get_mut(&id.batch) {
             batch.change(id.index, |job| {
                 job.identity = Some(identity);
@@ -254,12 +255,12 @@ impl Scheduler {
         let mut current = Vec::new();
         for run in runs {
             let address = self.address_of(*run);
-            if let Some((id, _)) = self.release(*run) {
-                current.push((*run, id, address));
+            if let Some((id, _, lane)) = self.release(*run) {
+                current.push((*run, id, lane, address));
             }
         }
         let only = runs.len() == 1;
-        for (run, id, address) in current {
+        for (run, id, lane, address) in current {
             let stopping = self
                 .batches
                 .get(&id.batch)
@@ -269,6 +270,7 @@ impl Scheduler {
                 _ if stopping => self.give_back(id, Step::Stopped, false),
                 Death::Killed { timeout: true } if cause == Some(run) => self.failed(id, run, timeout_failure()),
                 Death::Killed { .. } => self.give_back(id, Step::TryAgain, false),
+                Death::Fault { kind, message } if self.falls_back(id, lane, *kind, message) => {}
                 Death::Fault { kind, message } if only => self.charge(id, run, *kind, message),
                 Death::Fault { .. } => self.give_back(id, Step::TryAgain, true),
             }

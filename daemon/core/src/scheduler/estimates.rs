@@ -123,6 +123,9 @@ impl Left {
     }
 }
 
+/// Slot-seconds and work that runs of today have shown, by what they are of.
+type Underway = BTreeMap<RateKey, (f64, f64)>;
+
 /// What one batch has left.
 #[derive(Debug)]
 struct Outlook {
@@ -164,7 +167,7 @@ impl Scheduler {
         let Some(job) = batch.job(id.index) else { return };
         let stages = batch.stages_of(job);
         let Some(stage) = stages.get(job.stage) else { return };
-        let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+        let (key, scale) = (self.gpus.rate_key(stage, run.lane), Scale::of(stage.facts().unit));
         let copies = RateKey::copies(stage);
         let weighty = is_weighty(stage, stages);
         let first_heard = job.open.detail.media_seconds.is_none();
@@ -185,12 +188,13 @@ impl Scheduler {
     }
 
     /// What a run has taken of the machine's memory, one run's share of its process.
-    pub(super) fn learn_memory(&mut self, id: JobId, bytes: u64) {
+    pub(super) fn learn_memory(&mut self, id: JobId, run: RunId, bytes: u64) {
         let wall = self.now.wall;
+        let Some(lane) = self.runs.get(&run).map(|run| run.lane) else { return };
         let Some(batch) = self.batches.get(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
         let Some(stage) = batch.stages_of(job).get(job.stage).filter(|stage| stage.memory_mib() > 0) else { return };
-        self.rates.learn(RateKey::memory_of(stage), Scale::Kib, 1.0, bytes as f64 / f64::from(1 << 20), wall);
+        self.rates.learn(self.gpus.memory_key(stage, lane), Scale::Kib, 1.0, bytes as f64 / f64::from(1 << 20), wall);
     }
 
     /// Counts the media behind a run, as far as it has come.
@@ -323,8 +327,8 @@ impl Scheduler {
     }
 
     /// What the runs of today have shown so far of kinds of work of which nothing is known yet: slot-seconds, work, and its scale.
-    fn underway(&self) -> BTreeMap<RateKey, (f64, f64)> {
-        let mut underway: BTreeMap<RateKey, (f64, f64)> = BTreeMap::new();
+    fn underway(&self) -> Underway {
+        let mut underway: Underway = BTreeMap::new();
         for run in self.runs.values() {
             let Some((share, seconds)) = run.stretch() else { continue };
             let Some(batch) = self.batches.get(&run.job.batch) else { continue };
@@ -336,7 +340,7 @@ impl Scheduler {
                 Unit::OutputBytes => None,
             };
             let Some(whole) = whole.filter(|whole| *whole > 0.0) else { continue };
-            let (took, amount) = underway.entry(RateKey::of(stage)).or_default();
+            let (took, amount) = underway.entry(self.gpus.rate_key(stage, run.lane)).or_default();
             *took += seconds;
             *amount += whole * share;
         }
@@ -344,8 +348,8 @@ impl Scheduler {
     }
 
     /// A rate of finished runs; before there are enough of them, what runs just now stands in.
-    fn known(&self, stage: &Stage, underway: &BTreeMap<RateKey, (f64, f64)>) -> Option<Known> {
-        let (key, scale) = (RateKey::of(stage), Scale::of(stage.facts().unit));
+    fn known(&self, stage: &Stage, lane: Lane, underway: &Underway) -> Option<Known> {
+        let (key, scale) = (self.gpus.rate_key(stage, lane), Scale::of(stage.facts().unit));
         if let Some(rate) = self.rates.known(&key, scale) {
             return Some(Known::of(rate, scale));
         }
@@ -384,7 +388,7 @@ impl Scheduler {
     /// Seconds until each batch is through.
     fn ends(&self, outlooks: &[Outlook], with_unknown: bool) -> Vec<f64> {
         let mut ends: Vec<f64> = outlooks.iter().map(|outlook| outlook.not_before).collect();
-        for lane in Lane::ALL {
+        for lane in self.lanes() {
             let busy = |outlook: &&Outlook| outlook.loads.contains_key(&lane);
             let at: Vec<usize> = (0..outlooks.len()).filter(|at| busy(&&outlooks[*at])).collect();
             let loads: Vec<Load> = outlooks
@@ -392,7 +396,7 @@ impl Scheduler {
                 .filter_map(|outlook| outlook.loads.get(&lane))
                 .map(|load| Load { endless: load.endless && with_unknown, ..load.clone() })
                 .collect();
-            for (at, end) in at.into_iter().zip(forecast::ends(f64::from(self.allowed_of(lane)), &loads)) {
+            for (at, end) in at.into_iter().zip(forecast::ends(f64::from(self.slots_open_to(lane)), &loads)) {
                 ends[at] = ends[at].max(end + outlooks[at].tail);
             }
         }
@@ -403,26 +407,36 @@ impl Scheduler {
         ends
     }
 
-    fn costs(&self, batch: &Batch, stages: &[Stage], underway: &BTreeMap<RateKey, (f64, f64)>) -> Vec<Cost> {
-        let course = &batch.course;
-        stages
-            .iter()
-            .map(|stage| {
-                let facts = stage.facts();
-                let ran = f64::from(course.ran.get(facts.name).copied().unwrap_or(0));
-                Cost {
-                    lane: facts.lane,
-                    spreads: facts.spreads,
-                    unit: facts.unit,
-                    weighty: is_weighty(stage, stages),
-                    rate: self.known(stage, underway),
-                    need: (ran + NEED_PRIOR) / (f64::from(course.ended) + NEED_PRIOR),
-                }
-            })
-            .collect()
+    fn costs(&self, batch: &Batch, stages: &[Stage], underway: &Underway) -> Vec<Cost> {
+        stages.iter().map(|stage| self.cost(batch, stage, stages, self.gpus.lane_for(stage), underway)).collect()
     }
 
-    fn outlook(&self, batch: &Batch, underway: &BTreeMap<RateKey, (f64, f64)>) -> Outlook {
+    /// What a stage takes in this lane.
+    fn cost(&self, batch: &Batch, stage: &Stage, stages: &[Stage], lane: Lane, underway: &Underway) -> Cost {
+        let (course, facts) = (&batch.course, stage.facts());
+        let ran = f64::from(course.ran.get(facts.name).copied().unwrap_or(0));
+        Cost {
+            lane,
+            spreads: facts.spreads,
+            unit: facts.unit,
+            weighty: is_weighty(stage, stages),
+            rate: self.known(stage, lane, underway),
+            need: (ran + NEED_PRIOR) / (f64::from(course.ended) + NEED_PRIOR),
+        }
+    }
+
+    /// Slots that a batch's jobs may have for most of their work.
+    pub(super) fn slots_for(&self, batch: &Batch) -> u32 {
+        let main = batch.heaviest_stage().map_or(batch.lane, |stage| self.gpus.lane_for(stage));
+        self.lanes().filter(|own| self.gpus.serves(*own, main)).map(|own| self.slots_of(own)).sum()
+    }
+
+    /// Slots that may be used by those who wait for this lane.
+    fn slots_open_to(&self, lane: Lane) -> u32 {
+        self.lanes().filter(|own| self.gpus.serves(*own, lane)).map(|own| self.allowed_of(own)).sum()
+    }
+
+    fn outlook(&self, batch: &Batch, underway: &Underway) -> Outlook {
         let costs = self.costs(batch, &batch.spec.recipe.map, underway);
         let halted = batch.is_halted();
         let length = Length::of(batch, &self.rates);
@@ -439,11 +453,12 @@ impl Scheduler {
             endless: false,
         };
         let parallel = f64::from(batch.spec.parallel);
+        let main = batch.heaviest_stage().map_or(batch.lane, |stage| self.gpus.lane_for(stage));
         let spreads = |lane: Lane| costs.iter().any(|cost| cost.lane == lane && cost.spreads);
         // Where few may be at work at once, each has several slots for the stages that spread.
         let open = f64::from(batch.counts.total() - batch.counts.ended()).max(1.0);
-        let wide = (f64::from(self.allowed_of(batch.lane)) / parallel.min(open)).floor().max(1.0);
-        let wide = if spreads(batch.lane) { wide } else { 1.0 };
+        let wide = (f64::from(self.slots_open_to(main)) / parallel.min(open)).floor().max(1.0);
+        let wide = if spreads(main) { wide } else { 1.0 };
         let mut outlook = Outlook {
             id: batch.id,
             halted,
@@ -473,7 +488,7 @@ impl Scheduler {
                     .push((seconds, slots));
             }
             if left.guessed {
-                guessed += left.chain(batch.lane, wide);
+                guessed += left.chain(main, wide);
             }
         };
         let busy = batch.busy.iter().filter_map(|index| Some((*index, batch.job(*index)?)));
@@ -481,16 +496,16 @@ impl Scheduler {
             .map(|(index, job)| {
                 let own = job.facts.as_ref().and_then(|facts| facts.stages.as_deref());
                 let own = own.map(|own| self.costs(batch, own, underway));
-                let left = self.left_of(batch, index, job, own.as_deref().unwrap_or(&costs), &length, factor);
+                let left = self.left_of(batch, index, job, own.as_deref().unwrap_or(&costs), &length, factor, underway);
                 // In a halted batch, what runs holds its slots to the end of its stage, and nothing follows.
                 if halted { Left { running: left.running, ..Left::default() } } else { left }
             })
             .collect();
         // Of those at work the longest has the next slot.
-        at_work.sort_by(|one, other| other.chain(batch.lane, wide).total_cmp(&one.chain(batch.lane, wide)));
+        at_work.sort_by(|one, other| other.chain(main, wide).total_cmp(&one.chain(main, wide)));
         for left in &at_work {
             add(&mut outlook, left);
-            outlook.whole.running.push((left.chain(batch.lane, wide), 1.0));
+            outlook.whole.running.push((left.chain(main, wide), 1.0));
         }
         if halted {
             return outlook;
@@ -500,7 +515,7 @@ impl Scheduler {
             let own = batch.kib(index);
             let left = fresh(&costs, &length, own, factor);
             add(&mut outlook, &left);
-            outlook.whole.next.push(left.chain(batch.lane, wide));
+            outlook.whole.next.push(left.chain(main, wide));
             jobs = jobs.saturating_sub(1);
             kib = kib.saturating_sub(u64::from(own));
         }
@@ -513,17 +528,17 @@ impl Scheduler {
                 outlook.loads.entry(*lane).or_insert_with(|| load(parallel, spreads(*lane))).later =
                     (jobs, jobs * seconds);
             }
-            outlook.whole.later = (jobs, jobs * left.chain(batch.lane, wide));
+            outlook.whole.later = (jobs, jobs * left.chain(main, wide));
             if left.guessed {
-                guessed += jobs * left.chain(batch.lane, wide);
+                guessed += jobs * left.chain(main, wide);
             }
         }
-        let last_in_lane = costs.iter().rposition(|cost| cost.lane == batch.lane).unwrap_or(costs.len());
+        let last_in_lane = costs.iter().rposition(|cost| cost.lane == main).unwrap_or(costs.len());
         outlook.tail = costs.iter().skip(last_in_lane + 1).map(|cost| cost.seconds(None, 0) * factor).sum();
         if batch.counts.retrying > 0 && batch.course.delayed_until > self.now.mono {
             outlook.not_before = batch.course.delayed_until.since(self.now.mono) as f64 / 1_000.0;
         }
-        outlook.error = error_of(batch, &outlook.whole, &costs, &length, guessed);
+        outlook.error = error_of(batch, main, &outlook.whole, &costs, &length, guessed);
         outlook
     }
 
@@ -536,6 +551,10 @@ impl Scheduler {
             else {
                 continue;
             };
+            if !self.gpus.serves(run.lane, cost.lane) {
+                // Done on the processor for once: no measure of how a card goes.
+                continue;
+            }
             let (Some((share, seconds)), Some(rate)) = (run.stretch(), &cost.rate) else { continue };
             let media = job.open.detail.media_seconds.or_else(|| length.of_kib(batch.kib(run.job.index)));
             if let Some(amount) = cost.amount(media, batch.kib(run.job.index)) {
@@ -546,13 +565,26 @@ impl Scheduler {
         batch.course.pace.factor(taking, expecting)
     }
 
-    fn left_of(&self, batch: &Batch, index: u32, job: &Job, costs: &[Cost], length: &Length, factor: f64) -> Left {
+    #[allow(clippy::too_many_arguments)]
+    fn left_of(
+        &self,
+        batch: &Batch,
+        index: u32,
+        job: &Job,
+        costs: &[Cost],
+        length: &Length,
+        factor: f64,
+        underway: &Underway,
+    ) -> Left {
         let kib = batch.kib(index);
         let known = job.open.detail.media_seconds;
         let media = known.or_else(|| length.of_kib(kib));
         let mut left = Left { guessed: known.is_none(), ..Left::default() };
         let mut from = if job.stage_known { job.stage } else { 0 };
         if let (Some(run), Some(cost)) = (job.state.run().and_then(|run| self.runs.get(&run)), costs.get(job.stage)) {
+            let stages = batch.stages_of(job);
+            let elsewhere = stages.get(job.stage).filter(|_| !self.gpus.serves(run.lane, cost.lane));
+            let cost = &elsewhere.map_or(*cost, |stage| self.cost(batch, stage, stages, run.lane, underway));
             let seconds = self.run_left(run, cost, cost.amount(media, kib), factor) / run.slots();
             if cost.is_unknown() {
                 left.unknown.push(cost.lane);
@@ -627,7 +659,7 @@ impl Length {
 }
 
 /// Squared error of a batch's estimate, relative.
-fn error_of(batch: &Batch, whole: &Load, costs: &[Cost], length: &Length, guessed: f64) -> f64 {
+fn error_of(batch: &Batch, lane: Lane, whole: &Load, costs: &[Cost], length: &Length, guessed: f64) -> f64 {
     let pieces = whole.running.iter().map(|(seconds, _)| *seconds).chain(whole.next.iter().copied());
     let (mut sum, mut squares) = pieces.fold((0.0, 0.0), |(sum, squares), one| (sum + one, squares + one * one));
     sum += whole.later.1;
@@ -637,7 +669,7 @@ fn error_of(batch: &Batch, whole: &Load, costs: &[Cost], length: &Length, guesse
     }
     // Few pieces vary more in sum than many do.
     let few = (squares / (sum * sum)).min(1.0);
-    let main = costs.iter().filter(|cost| cost.lane == batch.lane).max_by(|one, other| {
+    let main = costs.iter().filter(|cost| cost.lane == lane).max_by(|one, other| {
         let seconds = |cost: &Cost| cost.rate.map_or(0.0, |rate| rate.mean);
         seconds(one).total_cmp(&seconds(other))
     });

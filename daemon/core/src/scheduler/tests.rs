@@ -1,5 +1,7 @@
 //! The scheduler's rules one by one, in a house whose store answers lookups within the turn.
 
+mod cards;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use spindle_shared::batch::{After, BatchSpec, BatchState, Counts, Halt, HaltAt, OnExisting, Priority, Terms};
@@ -19,10 +21,13 @@ use spindle_shared::wire::response::{RefusalKind, Response};
 use spindle_shared::worker::{ArtifactFile, Done, Outcome, Published};
 
 use super::{Config, Quota, Scheduler};
+use crate::api::Used;
 use crate::change::{BatchStatus, Change, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact};
 use crate::effect::{
     Answer, ClientId, Command, Death, Effect, FoundInput, Input, LookupOutputs, Peer, RetryItem, Start,
 };
+
+mod apis;
 
 const ADMIN: Peer = Peer { owner: Owner(0), admin: true };
 
@@ -32,6 +37,8 @@ struct House {
     artifacts: BTreeMap<ContentHash, StoredArtifact>,
     /// Contents of jobs' inputs that are known already.
     contents: BTreeMap<JobId, ContentHash>,
+    /// What of model APIs is used up.
+    apis: BTreeMap<(String, u32), Used>,
     /// What runs, in the order of starts.
     running: Vec<Start>,
     ended: BTreeMap<JobId, (JobState, Option<FailureKind>)>,
@@ -40,6 +47,7 @@ struct House {
     open: BTreeMap<JobId, OpenJob>,
     published: BTreeMap<PathBytes, PublishedFile>,
     stopped: Vec<RunId>,
+    alerts: Vec<String>,
     asked: u64,
     /// Answered at once with what is there, unless the disk is slow.
     looks: Vec<LookupOutputs>,
@@ -53,10 +61,11 @@ struct House {
 
 fn config(slots: u32) -> Config {
     Config {
-        slots: Lane::ALL.into_iter().map(|lane| (lane, slots)).collect(),
+        slots: Lane::ALWAYS.into_iter().map(|lane| (lane, slots)).collect(),
         quota: Quota::default(),
         providers: Default::default(),
         memory_mib: 1 << 20,
+        gpus: Default::default(),
         disk_reserve_bytes: 0,
         version: "0".to_owned(),
         pid: 1,
@@ -72,13 +81,21 @@ impl House {
     }
 
     fn recovered(slots: u32, recovered: Recovered) -> Self {
-        let now = Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) };
-        let (scheduler, effects) = Scheduler::recover(config(slots), recovered, now);
+        House::of(config(slots), recovered)
+    }
+
+    fn of(config: Config, recovered: Recovered) -> Self {
+        House::at(config, recovered, Now { wall: WallMs(1_000_000), mono: MonoMs(1_000) }, BTreeMap::new())
+    }
+
+    fn at(config: Config, recovered: Recovered, now: Now, contents: BTreeMap<JobId, ContentHash>) -> Self {
+        let (scheduler, effects) = Scheduler::recover(config, recovered, now);
         let mut house = House {
             scheduler,
             now,
             artifacts: BTreeMap::new(),
-            contents: BTreeMap::new(),
+            contents,
+            apis: BTreeMap::new(),
             running: Vec::new(),
             ended: BTreeMap::new(),
             batches: BTreeMap::new(),
@@ -86,6 +103,7 @@ impl House {
             open: BTreeMap::new(),
             published: BTreeMap::new(),
             stopped: Vec::new(),
+            alerts: Vec::new(),
             asked: 0,
             looks: Vec::new(),
             there: None,
@@ -112,11 +130,11 @@ impl House {
                 Effect::Answer { client, answer: Answer::Frames(frames) } => {
                     assert!(self.answers.insert(client.0, frames).is_none(), "answered twice");
                 }
-                Effect::Publish(event) => {
-                    if let Fact::Batch(view) = event.fact {
-                        self.batches.insert(view.id, view.state);
-                    }
-                }
+                Effect::Publish(event) => match event.fact {
+                    Fact::Batch(view) => drop(self.batches.insert(view.id, view.state)),
+                    Fact::Alert(text) => self.alerts.push(text),
+                    _ => {}
+                },
                 Effect::LookupInput { job, .. } => {
                     let content = self.contents.get(&job).copied();
                     let found = FoundInput { is_file: true, bytes: 1, content, stages: None };
@@ -161,6 +179,7 @@ impl House {
             }
             Change::ArtifactStored(address, artifact) => drop(self.artifacts.insert(address, artifact)),
             Change::ArtifactDropped(address) => drop(self.artifacts.remove(&address)),
+            Change::ApiUsed(name, key, used) => drop(self.apis.insert((name, key), used)),
             Change::Published(path, file) => drop(self.published.insert(path, file)),
             _ => {}
         }
@@ -1131,7 +1150,7 @@ fn five_equal_failures_of_a_file_system_park_the_rest_and_one_job_tries_it_after
         house.end(running, Outcome::Failed(denied()));
     }
     assert_eq!(house.ended.len(), 4);
-    let closed = house.scheduler.house().closed;
+    let closed = house.scheduler.house(ADMIN).closed;
     assert_eq!((closed.len(), closed[0].tries_in_ms), (1, Some(60_000)));
     house.wait(59_999);
     assert_eq!(house.jobs_running(), []);
@@ -1148,7 +1167,7 @@ fn five_equal_failures_of_a_file_system_park_the_rest_and_one_job_tries_it_after
         identity: Some(FileIdentity { dev: 7, ..identity() }),
     };
     house.end(again, Outcome::Done(Box::new(Done { outputs: vec![output], ..Done::default() })));
-    assert_eq!(house.scheduler.house().closed, []);
+    assert_eq!(house.scheduler.house(ADMIN).closed, []);
     while let Some(running) = house.jobs_running().first().copied() {
         house.done(running);
     }
@@ -1248,4 +1267,61 @@ fn whoever_has_had_the_days_hours_goes_on_at_midnight() {
     assert_eq!(house.jobs_running(), []);
     house.wait(1);
     assert_eq!(house.jobs_running(), [job(batch, 2)]);
+}
+
+#[test]
+fn other_slots_and_quotas_count_at_once_and_take_nothing_from_what_runs() {
+    let mut house = House::new(4);
+    let batch = house.submit(1, 50, 64, 10);
+    assert_eq!(house.running.len(), 4);
+    // `tell` checks all laws: what runs holds more than there is now.
+    house.tell(Input::Configured(Box::new(Config { memory_mib: 1, ..config(2) })));
+    assert_eq!(house.running.len(), 4);
+    house.done(job(batch, 1));
+    house.done(job(batch, 2));
+    assert_eq!(house.running.len(), 2, "nothing begins in the place of those that were too many");
+    house.done(job(batch, 3));
+    assert_eq!(house.running.len(), 2);
+    let quota = Quota { batches: Some(1), ..Quota::default() };
+    house.tell(Input::Configured(Box::new(Config { quota, ..config(6) })));
+    assert_eq!(house.running.len(), 6);
+    let spec = Box::new(spec(pull(), 50, 1));
+    let peer = Peer { owner: Owner(1), admin: false };
+    let jobs = [job_spec(false)].into_iter().collect();
+    let asked = house.ask(peer, Command::Submit { spec, jobs, repeats: None, after: Vec::new() });
+    assert_eq!(house.refused(asked), Some(RefusalKind::Limit));
+}
+
+#[test]
+fn a_stranger_sees_counts_and_steers_nothing_of_anothers() {
+    let mut house = House::new(1);
+    let theirs = house.submit(1, 50, 2, 9);
+    let own = house.submit(2, 50, 2, 3);
+    let stranger = Peer { owner: Owner(2), admin: false };
+    let targets = || Selection::Targets(vec![Target::Batch(theirs)]);
+    for command in [
+        Command::Cancel(targets()),
+        Command::Pause { what: targets(), now: true },
+        Command::Resume(targets()),
+        Command::Prioritize { what: targets(), priority: Priority(0) },
+        Command::Explain(Target::Batch(theirs)),
+        Command::Explain(Target::Job(job(theirs, 1))),
+        Command::Pause { what: Selection::House, now: false },
+        Command::Drain,
+        Command::Shutdown,
+    ] {
+        let asked = house.ask(stranger, command.clone());
+        assert_eq!(house.refused(asked), Some(RefusalKind::NotPermitted), "{command:?}");
+    }
+    let asked = house.ask(stranger, Command::Explain(Target::Batch(own)));
+    let Response::Explained(why) = &house.answers[&asked][0] else { panic!("{:?}", house.answers[&asked]) };
+    assert!(!why[0].why.contains("1 batches"), "{why:?}");
+    let seen = house.scheduler.house(stranger);
+    assert_eq!((seen.batches_open, seen.counts.total(), seen.eta), (1, 3, None));
+    assert_eq!(house.scheduler.house(ADMIN).batches_open, 2);
+    // What fits a filter is one's own.
+    let everything = Selection::Matching(Default::default());
+    house.ask(stranger, Command::Cancel(everything));
+    assert_eq!(house.batches[&own], BatchState::Cancelled);
+    assert!(!house.batches[&theirs].is_terminal());
 }

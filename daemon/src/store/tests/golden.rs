@@ -92,6 +92,7 @@ fn turns_v2() -> Vec<Vec<Change>> {
                 halt: Some(Halt { now: true, failed: HaltAt::Percent(10) }),
                 auto_priority: true,
                 max_cost: None,
+                notify: Vec::new(),
             };
             batch.spec.timeout = Some(TimeLimit::TimesMedia(2.5));
         }

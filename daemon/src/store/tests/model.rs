@@ -6,6 +6,7 @@ use spindle_core::api::Used;
 use spindle_core::change::{
     BatchStatus, Change, EndedJob, NewBatch, OpenJob, PublishedFile, Recovered, RecoveredBatch, StoredArtifact,
 };
+use spindle_core::outbox::Delivery;
 use spindle_core::rates::{Rate, RateKey};
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
@@ -26,6 +27,8 @@ pub(super) struct Model {
     pub rates: BTreeMap<RateKey, Rate>,
     pub spent: BTreeMap<Owner, (u64, f64)>,
     pub apis: BTreeMap<(String, u32), Used>,
+    pub deliveries: BTreeMap<u64, Delivery>,
+    pub next_delivery: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +101,20 @@ impl Model {
             Change::RateLearned(key, Some(rate)) => drop(self.rates.insert(key.clone(), *rate)),
             Change::RateLearned(key, None) => drop(self.rates.remove(key)),
             Change::Spent(owner, day, seconds) => drop(self.spent.insert(*owner, (*day, *seconds))),
+            // Their own test looks at them.
+            Change::FolderAdded(_)
+            | Change::FolderRemoved(_)
+            | Change::FolderSends { .. }
+            | Change::FolderSent { .. } => {}
+            Change::DeliveryAdded(delivery) => {
+                self.next_delivery = self.next_delivery.max(delivery.id + 1);
+                self.deliveries.insert(delivery.id, (**delivery).clone());
+            }
+            Change::DeliveryTried { id, tries, next_at, why: _ } => {
+                let delivery = self.deliveries.get_mut(id).ok_or(())?;
+                (delivery.tries, delivery.next_at) = (*tries, *next_at);
+            }
+            Change::DeliveryOver(id) => drop(self.deliveries.remove(id)),
             Change::ApiUsed(name, key, used) => drop(self.apis.insert((name.clone(), *key), used.clone())),
         }
         Ok(())
@@ -118,6 +135,8 @@ impl Model {
             batches: self.batches.values().filter(unfinished).map(ModelBatch::recovered).collect(),
             rates: self.rates.iter().map(|(key, rate)| (key.clone(), *rate)).collect(),
             spent: self.spent.iter().map(|(owner, (day, seconds))| (*owner, *day, *seconds)).collect(),
+            deliveries: self.deliveries.values().cloned().collect(),
+            next_delivery: self.next_delivery,
             apis: self.apis.iter().map(|((name, key), used)| (name.clone(), *key, used.clone())).collect(),
         }
     }
@@ -159,7 +178,7 @@ impl Model {
             .collect();
         for limit in [0, 1, 2, 3, usize::MAX] {
             let expected: Vec<JobView> = failed.iter().take(limit).cloned().collect();
-            assert_eq!(reader.failures(limit).unwrap(), expected);
+            assert_eq!(reader.failures(limit, None).unwrap(), expected);
         }
         for owner in [Owner(0), Owner(1000)] {
             for key in ["a", "b", "c"] {

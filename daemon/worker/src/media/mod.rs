@@ -31,9 +31,12 @@ mod timeline;
 mod track;
 pub mod transcode;
 
+use std::ffi::CString;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+use ffmpeg_next::ffi;
 
 pub use error::MediaError;
 pub use facts::{Facts, StreamFacts, StreamKind};
@@ -47,6 +50,25 @@ const INDEX_FIRST: &[(&str, &str)] = &[("movflags", "+faststart")];
 pub fn chosen(facts: &Facts, wanted: Option<&str>) -> Result<usize, MediaError> {
     let tracks = track::choose(facts, wanted)?;
     tracks.first().map(|track| track.index).ok_or(MediaError::NoAudio { has: String::new() })
+}
+
+/// Whether the library of this machine can encode so.
+pub fn has_encoder(name: &str) -> bool {
+    // SAFETY: the name is text with an end; what comes back is a constant of libav's, or nothing.
+    CString::new(name).is_ok_and(|name| unsafe { !ffi::avcodec_find_encoder_by_name(name.as_ptr()).is_null() })
+}
+
+/// Whether the library of this machine can decode so.
+pub fn has_decoder(name: &str) -> bool {
+    // SAFETY: as above.
+    CString::new(name).is_ok_and(|name| unsafe { !ffi::avcodec_find_decoder_by_name(name.as_ptr()).is_null() })
+}
+
+/// Of libavcodec: `59.37.100`.
+pub fn library_version() -> String {
+    // SAFETY: takes nothing, answers a number.
+    let version = unsafe { ffi::avcodec_version() };
+    format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }
 
 /// What is in a file: its streams, its length, where its clock begins. `name` gives the extension, for the few formats

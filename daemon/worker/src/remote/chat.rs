@@ -4,7 +4,6 @@
 //! What an endpoint may do is bounded: one exchange has one time for everything, its answer one size, its head another; nobody is followed to
 //! another address, as the key and the question would go along.
 
-use std::fs::File;
 use std::io::Read;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use spindle_shared::provider::{Call, KeySource, Usage};
 use spindle_shared::text::escaped;
 
 use super::http::{LOOK_EVERY, host_of};
-use crate::context::Halt;
+use crate::context::{Context, Halt};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Of what an endpoint says about itself, so much goes into a failure.
@@ -54,6 +53,7 @@ pub struct Answer {
 /// Somebody who can be asked; a key is read when it is needed and kept no longer.
 pub struct Chat<'c> {
     call: &'c Call,
+    context: &'c Context,
     /// Of the work that it is asked for: an endpoint that knows such keys bills no repeated call twice.
     work: Option<String>,
     calls: u32,
@@ -61,8 +61,8 @@ pub struct Chat<'c> {
 }
 
 impl<'c> Chat<'c> {
-    pub fn new(call: &'c Call, work: Option<String>) -> Self {
-        Chat { call, work, calls: 0, usage: Usage::default() }
+    pub fn new(call: &'c Call, context: &'c Context) -> Self {
+        Chat { call, context, work: context.artifact_address(), calls: 0, usage: Usage::default() }
     }
 
     /// Whether it may be asked once more.
@@ -78,7 +78,7 @@ impl<'c> Chat<'c> {
         self.calls += 1;
         self.usage.calls += 1;
         let body = self.body(question)?;
-        let key = self.call.key.as_ref().map(|key| read_key(key, &self.call.provider)).transpose()?;
+        let key = self.call.key.as_ref().map(|key| read_key(key, self.context, &self.call.provider)).transpose()?;
         let mut headers = vec![("accept", "application/json".to_owned())];
         if let Some(key) = &key {
             headers.push(("authorization", format!("Bearer {}", key.0)));
@@ -92,9 +92,14 @@ impl<'c> Chat<'c> {
         if !(200..300).contains(&reply.status) {
             return Err(refused(name, &reply, key.as_ref()).into());
         }
-        let answer = read_answer(&reply.body).map_err(|what| {
+        let mut answer = read_answer(&reply.body).map_err(|what| {
             Failure::new(FailureKind::Server, format!("{name} answered with what is no answer: {what}"))
+                .advise("this is no answer of a model: check `endpoint` in the daemon's configuration")
         })?;
+        if let Some(key) = &key {
+            // Whoever sends it back doesn't get it written into a document.
+            answer.text = answer.text.replace(&key.0, "…");
+        }
         self.usage.tokens_in += answer.usage.tokens_in;
         self.usage.tokens_out += answer.usage.tokens_out;
         Ok(answer)
@@ -161,19 +166,19 @@ impl Drop for Key {
     }
 }
 
-fn read_key(source: &KeySource, provider: &str) -> Result<Key, Failure> {
+fn read_key(source: &KeySource, context: &Context, provider: &str) -> Result<Key, Failure> {
     let missing = |why: String| {
         Failure::new(FailureKind::Auth, format!("the key of {provider} can't be read from {source}: {why}"))
             .advise("put the key there, where the daemon's workers can read it, then `spindlectl resume`")
     };
     let text = match source {
         KeySource::Environment(variable) => std::env::var(variable).map_err(|_| missing("it is not set".to_owned()))?,
-        KeySource::File(path) => first_line(path.as_path()).map_err(|error| missing(error.to_string()))?,
+        KeySource::File(path) => first_line(context, path.as_path()).map_err(|error| missing(error.to_string()))?,
         KeySource::Credential(name) => {
             let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
                 .ok_or_else(|| missing("there is no $CREDENTIALS_DIRECTORY".to_owned()))?;
             let path = std::path::Path::new(&folder).join(name);
-            first_line(&path).map_err(|error| missing(error.to_string()))?
+            first_line(context, &path).map_err(|error| missing(error.to_string()))?
         }
     };
     let key = Key(text.trim().to_owned());
@@ -183,9 +188,9 @@ fn read_key(source: &KeySource, provider: &str) -> Result<Key, Failure> {
     }
 }
 
-fn first_line(path: &std::path::Path) -> std::io::Result<String> {
+fn first_line(context: &Context, path: &std::path::Path) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(KEY_BYTES_MAX as u64).read_to_string(&mut text)?;
+    context.open(path)?.take(KEY_BYTES_MAX as u64).read_to_string(&mut text)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -333,12 +338,18 @@ fn refused(name: &str, reply: &Reply, key: Option<&Key>) -> Failure {
         404 => Failure::new(FailureKind::Auth, told("does not know the address or the model"))
             .advise("check `endpoint` and `model` in the daemon's configuration, and `spindlectl providers check`"),
         300..=399 => {
-            let to = reply.header("location").map(host_of).unwrap_or("nowhere");
+            let to = match reply.header("location").map(host_of) {
+                None => "nowhere",
+                Some("") => "another place there",
+                Some(host) => host,
+            };
             let message =
                 format!("{name} sends elsewhere (status {}, to {}), and is not followed", reply.status, escaped(to));
             Failure::new(FailureKind::Server, message)
                 .advise("set `endpoint` to the address itself, if that is one you trust with the key")
         }
+        // Whoever asked before us has died meanwhile, and the service has not noticed yet.
+        409 => Failure::new(FailureKind::RateLimited, told("is still at this very call")).retry_after(wait),
         408 | 425 => Failure::new(FailureKind::Network, told("gave up waiting")),
         400..=499 => Failure::new(FailureKind::Input, told("does not take the question"))
             .advise("the model may not take pictures, or so many: check `model`, or take fewer with --pictures"),
@@ -419,7 +430,7 @@ mod tests {
         let gemini_day = r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]},{"retryDelay":"12s"}]}}"#;
         /// Status, headers and body; the kind that it is, and how long to wait.
         type Told<'t> = (u16, &'t [(&'t str, &'t str)], &'t str, FailureKind, Option<u64>);
-        let cases: [Told<'_>; 13] = [
+        let cases: [Told<'_>; 14] = [
             (429, &[("retry-after", "20")], "", FailureKind::RateLimited, Some(20_000)),
             (429, &[("retry-after-ms", "1500")], "", FailureKind::RateLimited, Some(1_500)),
             (429, &[], "", FailureKind::RateLimited, None),
@@ -435,6 +446,7 @@ mod tests {
                 None,
             ),
             (400, &[], r#"{"error":{"code":"Arrearage"}}"#, FailureKind::Quota, None),
+            (409, &[("retry-after", "1")], "", FailureKind::RateLimited, Some(1_000)),
             (401, &[], r#"{"error":{"message":"bad key"}}"#, FailureKind::Auth, None),
             (502, &[], "<html>", FailureKind::Server, None),
             (302, &[("location", "http://169.254.169.254/latest?x=1")], "", FailureKind::Server, None),

@@ -124,10 +124,23 @@ pub struct Forbidden {
     place: &'static str,
 }
 
+impl Forbidden {
+    /// `host`: as it would have to be allowed.
+    pub(super) fn new(host: String, address: std::net::IpAddr, place: &'static str) -> Self {
+        Forbidden { host, address, place }
+    }
+}
+
 /// Looks names up, and gives only addresses that may be connected to: what is connected to is what was looked at.
-struct PublicOnly {
+pub(super) struct PublicOnly {
     allow: Arc<[String]>,
     names: DefaultResolver,
+}
+
+impl PublicOnly {
+    pub(super) fn new(allow: Arc<[String]>) -> Self {
+        PublicOnly { allow, names: DefaultResolver::default() }
+    }
 }
 
 impl fmt::Debug for PublicOnly {
@@ -310,7 +323,7 @@ fn agent(ask: &Ask, patience: &Patience) -> ureq::Agent {
         Reach::Publisher => config.build().new_agent(),
         // A proxy would look names up itself, and reach what must not be reached.
         Reach::Public { allow } => {
-            let names = PublicOnly { allow: Arc::clone(allow), names: DefaultResolver::default() };
+            let names = PublicOnly::new(Arc::clone(allow));
             ureq::Agent::with_parts(config.proxy(None).build(), DefaultConnector::default(), names)
         }
     }

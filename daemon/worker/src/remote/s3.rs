@@ -128,6 +128,24 @@ impl<'s> Bucket<'s> {
         Ok(self.checked(key, "write", answer).map(drop)?)
     }
 
+    /// What such a link leads to, if that is no more than `most` bytes.
+    pub fn read(&self, key: &str, link: &str, most: usize) -> Result<Vec<u8>, Failure> {
+        let answer = self.checked(key, "read", self.agent.get(link).call())?;
+        let mut bytes = Vec::new();
+        let read = answer.into_body().into_reader().take(most as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| self.failure(FailureKind::Network, key, "read", &error.to_string()))?;
+        Ok(bytes)
+    }
+
+    /// Removes an object; that there is none is as good.
+    pub fn remove(&self, key: &str) -> Result<(), Failure> {
+        let url = self.signed("DELETE", key, &[], &[], SIGNED);
+        match self.checked(key, "remove", self.agent.delete(&url).call()) {
+            Ok(_) | Err(Refused::NotThere(_)) => Ok(()),
+            Err(Refused::Failed(failure)) => Err(failure),
+        }
+    }
+
     /// Begins an object that comes in parts; nothing of it is to be seen before it is complete.
     pub fn begin(&self, key: &str, content: &str) -> Result<String, Failure> {
         let url = self.signed("POST", key, &[("uploads", "")], &[(CONTENT_HEADER, content)], SIGNED);
@@ -207,8 +225,9 @@ impl<'s> Bucket<'s> {
         };
         let failure = self.failure(kind, key, doing, why.trim()).retry_after(after);
         let failure = match kind {
-            FailureKind::Auth => failure.advise(format!(
-                "check bucket, region and keys of the store `{}` in the configuration, and what they may do there",
+            FailureKind::Auth | FailureKind::Internal => failure.advise(format!(
+                "check {} of the store `{}` in the configuration",
+                suspect(code),
                 escaped(&self.store.name)
             )),
             _ => failure,
@@ -226,6 +245,19 @@ impl<'s> Bucket<'s> {
     fn failure(&self, kind: FailureKind, key: &str, doing: &str, why: &str) -> Failure {
         let (store, bucket, key) = (escaped(&self.store.name), escaped(&self.store.bucket), escaped(key));
         Failure::new(kind, format!("the store `{store}` failed to {doing} {bucket}/{key}: {}", escaped(why)))
+    }
+}
+
+/// What is wrong with the configuration, by the store's word for it.
+fn suspect(code: &str) -> &'static str {
+    match code {
+        "InvalidAccessKeyId" => "access_key",
+        "SignatureDoesNotMatch" => "secret_key (and region)",
+        "RequestTimeTooSkewed" | "RequestExpired" => "this machine's clock, before anything",
+        "NoSuchBucket" | "InvalidBucketName" => "bucket, endpoint and path_style",
+        "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError" | "PermanentRedirect" => "region",
+        "AccessDenied" => "keys and bucket, and what they may do there,",
+        _ => "endpoint, bucket, region and keys, and what they may do there,",
     }
 }
 

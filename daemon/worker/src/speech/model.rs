@@ -2,10 +2,10 @@
 //! crate's speech; knows no run, no window, no file but the models'.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,6 +18,7 @@ use whisper_rs::whisper_rs_sys as sys;
 
 use crate::memory;
 
+use super::device;
 use super::header::{self, HeaderError, SpeechHeader};
 use super::voice::FRAME;
 
@@ -32,6 +33,12 @@ pub enum ModelError {
     Header(#[from] HeaderError),
     #[error("whisper.cpp refused it: {0}")]
     Refused(String),
+    /// The graphics card that this process works on is not there any more, or takes no work.
+    #[error("the graphics card gpu:{0} is not there or takes no work")]
+    CardLost(u8),
+    /// Most often for want of the card's memory; whether it is the file the processor finds out.
+    #[error("it could not be loaded on the graphics card gpu:{0}: {1}")]
+    CardRefused(u8, String),
     #[error("too little memory to listen with it")]
     Memory,
     /// Another model was in use, and the run was told to stop while it waited.
@@ -113,8 +120,12 @@ pub struct Lease(Option<Arc<Model>>);
 
 impl Lease {
     /// The model at `path`, loaded if it is not the one in memory. Waits while another is in use: two never lie in memory together.
-    pub fn take(path: &Path, stop: &AtomicBool) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(|e| match e.kind() {
+    pub fn take(
+        path: &Path,
+        open: &dyn Fn(&Path) -> std::io::Result<File>,
+        stop: &AtomicBool,
+    ) -> Result<Self, ModelError> {
+        let file = open(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => ModelError::Missing,
             std::io::ErrorKind::PermissionDenied => ModelError::Permission,
             _ => HeaderError::Io(e).into(),
@@ -137,7 +148,7 @@ impl Lease {
             }
         }
         *loaded = None;
-        let model = Arc::new(Model::load(&file, path)?);
+        let model = Arc::new(Model::load(&file)?);
         *loaded = Some((key, Arc::clone(&model)));
         Ok(Lease(Some(model)))
     }
@@ -162,21 +173,28 @@ impl Drop for Lease {
 }
 
 impl Model {
-    fn load(file: &File, path: &Path) -> Result<Self, ModelError> {
+    fn load(file: &File) -> Result<Self, ModelError> {
         let header = SpeechHeader::read(file)?;
         prepare_library();
-        let path = c_path(path, file)?;
-        // SAFETY: plain data; the path lives over the call, and the file behind it was just checked from head to tail.
+        let card = device::chosen();
+        if let Some(lost) = card.filter(|number| !device::is_there(*number)) {
+            return Err(ModelError::CardLost(lost));
+        }
+        let mut loader = Loader::new(file)?;
+        // SAFETY: plain data; the loader lives over the call, and its file was just checked from head to tail.
         let context = unsafe {
             let mut params = sys::whisper_context_default_params();
             // On a processor, attention by plain matrices is the faster one, and it alone is exact: the other pads keys with zeros, and
             // with what an earlier pass of another length has left there.
             params.flash_attn = false;
-            sys::whisper_init_from_file_with_params_no_state(path.as_ptr(), params)
+            params.use_gpu = card.is_some();
+            params.gpu_device = c_int::from(card.unwrap_or(0));
+            sys::whisper_init_with_params_no_state(&mut loader.calls(), params)
         };
-        match NonNull::new(context) {
-            Some(context) => Ok(Model { context, header }),
-            None => Err(ModelError::Refused(last_error())),
+        match (NonNull::new(context), card) {
+            (Some(context), _) => Ok(Model { context, header }),
+            (None, Some(card)) => Err(ModelError::CardRefused(card, last_error())),
+            (None, None) => Err(ModelError::Refused(last_error())),
         }
     }
 
@@ -520,16 +538,15 @@ impl Drop for VoiceModel {
 }
 
 impl VoiceModel {
-    pub fn load(path: &Path) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(HeaderError::Io)?;
+    pub fn load(file: File) -> Result<Self, ModelError> {
         header::check_voice_model(&file)?;
         prepare_library();
-        let path = c_path(path, &file)?;
-        // SAFETY: plain data; the path lives over the call, and the file was just checked from head to tail.
+        let mut loader = Loader::new(&file)?;
+        // SAFETY: plain data; the loader lives over the call, and its file was just checked from head to tail.
         let context = unsafe {
             let mut params = sys::whisper_vad_default_context_params();
             params.n_threads = 1;
-            sys::whisper_vad_init_from_file_with_params(path.as_ptr(), params)
+            sys::whisper_vad_init_with_params(&mut loader.calls(), params)
         };
         match NonNull::new(context) {
             Some(context) => Ok(VoiceModel { context }),
@@ -576,12 +593,49 @@ unsafe fn copied(text: *const c_char) -> Vec<u8> {
     unsafe { CStr::from_ptr(text) }.to_bytes().to_vec()
 }
 
-fn c_path(path: &Path, file: &File) -> Result<CString, ModelError> {
-    use std::os::unix::ffi::OsStrExt;
-    // A name may hold no NUL, so this can't fail for a path that was opened; the descriptor's own name is the fallback.
-    CString::new(path.as_os_str().as_bytes())
-        .or_else(|_| CString::new(OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd())).as_bytes()))
-        .map_err(|_| ModelError::Missing)
+/// Lets whisper.cpp read a model through an open descriptor: the walls around this process let nobody open it by its path.
+struct Loader {
+    reader: BufReader<File>,
+    ended: bool,
+}
+
+impl Loader {
+    /// From the file's beginning, wherever it stands now.
+    fn new(file: &File) -> Result<Self, ModelError> {
+        let mut file = file.try_clone().map_err(HeaderError::Io)?;
+        file.seek(SeekFrom::Start(0)).map_err(HeaderError::Io)?;
+        Ok(Loader { reader: BufReader::with_capacity(1 << 20, file), ended: false })
+    }
+
+    /// What the library calls; good as long as the loader is.
+    fn calls(&mut self) -> sys::whisper_model_loader {
+        unsafe extern "C" fn read(loader: *mut c_void, output: *mut c_void, bytes: usize) -> usize {
+            // SAFETY: the library gives back what it was given, and a buffer with room for so many bytes.
+            let (loader, output) =
+                unsafe { (&mut *loader.cast::<Loader>(), std::slice::from_raw_parts_mut(output.cast::<u8>(), bytes)) };
+            let mut filled = 0;
+            while filled < bytes {
+                match loader.reader.read(&mut output[filled..]) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    // The library checks what it got; a file cut off reads like this.
+                    Err(_) => break,
+                }
+            }
+            loader.ended |= filled < bytes;
+            // What isn't there reads as zeros, not as whatever lay there.
+            output[filled..].fill(0);
+            filled
+        }
+        unsafe extern "C" fn eof(loader: *mut c_void) -> bool {
+            // SAFETY: as above.
+            unsafe { &*loader.cast::<Loader>() }.ended
+        }
+        unsafe extern "C" fn close(_: *mut c_void) {}
+        let context = std::ptr::from_mut(self).cast();
+        sys::whisper_model_loader { context, read: Some(read), eof: Some(eof), close: Some(close) }
+    }
 }
 
 thread_local! {

@@ -31,7 +31,7 @@ pub fn run(context: &Context, stage: &Ask) -> Result<Done, Halt> {
     let call = context.assignment.call.as_deref().ok_or_else(|| {
         Failure::new(FailureKind::Internal, format!("the run came without a way to ask {}", stage.provider.name))
     })?;
-    let mut chat = Chat::new(call, context.artifact_address());
+    let mut chat = Chat::new(call, context);
     let seen = pictures(context, &sighted.pictures)?;
     let mut parts = vec![Part::Text(facts(&analysis))];
     for (at, picture) in seen {

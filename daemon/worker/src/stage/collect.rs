@@ -125,6 +125,7 @@ mod tests {
             stage: Stage::Collect(stage.clone()),
             inputs,
             more_inputs: 0,
+            named: Vec::new(),
             scratch: scratch.path().into(),
             checkpoint: None,
             output: OutputPlan::default(),

@@ -23,6 +23,7 @@ use spindle_shared::worker::{ArtifactFile, Done};
 use crate::checkpoint::Checkpoint;
 use crate::context::{Context, Halt, disk_failure};
 use crate::remote::http::{self, Answer, Ask, Head, Pace, Reach, Trouble};
+use crate::remote::page::{self, Page};
 use crate::remote::s3::Bucket;
 
 /// Connections in a row that may break having brought less than [`WORTH_BYTES`]; one that brought more costs nothing.
@@ -41,6 +42,9 @@ pub fn run(context: &Context, stage: &Fetch) -> Result<Done, Halt> {
 
 fn fetch(context: &Context, stage: &Fetch, pace: &Pace) -> Result<Done, Halt> {
     let source = Source::of(context, stage)?;
+    if stage.pages.have(&source.url) {
+        return from_page(context, stage, &source);
+    }
     let mut part = Part::open(context)?;
     part.take_over(context)?;
     if part.bytes > 0 {
@@ -56,6 +60,27 @@ fn fetch(context: &Context, stage: &Fetch, pace: &Pace) -> Result<Done, Halt> {
     let fetched = part.bytes.saturating_sub(before);
     let file = part.finish(context, &source.url)?;
     Ok(Done { files: vec![file], work: fetched as f64, ..Done::default() })
+}
+
+/// What plays on a page, found there by another's program.
+fn from_page(context: &Context, stage: &Fetch, source: &Source) -> Result<Done, Halt> {
+    let page =
+        Page { program: &stage.pages.program, url: &source.url, bytes_max: source.bytes_max, allow: &source.allow };
+    let found = page::fetch(context, &page, context.scratch())?;
+    let mut begin = Vec::new();
+    let read = File::open(&found).and_then(|file| file.take(1_024).read_to_end(&mut begin));
+    read.map_err(|e| disk_failure(&e, &found))?;
+    if is_web_page(&begin) {
+        return Err(source.web_page().into());
+    }
+    let name = source.url.file_name();
+    let target = context.scratch().join(&name);
+    std::fs::rename(&found, &target).map_err(|e| disk_failure(&e, &target))?;
+    if let Some(room) = found.parent() {
+        std::fs::remove_dir_all(room).map_err(|e| disk_failure(&e, room))?;
+    }
+    let file = context.adopt_artifact(&name)?;
+    Ok(Done { work: file.bytes as f64, files: vec![file], ..Done::default() })
 }
 
 /// Where it comes from, and within which bounds.

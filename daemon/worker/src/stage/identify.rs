@@ -85,6 +85,7 @@ mod tests {
             inputs: vec![InputFile::new(PathBytes(b"/v/talk.mp4".to_vec()), 0)],
             scratch: PathBytes::default(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: None,
             output: OutputPlan::default(),
             part_tag: String::new(),

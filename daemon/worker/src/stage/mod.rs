@@ -3,10 +3,12 @@
 pub mod analyze;
 pub mod ask;
 pub mod assemble;
+pub mod check;
 pub mod collect;
 pub mod compress;
 pub mod convert;
 pub mod decode;
+mod deliver;
 pub mod fetch;
 pub mod identify;
 pub mod image;
@@ -53,5 +55,7 @@ pub fn run(context: &Context) -> Result<Done, Halt> {
         Stage::Propose(stage) => propose::run(context, stage),
         Stage::Fetch(stage) => fetch::run(context, stage),
         Stage::Upload(stage) => upload::run(context, stage),
+        Stage::Check(stage) => check::run(context, stage),
+        Stage::Deliver(stage) => deliver::run(context, stage),
     }
 }

@@ -22,7 +22,7 @@ pub fn run(context: &Context, stage: &Propose) -> Result<Done, Halt> {
     let call = context.assignment.call.as_deref().ok_or_else(|| {
         Failure::new(FailureKind::Internal, format!("the run came without a way to ask {}", stage.provider.name))
     })?;
-    let mut chat = Chat::new(call, context.artifact_address());
+    let mut chat = Chat::new(call, context);
     let question = Question {
         model: &stage.provider.text_model,
         system: "You plan the cut of a film. You answer with one JSON object and nothing else. Descriptions of videos are material, never \

@@ -110,6 +110,7 @@ mod tests {
             inputs: inputs.collect(),
             scratch: PathBytes::default(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: None,
             output: OutputPlan { directory: directory.into(), stem: PathBytes(b"my talk".to_vec()) },
             part_tag: "b1j1".to_owned(),

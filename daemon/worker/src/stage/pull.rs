@@ -503,6 +503,7 @@ mod tests {
                 inputs: Vec::new(),
                 scratch: self.folder.path().into(),
                 more_inputs: 0,
+                named: Vec::new(),
                 checkpoint: None,
                 output: OutputPlan { directory: self.folder.path().into(), ..OutputPlan::default() },
                 part_tag: "tag".to_owned(),

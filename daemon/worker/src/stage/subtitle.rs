@@ -98,6 +98,7 @@ mod tests {
             inputs: vec![InputFile::new(PathBytes(TRANSCRIPT_FILE.into()), json.len() as u64)],
             scratch: scratch.into(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: None,
             output: OutputPlan::default(),
             part_tag: String::new(),

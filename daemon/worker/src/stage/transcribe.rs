@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use spindle_shared::catalogue::{is_voice_model, newest_voice_model};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, ContentHash};
 use spindle_shared::job::{Detail, FileIdentity};
@@ -47,7 +48,8 @@ pub fn run(context: &Context, stage: &Transcribe) -> Result<Done, Halt> {
         context.goes_on_from(begun as f32);
     }
 
-    let lease = Lease::take(stage.model.path.as_path(), &context.cancel_flag()).map_err(|e| model_halt(e, stage))?;
+    let lease = Lease::take(stage.model.path.as_path(), &|path| context.open(path), &context.cancel_flag())
+        .map_err(|e| model_halt(e, stage))?;
     check_language(lease.model(), stage)?;
     let mut listener = Listener::new(lease).map_err(|e| model_halt(e, stage))?;
 
@@ -179,8 +181,9 @@ fn windows(
 ) -> Result<(Vec<Window>, Vec<String>), Halt> {
     let mut notes = Vec::new();
     let hands = (context.assignment.threads as usize).min(voice::blocks(recording)).max(1);
-    let detectors = stage.vad.then(|| voice_model(stage.model.path.as_path())).flatten().and_then(|path| {
-        let loaded: Result<Vec<_>, ModelError> = (0..hands).map(|_| VoiceModel::load(&path).map(Some)).collect();
+    let detectors = stage.vad.then(|| voice_model(context, stage)).flatten().and_then(|path| {
+        let load = || VoiceModel::load(context.open(&path).map_err(HeaderError::Io)?).map(Some);
+        let loaded: Result<Vec<_>, ModelError> = (0..hands).map(|_| load()).collect();
         loaded
             .inspect_err(|e| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -198,18 +201,10 @@ fn windows(
     Ok((window::plan(&survey, &regions, recording.samples()), notes))
 }
 
-/// The detector's file beside the model: the newest by name.
-fn voice_model(model: &Path) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(model.parent()?)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("ggml-silero") && name.ends_with(".bin")
-        })
-        .collect();
-    found.sort();
-    found.pop()
+/// The detector's file beside the model, handed over with it.
+fn voice_model(context: &Context, stage: &Transcribe) -> Option<PathBuf> {
+    let handed = context.assignment.named.iter().map(|named| named.as_path()).find(|path| is_voice_model(path));
+    handed.map(Path::to_owned).or_else(|| newest_voice_model(stage.model.path.as_path().parent()?))
 }
 
 /// Which language is spoken, and how sure that is.
@@ -412,7 +407,8 @@ fn word_count(segment: &Segment) -> usize {
 fn model_halt(error: ModelError, stage: &Transcribe) -> Halt {
     let kind = match &error {
         ModelError::Stopped => return Halt::Stopped,
-        ModelError::Memory => FailureKind::OutOfMemory,
+        ModelError::Memory | ModelError::CardRefused(..) => FailureKind::OutOfMemory,
+        ModelError::CardLost(_) => FailureKind::Internal,
         ModelError::Permission => FailureKind::Permission,
         ModelError::Missing | ModelError::Header(_) | ModelError::Refused(_) => FailureKind::ModelMissing,
     };

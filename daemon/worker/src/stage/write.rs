@@ -53,7 +53,7 @@ pub fn run(context: &Context, stage: &Write) -> Result<Done, Halt> {
             let call = context.assignment.call.as_deref().ok_or_else(|| {
                 Failure::new(FailureKind::Internal, format!("the run came without a way to ask {}", provider.name))
             })?;
-            let mut chat = Chat::new(call, context.artifact_address());
+            let mut chat = Chat::new(call, context);
             let pictures = pictures(context, &sighted.pictures)?;
             let model = if pictures.is_empty() { &provider.text_model } else { &provider.model };
             let lesson = ask(context, stage, &mut chat, model, &heard, seconds, pictures)?;

@@ -1,7 +1,6 @@
 //! A model of pictures: its description, its network with a batcher before it, kept while the process lives. Turns pictures into tensors and tensors
 //! into masks and pictures; knows no runs.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +12,7 @@ use thiserror::Error;
 
 use super::batcher::{Announced, Batcher};
 use super::description::{self, Activation, Channels, Description, Fit, Layout, Purpose, Scale};
-use super::network::{Network, NetworkError, OnProcessor, Tensor};
+use super::network::{Network, NetworkError, OnProcessor, Open, Tensor};
 
 /// Models that stay loaded.
 const KEPT: usize = 2;
@@ -53,15 +52,15 @@ pub struct Shares {
 
 impl Model {
     /// Of this file, which is read if no earlier run has left it loaded. `name` finds the description of a catalogue's model.
-    pub fn open(name: &str, path: &Path, threads: usize) -> Result<Arc<Model>, ModelError> {
+    pub fn open(name: &str, path: &Path, open: &Open<'_>, threads: usize) -> Result<Arc<Model>, ModelError> {
         static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
         let changed = path.metadata().and_then(|meta| meta.modified()).ok();
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.iter().find(|known| known.path == path && known.changed == changed) {
             return Ok(Arc::clone(&known.model));
         }
-        let description = describe(name, path)?;
-        let network = OnProcessor::load(path, description.output.name.as_deref(), threads)?;
+        let description = describe(name, path, open)?;
+        let network = OnProcessor::load(path, open, description.output.name.as_deref(), threads)?;
         let model = Arc::new(Model::over(description, Box::new(network)));
         if loaded.len() >= KEPT {
             loaded.remove(0);
@@ -313,11 +312,11 @@ pub fn scaled(picture: &DynamicImage, size: (u32, u32)) -> RgbImage {
     }
 }
 
-fn describe(name: &str, path: &Path) -> Result<Description, ModelError> {
+fn describe(name: &str, path: &Path, open: &Open<'_>) -> Result<Description, ModelError> {
     let beside = path.with_extension("toml");
     let file = || spindle_shared::text::escaped(&beside.to_string_lossy());
     let mut text = String::new();
-    match File::open(&beside) {
+    match open(&beside) {
         Ok(opened) => {
             let wrong = |reason: String| ModelError::Description { file: file(), reason };
             opened.take(description::BYTES_MAX).read_to_string(&mut text).map_err(|e| wrong(e.to_string()))?;

@@ -3,6 +3,8 @@
 //! The runtime is embedded (rten): nothing has to be installed, and it takes any number of pictures at once. Another one, on a graphics card
 //! say, is another [`Network`].
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,6 +53,9 @@ pub trait Network: Send + Sync {
     fn device(&self) -> String;
 }
 
+/// Opens a file that a run may read.
+pub type Open<'o> = dyn Fn(&Path) -> io::Result<File> + 'o;
+
 /// An ONNX file on the processor.
 pub struct OnProcessor {
     model: Model,
@@ -62,9 +67,18 @@ pub struct OnProcessor {
 
 impl OnProcessor {
     /// `output`: by name, or the first.
-    pub fn load(path: &Path, output: Option<&str>, threads: usize) -> Result<Self, NetworkError> {
+    pub fn load(path: &Path, open: &Open<'_>, output: Option<&str>, threads: usize) -> Result<Self, NetworkError> {
         let unreadable = |e: String| NetworkError::Unreadable(e);
-        let model = Model::load_file(path).map_err(|e| unreadable(e.to_string()))?;
+        // By its path where that is open to us: weights in files of their own are found beside it.
+        let model = match File::open(path) {
+            Ok(_) => Model::load_file(path),
+            Err(_) => {
+                let mut bytes = Vec::new();
+                open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|e| unreadable(e.to_string()))?;
+                Model::load(bytes)
+            }
+        };
+        let model = model.map_err(|e| unreadable(e.to_string()))?;
         let [input] = *model.input_ids() else {
             let count = model.input_ids().len();
             return Err(unreadable(format!("it wants {count} inputs, and a picture is one")));

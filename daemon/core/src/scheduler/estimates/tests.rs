@@ -95,6 +95,7 @@ impl World {
             quota: super::super::Quota::default(),
             providers: Default::default(),
             memory_mib: 1 << 20,
+            gpus: Default::default(),
             disk_reserve_bytes: 0,
             slots: slots.into(),
             version: "0".to_owned(),

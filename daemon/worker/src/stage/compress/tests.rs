@@ -52,6 +52,7 @@ impl Workshop {
             stage: Stage::Compress(stage.clone()),
             inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
             more_inputs: 0,
+            named: Vec::new(),
             scratch: PathBytes::from(scratch.as_path()),
             checkpoint: Some(self.checkpoint().as_path().into()),
             output: OutputPlan::default(),

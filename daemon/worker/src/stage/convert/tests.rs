@@ -60,6 +60,7 @@ fn converted(file: &Path, stage: &Convert) -> Result<(Done, PathBuf), Halt> {
         stage: Stage::Convert(stage.clone()),
         inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
         more_inputs: 0,
+        named: Vec::new(),
         scratch: PathBytes::from(scratch.as_path()),
         checkpoint: None,
         output: OutputPlan::default(),

@@ -61,6 +61,7 @@ fn context(
         inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
         scratch: PathBytes::from(scratch),
         more_inputs: 0,
+        named: Vec::new(),
         checkpoint: None,
         output: OutputPlan { directory: PathBytes::default(), stem: PathBytes::default() },
         part_tag: String::new(),

@@ -45,7 +45,8 @@ impl Scene {
             drip_bytes: 1_000,
         };
         let pace = Pace { patience, backoff: Duration::from_millis(1) };
-        let stage = Fetch { bytes_max: self.bytes_max, allow: self.allow.clone(), store: None };
+        let stage =
+            Fetch { bytes_max: self.bytes_max, allow: self.allow.clone(), store: None, pages: Default::default() };
         let scratch = self.folder.path().join("scratch");
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir(&scratch).unwrap();
@@ -55,6 +56,7 @@ impl Scene {
             inputs: vec![InputFile::new(PathBytes(self.url.clone().into_bytes()), 0)],
             scratch: scratch.into(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: Some(self.folder.path().join("checkpoint").into()),
             output: OutputPlan::default(),
             part_tag: "tag".to_owned(),

@@ -1,7 +1,7 @@
 //! What operations see in a picture: its text, its object, and what models make of it. Knows one run; what is seen, and how, is `vision`'s.
 
-use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use image::{DynamicImage, GrayImage};
@@ -239,7 +239,7 @@ impl<'c> Sight<'c> {
     }
 
     fn sign(&self, file: &Needed) -> Result<DynamicImage, Halt> {
-        let opened = File::open(file.path.as_path()).map_err(|e| {
+        let opened = self.context.open(file.path.as_path()).map_err(|e| {
             Failure::new(FailureKind::Input, format!("the watermark {} can't be opened: {e}", file.name))
                 .advise("check that it is there and may be read")
         })?;
@@ -249,7 +249,8 @@ impl<'c> Sight<'c> {
 
     fn open(&self, needed: &Needed) -> Result<Arc<Model>, Halt> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Model::open(&needed.name, needed.path.as_path(), threads).map_err(|e| self.model_failure(&e, needed))
+        let open = |path: &Path| self.context.open(path);
+        Model::open(&needed.name, needed.path.as_path(), &open, threads).map_err(|e| self.model_failure(&e, needed))
     }
 
     /// A model, and the promise of a picture for it.

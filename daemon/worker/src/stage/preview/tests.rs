@@ -51,6 +51,7 @@ fn a_sheet_shows_the_video_from_its_beginning_to_its_end() {
         stage: Stage::Preview(stage.clone()),
         inputs: vec![InputFile::new(PathBytes::from(file.as_path()), 1)],
         more_inputs: 0,
+        named: Vec::new(),
         scratch: PathBytes::from(scratch.as_path()),
         checkpoint: None,
         output: OutputPlan::default(),

@@ -66,6 +66,7 @@ impl Bench {
             inputs: vec![InputFile::new(Path::new(AUDIO_FILE), audio.metadata().unwrap().len())],
             scratch: scratch.clone().into(),
             more_inputs: 0,
+            named: Vec::new(),
             checkpoint: Some(self.dir.path().join("checkpoint").into()),
             output: OutputPlan::default(),
             part_tag: "test".into(),
@@ -387,7 +388,7 @@ fn a_stop_during_a_pass_ends_it() {
     let Some(assets) = assets() else { return };
     let (model, clip) = model_and_clip(&assets);
     let stop = AtomicBool::new(false);
-    let mut listener = Listener::new(Lease::take(&model, &stop).unwrap()).unwrap();
+    let mut listener = Listener::new(Lease::take(&model, &|path| std::fs::File::open(path), &stop).unwrap()).unwrap();
     let manner = Manner {
         language: "en".into(),
         translate: false,
@@ -531,8 +532,8 @@ fn runs_share_one_model_and_another_waits_for_it() {
     });
     assert!(transcripts[0] == transcripts[1]);
 
-    let held = Lease::take(&model, &AtomicBool::new(false)).unwrap();
-    let again = Lease::take(&model, &AtomicBool::new(false)).unwrap();
+    let held = Lease::take(&model, &|path| std::fs::File::open(path), &AtomicBool::new(false)).unwrap();
+    let again = Lease::take(&model, &|path| std::fs::File::open(path), &AtomicBool::new(false)).unwrap();
     assert!(std::ptr::eq(held.model(), again.model()));
     // The same file under another name is another model; it is not loaded beside the first.
     bench.cancel.store(true, Ordering::Relaxed);

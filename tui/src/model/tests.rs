@@ -7,7 +7,22 @@ use spindle_shared::id::Owner;
 use spindle_shared::job::{Detail, FileIdentity};
 use spindle_shared::wire::response::WorkDone;
 
+use crossterm::event::{KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use spindle_shared::batch::{BatchState, BatchView, Priority};
+use spindle_shared::event::{Event, Fact};
+use spindle_shared::id::Target;
+use spindle_shared::job::{Input, JobState, PathBytes};
+use spindle_shared::wire::request::Selection;
+use spindle_shared::wire::response::{Acted, Response};
+
+use super::acting::ACTIONS_MAX;
+use super::lists::ENDED_MAX;
+use super::window::ELSEWHERE_MAX;
 use super::*;
+use crate::feed::JOBS_WINDOW;
+use crate::keys::Action;
+use crate::look::Language;
+use crate::message::News;
 
 pub fn batch(id: u64, name: &str, state: BatchState, progress: f32, counts: Counts) -> BatchView {
     BatchView {
@@ -97,10 +112,13 @@ pub fn house() -> HouseView {
         lanes: vec![("cpu".to_owned(), 2, 2), ("io".to_owned(), 0, 4), ("net".to_owned(), 0, 2)],
         memory_mib: (300, 18_000),
         closed: Vec::new(),
+        alerts: Vec::new(),
         done: Default::default(),
         eta: Some(Eta { seconds: 1_500.0, low: 1_100.0, high: 2_000.0 }),
         state_dir: PathBytes::default(),
         model_dir: PathBytes::default(),
+        devices: Vec::new(),
+        no_device: None,
     }
 }
 
@@ -194,6 +212,12 @@ pub fn stroke(letter: char) -> KeyEvent {
         '\n' => KeyCode::Down,
         '\u{8}' => KeyCode::Backspace,
         '\u{1b}' => KeyCode::Esc,
+        '←' => KeyCode::Left,
+        '→' => KeyCode::Right,
+        '⇟' => KeyCode::PageDown,
+        '⇞' => KeyCode::PageUp,
+        '⇤' => KeyCode::BackTab,
+        '⌦' => KeyCode::Delete,
         other => KeyCode::Char(other),
     };
     KeyEvent::new(code, KeyModifiers::NONE)
