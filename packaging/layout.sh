@@ -77,7 +77,9 @@ lay_out() {
     put "$root/packaging/systemd/user/spindled.service" "$to/lib/systemd/user/spindled.service"
     put "$root/packaging/systemd/sysusers.d/spindle.conf" "$to/lib/sysusers.d/spindle.conf"
     put "$root/packaging/systemd/tmpfiles.d/spindle.conf" "$to/lib/tmpfiles.d/spindle.conf"
-    put "$root/packaging/spindled.toml" "$to/share/doc/spindle/examples/spindled.toml"
+    for name in spindled.toml prometheus/spindle.rules.yml; do
+        put "$root/packaging/$name" "$to/share/doc/spindle/examples/$(basename "$name")"
+    done
 
     for shell in bash-completion/completions/spindlectl:bash zsh/vendor-completions/_spindlectl:zsh fish/vendor_completions.d/spindlectl.fish:fish; do
         mkdir -p "$(dirname "$to/share/${shell%:*}")"

@@ -37,6 +37,7 @@ use spindle_core::scheduler::{Quota, Scheduler};
 use spindle_shared::exit;
 use spindle_shared::lane::Role;
 use spindle_shared::paths::{self, Service};
+use spindle_shared::processor;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::conductor::{Clock, Conductor, Parts};
@@ -69,6 +70,11 @@ fn main() -> ExitCode {
     // What the daemon writes is its user's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = Args::parse();
+    // Its workers would be killed one after another.
+    if let Some(why) = processor::refusal(&processor::built_for(), processor::has) {
+        eprintln!("error: {why}");
+        return ExitCode::from(exit::ERROR);
+    }
     let service = if args.system { Service::System } else { Service::User };
     let config = match Config::load(args.config.as_deref(), service) {
         Ok(config) => config,

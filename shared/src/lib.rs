@@ -24,6 +24,7 @@ pub mod object_store;
 pub mod output;
 pub mod packed;
 pub mod paths;
+pub mod processor;
 pub mod provider;
 pub mod recipe;
 pub mod rules;

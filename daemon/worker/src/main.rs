@@ -34,6 +34,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::RunId;
 use spindle_shared::lane::Role;
+use spindle_shared::processor;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile, Order, Outcome, Report, WORKER_PROTOCOL};
 
@@ -45,6 +46,11 @@ use crate::walls::{Asked, Places};
 static ALLOCATOR: memory::Remembering = memory::Remembering;
 
 fn main() -> ExitCode {
+    // Said now, because the first instruction that is missing kills without a word.
+    if let Some(why) = processor::refusal(&speech::model::built_for(), processor::has) {
+        eprintln!("error: {why}");
+        return ExitCode::FAILURE;
+    }
     let mut arguments = env::args_os().skip(1).peekable();
     if arguments.next_if(|argument| argument == "--features").is_some() {
         println!("{}", features::told());

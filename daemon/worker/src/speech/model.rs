@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use spindle_shared::job::FileIdentity;
+use spindle_shared::processor::Instructions;
 use whisper_rs::whisper_rs_sys as sys;
 
 use crate::memory;
@@ -43,6 +44,37 @@ pub enum ModelError {
     /// Another model was in use, and the run was told to stop while it waited.
     #[error("stopped")]
     Stopped,
+}
+
+/// What ggml was compiled for, in its own words: each answer is a constant of the build, so that asking needs none of them.
+pub fn built_for() -> Vec<Instructions> {
+    unsafe extern "C" {
+        safe fn ggml_cpu_has_avx() -> c_int;
+        safe fn ggml_cpu_has_avx2() -> c_int;
+        safe fn ggml_cpu_has_fma() -> c_int;
+        safe fn ggml_cpu_has_f16c() -> c_int;
+        safe fn ggml_cpu_has_bmi2() -> c_int;
+        safe fn ggml_cpu_has_avx_vnni() -> c_int;
+        safe fn ggml_cpu_has_avx512() -> c_int;
+        safe fn ggml_cpu_has_avx512_vbmi() -> c_int;
+        safe fn ggml_cpu_has_avx512_vnni() -> c_int;
+        safe fn ggml_cpu_has_avx512_bf16() -> c_int;
+    }
+    [
+        (Instructions::Avx, ggml_cpu_has_avx()),
+        (Instructions::Avx2, ggml_cpu_has_avx2()),
+        (Instructions::Fma, ggml_cpu_has_fma()),
+        (Instructions::F16c, ggml_cpu_has_f16c()),
+        (Instructions::Bmi2, ggml_cpu_has_bmi2()),
+        (Instructions::AvxVnni, ggml_cpu_has_avx_vnni()),
+        (Instructions::Avx512, ggml_cpu_has_avx512()),
+        (Instructions::Avx512Vbmi, ggml_cpu_has_avx512_vbmi()),
+        (Instructions::Avx512Vnni, ggml_cpu_has_avx512_vnni()),
+        (Instructions::Avx512Bf16, ggml_cpu_has_avx512_bf16()),
+    ]
+    .into_iter()
+    .filter_map(|(instructions, compiled)| (compiled != 0).then_some(instructions))
+    .collect()
 }
 
 /// Why a listener gave no answer.
