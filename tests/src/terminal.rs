@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use avt::ScreenKind;
 use rustix::fs::{Mode, OFlags};
@@ -64,6 +64,17 @@ impl Terminal {
     /// What stands on the screen, a line each.
     pub fn text(&self) -> String {
         self.screen.screen().visible_lines().map(|line| line.text() + "\n").collect()
+    }
+
+    /// The next piece of what is written, which is on the screen then; `None` = nothing came so soon.
+    pub fn read(&mut self, wait: Duration) -> Option<String> {
+        let (_, text) = self.written.recv_timeout(wait).ok()?;
+        self.screen.feed(text.as_str());
+        Some(text)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn press(&mut self, keys: &str) {

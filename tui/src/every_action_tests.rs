@@ -140,8 +140,8 @@ const SCRIPT: [(Place, &str, Then); 106] = [
     (RESULTS, "L", Gone("总览")),
     // A new batch.
     (RESULTS, "n", Shows("›recipe               subtitles")),
-    (Place::Form, "\r", Shows("›recipe               compress")),
-    (Place::Form, "←", Shows("›recipe               subtitles")),
+    (Place::Form, "\r", Shows("compress             Videos")),
+    (Place::Form, "←", Shows("subtitles            Speech")),
     (Place::Form, "j\r", Shows("Cargo.toml")),
     (Place::Files, "j\r", Shows("causes.rs")),
     (Place::Files, "h", Shows("Cargo.toml")),
@@ -217,8 +217,12 @@ fn play(dashboard: &mut Dashboard, daemon: &Fake, place: Place, keys: &str, then
     }
     dashboard.press(keys);
     match then {
-        Shows(text) => drop(dashboard.until(&format!("{what} shows {text:?}"), |frame| frame.contains(text))),
-        Gone(text) => drop(dashboard.until(&format!("{what} takes {text:?} away"), |frame| !frame.contains(text))),
+        Shows(text) => {
+            dashboard.until(&format!("{what} shows {text:?}"), |frame| frame.contains(text));
+        }
+        Gone(text) => {
+            dashboard.until(&format!("{what} takes {text:?} away"), |frame| !frame.contains(text));
+        }
         Asks(fits) => {
             let asked = daemon.asked.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} asks for nothing"));
             assert!(fits(&asked), "{what} asks for {asked:?}");

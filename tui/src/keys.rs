@@ -295,7 +295,7 @@ pub const TABLE: [Binding; 75] = {
             FORM,
             &[Enter, Char(' '), Key::Right],
             Change,
-            "Enter →",
+            "Enter",
             Some("change"),
             "change this line: write, choose, or switch",
         ),

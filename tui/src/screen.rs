@@ -92,7 +92,3 @@ fn wall() -> WallMs {
 #[cfg(test)]
 #[path = "screen_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "load_tests.rs"]
-mod load_tests;

@@ -13,7 +13,7 @@ pub fn known(english: &str) -> Option<&'static str> {
     TABLE.get(english).copied()
 }
 
-const CHINESE: [(&str, &str); 348] = [
+const CHINESE: [(&str, &str); 349] = [
     ("{} is {}: {}", "{} {}：{}"),
     ("why {} is as it is", "{} 为何如此"),
     ("batch {}: {} inputs, {} skipped", "批次 {}：{} 个输入，跳过 {} 个"),
@@ -322,12 +322,13 @@ const CHINESE: [(&str, &str); 348] = [
     ("doing", "正在做"),
     ("lane", "通道"),
     ("in use", "占用"),
+    ("device", "设备"),
     ("waits", "等待中"),
     ("open batches", "未结束的批次"),
     ("{} more: 5 shows them all", "另有 {} 项：按 5 查看全部"),
     (
-        "no daemon yet: start one with `spindled &` in another terminal; this goes on by itself",
-        "还没有守护进程：在另一终端运行 `spindled &`；此处会自动继续",
+        "no daemon yet: start one with `spindled &`; this goes on by itself",
+        "还没有守护进程：运行 `spindled &` 启动；此处会自动继续",
     ),
     ("./ (this folder, with all below it)", "./（此文件夹及其下全部）"),
     ("none yet: Enter", "尚无：按 Enter"),

@@ -142,10 +142,10 @@ fn a_new_user_finds_the_way_with_keys_alone() {
     terminal.press("j\r");
     terminal.shows("talks/");
     terminal.press("jt");
-    terminal.shows("media/talks");
+    terminal.shows("/talks ");
     terminal.press("v");
     terminal.until("what would be done", |screen| {
-        ["preview · 2 inputs, 0 skipped", "good.en.srt", "S submit"].iter().all(|text| screen.contains(text))
+        ["preview · 2 inputs, 0 skipped", "good", "S submit"].iter().all(|text| screen.contains(text))
     });
     terminal.press("S");
     // Watch it.
@@ -172,8 +172,7 @@ fn a_new_user_finds_the_way_with_keys_alone() {
     terminal.press("l");
     terminal.shows("›broken.en.vtt");
     terminal.press("\r");
-    terminal
-        .until("the text in full", |screen| screen.contains("media/talks/broken.en.vtt") && screen.contains("hello"));
+    terminal.until("the text in full", |screen| screen.contains("hello") && screen.contains("Esc close"));
     terminal.press("q");
     terminal.until("back to the cards", |screen| screen.contains("results of 1 · 4 files"));
     // And an archive of all of it.

@@ -74,6 +74,11 @@ impl Model {
 
     /// Whether the key line needs to offer this: what would only say that it can't be done has no room there.
     pub fn is_of_use(&self, action: Action) -> bool {
+        if self.view == View::Failures && self.failures.value.is_empty() {
+            let of_failures =
+                [Action::Open, Action::Retry, Action::RetryAll, Action::Copy, Action::Save, Action::Explain];
+            return !of_failures.contains(&action);
+        }
         let some_marked = match self.view {
             View::Batches => !self.marked_batches.is_empty(),
             View::Batch => !self.marked_jobs.is_empty(),

@@ -184,7 +184,6 @@ fn key_name(label: &'static str, look: Look) -> &'static str {
         "l →" => "l Right",
         "h ←" => "h Left",
         "Tab ← →" => "Tab",
-        "Enter →" => "Enter",
         "←" => "Left",
         other => other,
     }

@@ -43,8 +43,7 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
         ends(frame, lower, model);
     } else {
         let alerts = alert_lines(model, lower.width);
-        let alarmed =
-            model.house.as_ref().is_some_and(|house| !house.closed.is_empty()) || !model.snapshot.alerts.is_empty();
+        let alarmed = is_alarmed(model);
         let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
         let alert = if alarmed { lines(alerts.len()).min((lower.height / 4).max(2)) } else { 0 };
         let ended = lines(ended(model).len()).clamp(2, ((lower.height - alert) / 3).max(3));
@@ -182,16 +181,22 @@ fn as_many(mut lines: Vec<Line<'static>>, rows: usize, model: &Model) -> Vec<Lin
 fn lane_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
     let look = model.look;
     let Some(house) = &model.house else { return vec![Line::from(format!(" {UNKNOWN}"))] };
+    let mib = |mib: u32| bytes(f64::from(mib) * 1_048_576.0);
     let mut lines: Vec<_> = house
         .lanes
         .iter()
         .map(|(name, used, slots)| {
             let share = *used as f32 / (*slots).max(1) as f32;
-            gauge(&shown(name), share, &format!("{used}/{slots}"), look.busy(), cells)
+            let mut text = format!("{used}/{slots}");
+            // A graphics card's memory is as scarce as its slots.
+            if let Some(device) = house.devices.iter().find(|device| device.lane == *name) {
+                let memory = look.fill("{} of {}", &[&mib(device.used_mib), &mib(device.memory_mib)]);
+                text = format!("{text} · {memory} · {}", shown(&device.name));
+            }
+            gauge(&shown(name), share, &text, look.busy(), cells)
         })
         .collect();
     let (used, limit) = house.memory_mib;
-    let mib = |mib: u32| bytes(f64::from(mib) * 1_048_576.0);
     let text = look.fill("{} of {} expected", &[&mib(used), &mib(limit)]);
     let fits = usize::from(cells) >= NAME_CELLS + GAUGE_CELLS.0 + 3 + width(&text);
     let text = if fits { text } else { look.fill("{} of {}", &[&mib(used), &mib(limit)]) };
@@ -233,9 +238,7 @@ fn at_work(frame: &mut Frame<'_>, area: Rect, model: &Model, hits: &mut Hits) {
     let block = super::panel(&title, true, area, model);
     if jobs.is_empty() {
         let text = match (&model.link, model.snapshot.batches.is_empty()) {
-            (Link::Lost(_), true) => {
-                look.t("no daemon yet: start one with `spindled &` in another terminal; this goes on by itself")
-            }
+            (Link::Lost(_), true) => look.t("no daemon yet: start one with `spindled &`; this goes on by itself"),
             _ if model.is_stale() => "",
             (_, true) => look.t("nothing yet: press n to submit the first batch, ? for all keys"),
             _ => look.t("nothing is at work"),
@@ -280,6 +283,14 @@ fn work_columns(seen: &[&JobView], cells: u16, model: &Model) -> Vec<Column> {
     ]
 }
 
+fn is_alarmed(model: &Model) -> bool {
+    let out_of_order = model.house.as_ref().is_some_and(|house| {
+        let cards = house.no_device.is_some() || house.devices.iter().any(|device| device.closed.is_some());
+        !house.closed.is_empty() || !house.alerts.is_empty() || cards
+    });
+    out_of_order || !model.snapshot.alerts.is_empty()
+}
+
 /// What is out of order, and what the daemon has said.
 fn alert_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
     let look = model.look;
@@ -293,6 +304,14 @@ fn alert_lines(model: &Model, cells: u16) -> Vec<Line<'static>> {
             look.fill("{} jobs wait for {}{}: {}", &[&closed.parked, &shown(&closed.what), &when, &shown(&closed.why)]);
         lines.push(Line::styled(format!(" {}", clipped(&what, cells.saturating_sub(1))), look.held()));
         lines.push(Line::from(format!("  → {}", clipped(&shown(&closed.advice), cells.saturating_sub(4)))));
+    }
+    let cards = model.house.iter().flat_map(|house| {
+        let closed =
+            house.devices.iter().filter_map(|device| Some(format!("{}: {}", device.lane, device.closed.as_ref()?)));
+        closed.chain(house.no_device.clone()).chain(house.alerts.iter().map(|alert| alert.text.clone()))
+    });
+    for text in cards {
+        lines.push(Line::styled(format!(" {}", clipped(&shown(&text), cells.saturating_sub(1))), look.held()));
     }
     for alert in model.snapshot.alerts.iter().rev().take(ALERTS_SHOWN) {
         lines.push(Line::styled(format!(" {}", clipped(&shown(alert), cells.saturating_sub(1))), look.held()));

@@ -35,7 +35,7 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
             seen.iter().map(|worker| (text(worker), Style::new())).collect::<Vec<_>>()
         };
         let doing = seen.iter().map(|worker| (doing(worker, model), look.busy())).collect();
-        let columns = vec![
+        let mut columns = vec![
             Column::new("worker", 0, 9, plain(&|worker| shown(&worker.id))),
             Column::new("role", 4, 7, plain(&|worker| shown(&worker.role))),
             Column::new("process", 5, 8, plain(&|worker| worker.pid.to_string())).right(),
@@ -45,6 +45,10 @@ pub fn draw(frame: &mut Frame<'_>, body: Rect, model: &Model, hits: &mut Hits) {
             Column::new("model", 2, 10, plain(&model_name)),
             Column::new("doing", 0, 24, doing).fills(Kind::Text),
         ];
+        if workers.iter().any(|worker| worker.device.is_some()) {
+            let devices = plain(&|worker| worker.device.as_deref().map(shown).unwrap_or_default());
+            columns.insert(6, Column::new("device", 3, 7, devices));
+        }
         let rows = Rows { first, chosen: Some(at - first), heads: list.height > 3, focused: true };
         table::draw(frame, list, columns, &rows, block, look, hits);
     }
