@@ -98,7 +98,7 @@ scripts() {
 }
 
 tools() {
-    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip python3 binutils tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim
+    install_packages "${BUILD_PACKAGES[@]}" ffmpeg shellcheck unzip python3 binutils tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim openssl
     install_rust
     install_cargo_tool cargo-nextest
 }

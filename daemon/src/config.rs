@@ -1066,17 +1066,20 @@ mod tests {
             let mut silent = of(&all);
             silent.retain(|key, _| !of(&shown).contains_key(key));
             for key in silent.keys() {
-                assert!(comment_of(key).contains("default: "), "what counts without {section}.{key}?");
+                assert!(comment_of(&section, key).contains("default: "), "what counts without {section}.{key}?");
             }
         }
         assert_eq!(Config::default().cpu_slots() as usize, std::thread::available_parallelism().unwrap().get());
     }
 
     /// The sample's words above a key.
-    fn comment_of(key: &str) -> String {
-        let key = format!("{key} = ");
-        let above: Vec<_> =
-            SAMPLE.lines().take_while(|line| !line.trim_start_matches("# ").starts_with(&key)).collect();
+    fn comment_of(section: &str, key: &str) -> String {
+        let (section, key) = (format!("[{section}]"), format!("{key} = "));
+        let above: Vec<_> = SAMPLE
+            .lines()
+            .skip_while(|line| *line != section)
+            .take_while(|line| !line.trim_start_matches("# ").starts_with(&key))
+            .collect();
         let words = above.iter().rev().take_while(|line| line.starts_with('#'));
         words.copied().collect::<Vec<_>>().join("\n")
     }
@@ -1099,7 +1102,7 @@ mod tests {
                 }
                 let told = format!("{}–{}", range.start(), range.end());
                 assert!(
-                    comment_of(&key).contains(&told),
+                    comment_of(&section, &key).contains(&told),
                     "the sample does not say above {section}.{key} that it is {told}"
                 );
             }

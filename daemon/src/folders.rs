@@ -193,7 +193,9 @@ impl Watch {
         if !ready.is_empty() && may && (all_still || patient) {
             match self.submit(folder, &ready)? {
                 Ok(()) => {
-                    ready.iter().for_each(|(path, _)| drop(seen.growing.remove(path)));
+                    for (path, _) in &ready {
+                        seen.growing.remove(path);
+                    }
                     (seen.not_before, seen.wait) = (None, Duration::ZERO);
                     self.stand(folder, None, seen.growing.len());
                 }

@@ -179,10 +179,13 @@ impl<S: Subscriber> Layer<S> for Sink {
     }
 }
 
+/// Takes a level for the log, or says why it is none.
+type SetLevel = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
 /// The log once it is begun.
 pub struct Log {
     pub recent: Arc<Recent>,
-    level: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    level: Box<SetLevel>,
 }
 
 impl Log {

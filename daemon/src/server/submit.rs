@@ -65,7 +65,7 @@ pub async fn receive(connection: &mut Connection, total: u32) -> Result<Result<I
 
 enum Prepared {
     /// The batch with its jobs; or the one that its key stands for already.
-    Whole(BatchSpec, Packed<JobSpec>, Option<Box<BatchView>>),
+    Whole(Box<BatchSpec>, Packed<JobSpec>, Option<Box<BatchView>>),
     /// All is right so far, but these files are to be sent before.
     Unsent(Vec<PathBytes>),
 }
@@ -88,7 +88,7 @@ pub async fn submit(
             && let Some(id) = house.reader.batch_of_key(peer.owner, key)?
             && let Some(view) = house.reader.batch(id)?
         {
-            return Ok(Ok(Prepared::Whole(spec, Packed::new(), Some(Box::new(view)))));
+            return Ok(Ok(Prepared::Whole(Box::new(spec), Packed::new(), Some(Box::new(view)))));
         }
         let total = inputs.len();
         if let Some(refusal) = no_room(house, total).filter(|_| !dry_run) {
@@ -145,7 +145,7 @@ pub async fn submit(
                 if !dry_run {
                     house.turns.fetch_add(jobs.len(), Ordering::Relaxed);
                 }
-                Ok(Ok(Prepared::Whole(spec, jobs, None)))
+                Ok(Ok(Prepared::Whole(Box::new(spec), jobs, None)))
             }
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -163,7 +163,7 @@ pub async fn submit(
     if dry_run {
         return on_store(house, move |house| Ok(plan(house, &spec, &jobs, &house.reader.rates()?))).await;
     }
-    match house.inbox.ask(peer, Command::Submit { spec: Box::new(spec), jobs, repeats, after: Vec::new() }).await? {
+    match house.inbox.ask(peer, Command::Submit { spec, jobs, repeats, after: Vec::new() }).await? {
         Answer::Frames(mut frames) => {
             if let Some(spool) = &house.spool {
                 frames.insert(0, Response::Spool(Some(spool.view(peer))));

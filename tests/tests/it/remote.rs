@@ -249,7 +249,7 @@ fn what_plays_on_a_page_is_found_by_a_program_that_gets_no_shell_and_no_keys() {
     let told = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     let url = "https://www.tube.example/watch?list=$(touch%20x)&v=--exec=touch%20x;`id`";
     daemon.ctl(["submit", "convert", "--to", "wav", "--wait", "-o", "out", url]).expect(0);
-    assert_eq!(daemon.files("media/out"), ["exec=touch x;`id`.converted.wav"]);
+    assert_eq!(daemon.files("media/out"), ["exec=touch x;`id`.wav"]);
     let arguments = told("arguments");
     let arguments: Vec<&str> = arguments.lines().collect();
     let [options @ .., end, address] = arguments.as_slice() else { panic!("{arguments:?}") };

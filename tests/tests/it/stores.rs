@@ -23,7 +23,7 @@ fn house(configuration: &str) -> Setup {
 /// The link that the result of its first job has.
 fn link(daemon: &Daemon, batch: BatchId) -> String {
     let result = daemon.json(&format!("result {batch}"));
-    let job = result["jobs"][0].as_object().unwrap();
+    let job = result["jobs"][0]["detail"].as_object().unwrap();
     let links = job.iter().filter(|(name, _)| name.starts_with("link ")).filter_map(|(_, value)| value.as_str());
     links.map(str::to_owned).next().unwrap_or_else(|| panic!("no link: {result:#}"))
 }
@@ -60,7 +60,7 @@ fn an_output_goes_to_its_store_and_an_input_comes_from_there() {
     // And back.
     store.put("talks/in/a b+c.wav", spindle_tests::harness::wav(2.0, 300.0));
     daemon.ctl(["submit", "subtitles", "--wait", "-o", "back", "s3://talks/in/a%20b+c.wav"]).expect(0);
-    assert_eq!(daemon.files("media/back"), ["a b+c.en.srt"]);
+    assert_eq!(daemon.files("media/back"), ["a b+c.en.srt", "a b+c.en.vtt"]);
     daemon.ctl(["submit", "subtitles", "-o", "s3://nobodys/x", "my talk (1).wav"]).expect(2).says(&["nobodys"]);
     let folder = fs::read_dir(daemon.state()).unwrap().flatten();
     for file in folder.filter(|file| file.path().is_file()) {
