@@ -39,7 +39,10 @@ impl Reply {
     }
 
     pub fn page(status: &str, kind: &str, text: &str) -> Reply {
-        let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", text.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            text.len()
+        );
         Reply::Raw(format!("{head}{text}").into_bytes())
     }
 }
@@ -125,8 +128,10 @@ fn serve(
             }
         }
         Reply::Redirect(to) => {
-            stream
-                .write_all(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").as_bytes())?;
+            stream.write_all(
+                format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                    .as_bytes(),
+            )?;
         }
         Reply::File { bytes, cut_after, holds } => {
             let version = format!("\"{}\"", bytes.len());
@@ -139,7 +144,10 @@ fn serve(
                     format!("Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len()),
                 ),
             };
-            let head = format!("HTTP/1.1 {line}\r\nETag: {version}\r\n{range}Content-Length: {}\r\n\r\n", rest.len());
+            let head = format!(
+                "HTTP/1.1 {line}\r\nETag: {version}\r\n{range}Connection: close\r\nContent-Length: {}\r\n\r\n",
+                rest.len()
+            );
             stream.write_all(head.as_bytes())?;
             stream.write_all(&rest[..cut_after.min(rest.len())])?;
             if holds {

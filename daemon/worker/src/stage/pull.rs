@@ -547,8 +547,9 @@ mod tests {
         }
     }
 
+    /// It says that it closes, as it does: a client that came again on the same connection would find it dead, or not yet.
     fn status(line: &str, headers: &str) -> Step {
-        Step::Raw(format!("HTTP/1.1 {line}\r\n{headers}Content-Length: 0\r\n\r\n"))
+        Step::Raw(format!("HTTP/1.1 {line}\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n"))
     }
 
     #[test]

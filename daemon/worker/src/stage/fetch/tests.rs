@@ -96,7 +96,7 @@ fn version(tag: &'static str, body: &[u8], cut_after: usize) -> Step {
 }
 
 fn raw(line: &str, headers: &str, body: &str) -> Step {
-    Step::Raw(format!("HTTP/1.1 {line}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
+    Step::Raw(format!("HTTP/1.1 {line}\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 fn from(bytes: u32) -> Option<String> {
