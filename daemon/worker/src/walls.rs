@@ -216,15 +216,22 @@ fn of_role(role: Role, places: &Places) -> Rights {
                 }
             }
             for program in &places.programs {
-                // With what lies beside its folder: `bin` and `lib` of where it is installed.
-                let real = program.canonicalize().unwrap_or_else(|_| program.clone());
-                let home = real.parent().and_then(Path::parent).unwrap_or(&real).to_owned();
-                allow(home, reading() | AccessFs::Execute);
+                for path in installed(program) {
+                    allow(path, reading() | AccessFs::Execute);
+                }
             }
         }
         Role::Media | Role::Files => {}
     }
     rights
+}
+
+/// A program with the libraries that it is installed with, and nothing else of the folder above: that may be a user's home.
+fn installed(program: &Path) -> Vec<PathBuf> {
+    let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
+    let prefix = real.parent().filter(|folder| folder.ends_with("bin")).and_then(Path::parent);
+    let beside = prefix.map(|prefix| ["lib", "lib64", "pyvenv.cfg"].map(|name| prefix.join(name)));
+    std::iter::once(real.clone()).chain(beside.into_iter().flatten()).collect()
 }
 
 /// `Err` says what of it the kernel doesn't do.
@@ -294,5 +301,13 @@ mod tests {
         for bad in bad {
             assert_eq!(read(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_program_opens_no_more_than_its_own_installation() {
+        let paths = |program: &str| installed(Path::new(program));
+        assert_eq!(paths("/home/ann/no-such-program"), [PathBuf::from("/home/ann/no-such-program")]);
+        let all = ["bin/x", "lib", "lib64", "pyvenv.cfg"].map(|name| Path::new("/no-such/venv").join(name));
+        assert_eq!(paths("/no-such/venv/bin/x"), all);
     }
 }

@@ -308,8 +308,13 @@ fn without_the_program_a_page_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("bin/reader");
     fs::create_dir(program.parent().unwrap()).unwrap();
-    fs::write(folder.path().join("sound.wav"), wav(2.0, 290.0)).unwrap();
-    fs::write(&program, format!("#!/bin/bash\ncp {}/sound.wav recording\n", folder.path().display())).unwrap();
+    // Of where it is installed it sees its libraries, and nothing else.
+    fs::create_dir(folder.path().join("lib")).unwrap();
+    fs::write(folder.path().join("lib/sound.wav"), wav(2.0, 290.0)).unwrap();
+    fs::write(folder.path().join("diary"), "mine").unwrap();
+    let script =
+        format!("#!/bin/bash\ncat {0}/diary && exit 1\ncp {0}/lib/sound.wav recording\n", folder.path().display());
+    fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let daemon = Daemon::real().env("SPINDLE_REMOTE__YTDLP_PROGRAM", program.to_str().unwrap()).start();
     daemon.ctl(["submit", "convert", "--to=mp3", "--wait", "https://youtu.be/dQw4w9WgXcQ"]).expect(0);
