@@ -65,6 +65,10 @@ fn a_file_that_grows_is_left_alone_and_a_folder_that_is_gone_is_told_and_taken_u
         file.sync_all().unwrap();
     }
     taken(&daemon, 1);
+    // Whoever still works there makes the folder of its outputs where it is missing.
+    eventually("nobody works there", || {
+        daemon.json("list").as_array().unwrap().iter().all(|batch| batch["state"] == "done").then_some(())
+    });
     let moved = daemon.media().join("elsewhere");
     fs::rename(&inbox, &moved).unwrap();
     eventually("it is told", || (daemon.json("folder list")[0]["state"] == "unwell").then_some(()));

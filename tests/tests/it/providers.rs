@@ -200,7 +200,8 @@ fn a_hostile_endpoint_is_refused_and_nobody_grows() {
         assert_eq!(failure["kind"], kind, "{name}: {result:#}");
         assert!(failure["advice"].as_str().is_some_and(|advice| !advice.is_empty()), "{name}");
         assert_eq!(oracle.count(), 1, "{name}");
-        assert!(daemon.peak_kib("net") < 60 << 10, "{name}: {} KiB", daemon.peak_kib("net"));
+        // Ten GiB were offered; the program itself takes some fifty MiB, built for tests.
+        assert!(daemon.peak_kib("net") < 160 << 10, "{name}: {} KiB", daemon.peak_kib("net"));
     }
 }
 
