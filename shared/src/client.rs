@@ -130,7 +130,7 @@ impl Client {
                 connected => break connected.map_err(unreachable)?,
             }
         };
-        let mut link = Link { stream, decoder: FrameDecoder::new() };
+        let mut link = Link { stream, decoder: FrameDecoder::new(), buffer: vec![0; READ_BYTES].into() };
         link.stream.set_send_timeout(Some(GREETING)).map_err(unreachable)?;
         // A daemon that has hung up already may have said why before.
         let unsent = link.send(&codec::encode(&Hello::ours())).err();
@@ -391,7 +391,12 @@ impl Hangup {
 struct Link {
     stream: Stream,
     decoder: FrameDecoder,
+    /// What a read fills; made once, as to clear it for each frame costs more than the frame.
+    buffer: Box<[u8]>,
 }
+
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 64 << 10;
 
 enum Got {
     Frame(Vec<u8>),
@@ -407,7 +412,6 @@ impl Link {
     }
 
     fn frame(&mut self, deadline: Option<Instant>) -> Result<Got, ClientError> {
-        let mut buffer = [0; 64 << 10];
         loop {
             if let Some(frame) = self.decoder.next().map_err(|error| protocol(error.to_string()))? {
                 return Ok(Got::Frame(frame));
@@ -417,7 +421,7 @@ impl Link {
                 return Ok(Got::Quiet);
             }
             self.stream.set_recv_timeout(left).map_err(ClientError::Broken)?;
-            match (&self.stream).read(&mut buffer) {
+            match (&self.stream).read(&mut self.buffer) {
                 Ok(0) if self.decoder.is_mid_frame() => {
                     return Err(ClientError::Broken(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
@@ -425,7 +429,7 @@ impl Link {
                     )));
                 }
                 Ok(0) => return Ok(Got::End),
-                Ok(bytes) => self.decoder.push(&buffer[..bytes]),
+                Ok(bytes) => self.decoder.push(&self.buffer[..bytes]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) => return Err(ClientError::Broken(error)),

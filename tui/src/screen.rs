@@ -38,16 +38,21 @@ pub fn run<B: Backend>(
 ) -> Result<(), ScreenError<B::Error>> {
     let (mut next_frame, mut next_tick) = (Instant::now(), Instant::now());
     loop {
-        let now = Instant::now();
-        if model.changed && now >= next_frame {
+        if model.changed && Instant::now() >= next_frame {
             let mut hits = Vec::new();
             let drawn = terminal.draw(|frame| hits = view::draw(frame, model)).map_err(ScreenError::Terminal)?;
             (model.size, model.hits) = ((drawn.area.width, drawn.area.height), hits);
             model.changed = false;
-            next_frame = now + FRAME;
+            next_frame = Instant::now() + FRAME;
         }
-        let wake = if model.changed { next_frame.min(next_tick) } else { next_tick };
-        let mut next = match messages.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+        let patience = if model.changed {
+            // What comes before the next frame goes into it; to wake for each of it would cost more than the frame does.
+            std::thread::sleep(next_frame.saturating_duration_since(Instant::now()));
+            Duration::ZERO
+        } else {
+            next_tick.saturating_duration_since(Instant::now())
+        };
+        let mut next = match messages.recv_timeout(patience) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
