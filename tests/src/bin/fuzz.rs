@@ -4,8 +4,8 @@
 //! Targets: `frames` (the stream decoder), `requests` and `messages` (the codec with all that goes over the socket and to the worker),
 //! `lists` (text, CSV, JSON lines), `configuration`, `recipes` (files of own recipes).
 
-#[path = "../../../daemon/src/config.rs"]
-#[allow(dead_code, reason = "only its reading is of interest here")]
+#[path = "../../../daemon/src/config/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "only its reading is of interest here")]
 mod config;
 #[path = "../../../daemon/src/providers.rs"]
 #[allow(dead_code, reason = "as above")]
