@@ -449,7 +449,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use spindle_shared::id::RunId;
-    use spindle_shared::job::{Detail, OutputPlan};
+    use spindle_shared::job::OutputPlan;
     use spindle_shared::stage::Stage;
     use spindle_shared::worker::Assignment;
     use tempfile::TempDir;
@@ -498,19 +498,10 @@ mod tests {
             };
             let pace = Pace { patience, backoff: Duration::from_millis(1) };
             let assignment = Assignment {
-                run: RunId { boot: 1, counter: 1 },
-                stage: Stage::Pull(self.stage.clone()),
-                inputs: Vec::new(),
                 scratch: self.folder.path().into(),
-                more_inputs: 0,
-                named: Vec::new(),
-                checkpoint: None,
                 output: OutputPlan { directory: self.folder.path().into(), ..OutputPlan::default() },
                 part_tag: "tag".to_owned(),
-                detail: Detail::default(),
-                replaceable: Vec::new(),
-                threads: 1,
-                call: None,
+                ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Pull(self.stage.clone()))
             };
             let context = Context::new(assignment, Vec::new(), Arc::clone(&self.stop), Arc::new(|_| {}));
             pull(&context, &self.stage, &pace)
