@@ -924,7 +924,6 @@ fn sound(
         packets += 1;
         packets::put(packet, &mut file).map(drop)
     };
-    let silence = vec![0; form.rate as usize * form.block()];
     while let Some(piece) = recording.next()? {
         if source.cancel.load(Ordering::Relaxed) {
             return Err(MediaError::Stopped);
@@ -933,12 +932,7 @@ fn sound(
             Piece::Silence(count) if samples == 0 => begins += count,
             Piece::Silence(count) => {
                 samples += count;
-                let mut left = count as usize * form.block();
-                while left > 0 {
-                    let step = left.min(silence.len());
-                    encoder.push(&silence[..step], &mut put)?;
-                    left -= step;
-                }
+                encoder.push_silence(count, &mut put)?;
             }
             Piece::Samples(bytes) => {
                 samples += (bytes.len() / form.block()) as u64;
