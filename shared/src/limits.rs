@@ -24,6 +24,8 @@ pub const TAGS_MAX: usize = 20;
 pub const PARALLEL_MAX: u32 = 64;
 /// One message between daemon and worker.
 pub const WORKER_MESSAGE_BYTES_MAX: usize = 128 << 10;
+/// Seconds of one recording (some thirty years): what a file claims beyond it is not believed.
+pub const MEDIA_SECONDS_MAX: f64 = 1e9;
 /// Descriptors in one message to a worker (the kernel's own limit is 253).
 pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 16;
 /// What is kept of a worker's standard error, for the text of a failure.

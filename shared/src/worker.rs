@@ -150,6 +150,11 @@ pub enum Report {
         run: RunId,
         usage: Usage,
     },
+    /// Seconds that the run's recording lasts, as far as its file tells before it is worked through.
+    Length {
+        run: RunId,
+        seconds: f64,
+    },
 }
 
 /// How a run ended.

@@ -91,6 +91,11 @@ pub enum Input {
         /// Share that was done when this run began.
         begun: f32,
     },
+    /// Seconds that the run's recording lasts, told before it is worked through.
+    Length {
+        run: RunId,
+        seconds: f64,
+    },
     Ended {
         run: RunId,
         outcome: Outcome,

@@ -307,6 +307,7 @@ impl Scheduler {
             Input::OutputsFound { look, job, outputs } => self.outputs_found(look, job, outputs),
             Input::ResultsFound { look, job, results } => self.results_found(look, job, results),
             Input::Progress { run, worker, done, begun } => self.progress(run, worker, done, begun),
+            Input::Length { run, seconds } => self.measured(run, seconds),
             Input::Asked { run, usage } => self.asked(run, usage),
             Input::Ended { run, outcome } => self.ended(run, outcome),
             Input::InputChanged { run, identity } => self.input_changed(run, identity),

@@ -157,6 +157,7 @@ impl Conductor {
     fn input_of_note(&mut self, note: Note) -> Option<Input> {
         match note {
             Note::Progress { run, worker, done, begun } => Some(Input::Progress { run, worker, done, begun }),
+            Note::Length { run, seconds } => Some(Input::Length { run, seconds }),
             Note::Asked { run, usage } => Some(Input::Asked { run, usage }),
             Note::Said { runs, text } => {
                 let jobs: std::collections::BTreeSet<JobId> =

@@ -12,15 +12,37 @@ use spindle_shared::worker::Outcome;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
     /// Share of the stage done, and done before this run began, 0–1.
-    Progress { run: RunId, worker: WorkerId, done: f32, begun: f32 },
+    Progress {
+        run: RunId,
+        worker: WorkerId,
+        done: f32,
+        begun: f32,
+    },
     /// What a run has asked of a model API so far.
-    Asked { run: RunId, usage: Usage },
+    Asked {
+        run: RunId,
+        usage: Usage,
+    },
+    Length {
+        run: RunId,
+        seconds: f64,
+    },
     /// The run is over and its process lives on, or it never reached one (`worker` is then `None`).
-    Ended { run: RunId, outcome: Outcome, worker: Option<WorkerId> },
+    Ended {
+        run: RunId,
+        outcome: Outcome,
+        worker: Option<WorkerId>,
+    },
     /// What a process has printed while these runs were at work in it.
-    Said { runs: Vec<RunId>, text: String },
+    Said {
+        runs: Vec<RunId>,
+        text: String,
+    },
     /// The input is not the file that was submitted, but this one; the run did not start.
-    Changed { run: RunId, identity: FileIdentity },
+    Changed {
+        run: RunId,
+        identity: FileIdentity,
+    },
     /// A process is gone, and these are all the runs it had not reported.
     Lost {
         worker: WorkerId,
@@ -32,9 +54,21 @@ pub enum Note {
         stderr_tail: String,
     },
     /// A process is ready for runs.
-    Up { worker: WorkerId, role: Role, pid: u32, model: Option<PathBytes> },
+    Up {
+        worker: WorkerId,
+        role: Role,
+        pid: u32,
+        model: Option<PathBytes>,
+    },
     /// A process that was up is gone, after [`Note::Lost`] if it had runs; `how` is `None` where it left as asked.
-    Down { worker: WorkerId, role: Role, pid: u32, model: Option<PathBytes>, how: Option<Death>, stderr_tail: String },
+    Down {
+        worker: WorkerId,
+        role: Role,
+        pid: u32,
+        model: Option<PathBytes>,
+        how: Option<Death>,
+        stderr_tail: String,
+    },
 }
 
 /// How a process ended.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use spindle_shared::id::{RunId, WorkerId};
+use spindle_shared::limits::MEDIA_SECONDS_MAX;
 use spindle_shared::worker::{EXIT_OUT_OF_MEMORY, Report};
 
 use super::channel::{Channel, ReceiveError};
@@ -156,7 +157,9 @@ impl Ear {
                 }
                 up.then(|| Note::Up { worker: self.id, role, pid: pid_number(self.pid), model })
             }
-            Report::Progress { run, .. } | Report::Asked { run, .. } if !worker.knows(run) => {
+            Report::Progress { run, .. } | Report::Asked { run, .. } | Report::Length { run, .. }
+                if !worker.knows(run) =>
+            {
                 return Err(format!("it reported run {run}, which it doesn't have"));
             }
             Report::Progress { done, begun, .. } if !done.is_finite() || !begun.is_finite() => {
@@ -165,6 +168,10 @@ impl Ear {
             Report::Progress { run, done, begun } => {
                 Some(Note::Progress { run, worker: self.id, done: done.clamp(0.0, 1.0), begun: begun.clamp(0.0, 1.0) })
             }
+            Report::Length { seconds, .. } if !(0.0..MEDIA_SECONDS_MAX).contains(&seconds) => {
+                return Err(format!("it reported a recording of {seconds} s"));
+            }
+            Report::Length { run, seconds } => Some(Note::Length { run, seconds }),
             Report::Asked { run, usage } => Some(Note::Asked { run, usage }),
             Report::Ended { run, outcome } => {
                 let settings = &self.shared.settings;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::ContentHash;
-use spindle_shared::limits::RESULTS_BYTES_MAX;
+use spindle_shared::limits::{MEDIA_SECONDS_MAX, RESULTS_BYTES_MAX};
 use spindle_shared::provider::Usage;
 use spindle_shared::wire::codec;
 use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, PIECES_ENDING, RESULTS_FILE, Report};
@@ -166,6 +166,13 @@ impl Context {
     fn tell(&self, done: f32, begun: f32) {
         let share = |value: f32| value.clamp(0.0, 1.0);
         (self.report)(Report::Progress { run: self.assignment.run, done: share(done), begun: share(begun) });
+    }
+
+    /// Tells how long the recording is, as far as its file says; what comes out in the end counts more.
+    pub fn lasts(&self, seconds: Option<f64>) {
+        if let Some(seconds) = seconds.filter(|seconds| (0.0..MEDIA_SECONDS_MAX).contains(seconds)) {
+            (self.report)(Report::Length { run: self.assignment.run, seconds });
+        }
     }
 
     /// Tells what has been asked of a model API so far.

@@ -382,6 +382,7 @@ fn messages() -> Vec<Vec<u8>> {
     let reports = [
         Report::Hello { protocol: WORKER_PROTOCOL, role: Role::Files, lacks: Vec::new() },
         Report::Progress { run, done: 0.5, begun: 0.1 },
+        Report::Length { run, seconds: 60.0 },
         Report::Ended { run, outcome: Outcome::Done(Box::new(done)) },
         Report::Ended { run, outcome: Outcome::Failed(failure) },
     ];

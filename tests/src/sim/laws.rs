@@ -162,6 +162,7 @@ impl Laws {
         match input {
             Input::Progress { run, .. }
             | Input::Asked { run, .. }
+            | Input::Length { run, .. }
             | Input::Ended { run, .. }
             | Input::InputChanged { run, .. } => !self.is_current(*run),
             Input::Lost { runs, .. } => !runs.iter().any(|run| self.is_current(*run)),

@@ -371,6 +371,10 @@ impl World {
                     let (done, begun) = (share(), share());
                     let begun = if self.random.permille(100) { begun } else { 0.0 };
                     self.report(Input::Progress { run, worker: WorkerId(1), done, begun });
+                    if self.random.permille(300) {
+                        let seconds = [60.0, 3_600.0, -1.0, f64::INFINITY, f64::NAN][self.random.below(5) as usize];
+                        self.report(Input::Length { run, seconds });
+                    }
                     let again = self.random.between(50, 2_000);
                     self.after(again, Event::Progress(run));
                 }

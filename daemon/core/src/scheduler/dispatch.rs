@@ -620,7 +620,7 @@ impl Scheduler {
         if let (Some(of), Outcome::Done(done)) = (self.runs.get(&run).map(|run| run.job), &outcome) {
             self.learn_memory(of, run, done.memory_bytes);
             self.learn(run, done);
-            self.credit(of, run, done.work);
+            self.credit_end(of, run, done);
         }
         let asked = self.key_of(run);
         let figures = match &outcome {

@@ -181,10 +181,30 @@ impl Scheduler {
             self.rates.learn(key, Scale::Kib, f64::from(batch.kib(id.index)), kib, wall);
         }
         if let Some(seconds) = done.detail.media_seconds.filter(|_| first_heard) {
-            let kib = f64::from(batch.kib(id.index));
-            batch.course.length.learn(Scale::Kib, kib, seconds, wall);
-            self.rates.learn(RateKey::length(), Scale::Kib, kib, seconds, wall);
+            self.learn_length(id, seconds);
         }
+    }
+
+    /// How long recordings of so many bytes are, in this batch and in the house.
+    fn learn_length(&mut self, id: JobId, seconds: f64) {
+        let wall = self.now.wall;
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let kib = f64::from(batch.kib(id.index));
+        batch.course.length.learn(Scale::Kib, kib, seconds, wall);
+        self.rates.learn(RateKey::length(), Scale::Kib, kib, seconds, wall);
+    }
+
+    /// A run has told how long its recording is, before it has worked through it.
+    pub(super) fn measured(&mut self, run: RunId, seconds: f64) {
+        let Some(id) = self.runs.get(&run).map(|run| run.job) else { return };
+        let Some(batch) = self.batches.get_mut(&id.batch) else { return };
+        let unknown = batch.job(id.index).is_some_and(|job| job.open.detail.media_seconds.is_none());
+        if !unknown || !seconds.is_finite() || seconds <= 0.0 {
+            return;
+        }
+        batch.change(id.index, |job| job.open.detail.media_seconds = Some(seconds));
+        self.changed.insert(id.batch);
+        self.learn_length(id, seconds);
     }
 
     /// What a run has taken of the machine's memory, one run's share of its process.
@@ -205,15 +225,30 @@ impl Scheduler {
         self.credit(id, run, seconds * share);
     }
 
+    /// Counts the media behind a run that has ended well.
+    pub(super) fn credit_end(&mut self, id: JobId, run: RunId, done: &Done) {
+        let job = self.batches.get(&id.batch).and_then(|batch| Some((batch, batch.job(id.index)?)));
+        let Some((stage, known)) = job.and_then(|(batch, job)| {
+            Some((batch.stages_of(job).get(job.stage)?.clone(), job.open.detail.media_seconds))
+        }) else {
+            return;
+        };
+        let begun = self.runs.get(&run).map_or(0.0, |run| run.begun);
+        let seconds = match stage.facts().unit {
+            Unit::MediaSeconds => done.work,
+            _ => done.detail.media_seconds.or(known).unwrap_or(0.0) * (1.0 - begun),
+        };
+        self.credit(id, run, seconds);
+    }
+
     /// Counts media-seconds that a run has behind it, if its stage is most of its recipe's work.
-    pub(super) fn credit(&mut self, id: JobId, run: RunId, seconds: f64) {
+    fn credit(&mut self, id: JobId, run: RunId, seconds: f64) {
         let Some(batch) = self.batches.get(&id.batch) else { return };
         let Some(job) = batch.job(id.index) else { return };
         let stages = batch.stages_of(job);
         let heaviest = stages.iter().map(Stage::facts).max_by_key(|facts| facts.weight);
-        let counts = heaviest.is_some_and(|heaviest| {
-            heaviest.unit == Unit::MediaSeconds && stages.get(job.stage).is_some_and(|own| own.name() == heaviest.name)
-        });
+        let counts =
+            heaviest.is_some_and(|heaviest| stages.get(job.stage).is_some_and(|own| own.name() == heaviest.name));
         let (Some(run), true) = (self.runs.get_mut(&run), counts && seconds.is_finite()) else { return };
         self.done.media_seconds += (seconds - run.credited).max(0.0);
         run.credited = run.credited.max(seconds);

@@ -101,6 +101,7 @@ pub fn measure(
     if let Some(seconds) = promised.filter(|seconds| *seconds > limit) {
         return Err(Unseen::Halt(too_long(seconds).into()));
     }
+    context.lasts(promised);
     let watched = watch(context, &mut pictures, promised.unwrap_or(limit), limit).map_err(|error| match error {
         WatchError::Halt(halt) => halt,
         WatchError::Media(error) => halt(error),

@@ -65,6 +65,7 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let pictures = Pictures::open(file, &name, threads, context.cancel_flag()).map_err(halt)?;
     let facts = pictures.facts().clone();
     let seconds = length(&facts, pictures.stream().duration_seconds);
+    context.lasts(seconds);
     let profile = stage.settings.clone().unwrap_or_else(|| Profile::for_length(seconds.unwrap_or(0.0)));
     let (mut coder, told) = coder(stage.encoder, &profile);
     if coder.encoder == X264 && is_large(pictures.stream()) {

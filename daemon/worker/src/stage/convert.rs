@@ -157,6 +157,7 @@ fn media(
     let container = container(to);
     let progress = |share: f32| context.progress(share);
     let mut detail = Detail { media_seconds: length(&facts, None), ..Detail::default() };
+    context.lasts(detail.media_seconds);
     let copied = copies(&facts, stage, to);
     if let Some(copies) = &copied {
         let output = open()?;

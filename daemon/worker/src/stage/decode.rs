@@ -35,6 +35,7 @@ pub fn run_or_silence(context: &Context, stage: &Decode, silence: bool) -> Resul
         Err(error) => return Err(halt(error)),
     };
     let expected_seconds = recording.expected_seconds();
+    context.lasts(expected_seconds);
     let path = context.scratch().join(AUDIO_FILE);
     let artifact = context.write_artifact(AUDIO_FILE, |writer| {
         let mut bytes = 0;

@@ -32,6 +32,7 @@ pub fn run(context: &Context, stage: &Preview) -> Result<Done, Halt> {
 
     let pictures = Pictures::open(file, &name, threads, context.cancel_flag()).map_err(halt)?;
     let seconds = length(pictures.facts(), pictures.stream().duration_seconds);
+    context.lasts(seconds);
     let plan = Plan {
         fit: Some((stage.side, stage.side)),
         rate: Some((stage.fps, 1)),

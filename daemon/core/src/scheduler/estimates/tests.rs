@@ -169,7 +169,7 @@ impl World {
                     answers.push(Input::ArtifactsFound { job, found });
                 }
                 Effect::Start(start) => match start.stage {
-                    Stage::Decode(_) | Stage::Transcribe(_) => self.begin(*start),
+                    Stage::Decode(_) | Stage::Transcribe(_) | Stage::Compress(_) => self.begin(*start),
                     // Milliseconds.
                     _ => answers.push(Input::Ended { run: start.run, outcome: outcome(&start, &self.recordings) }),
                 },
@@ -216,6 +216,18 @@ impl World {
 
     /// Gives the batch and what was estimated of it.
     fn submit(&mut self, parallel: u32, priority: u8, recordings: &[Recording]) -> (BatchId, f64) {
+        let recipe = Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default());
+        let (id, estimated) = self.submit_for(recipe, parallel, priority, recordings);
+        (id, estimated.unwrap())
+    }
+
+    fn submit_for(
+        &mut self,
+        recipe: Recipe,
+        parallel: u32,
+        priority: u8,
+        recordings: &[Recording],
+    ) -> (BatchId, Option<f64>) {
         self.submitted += 1;
         let id = BatchId(self.submitted);
         for (index, recording) in (1..).zip(recordings) {
@@ -233,7 +245,7 @@ impl World {
         });
         let jobs = jobs.collect();
         let spec = BatchSpec {
-            recipe: Recipe::subtitles(Default::default(), Default::default(), Default::default(), Default::default()),
+            recipe,
             name: None,
             tags: Vec::new(),
             priority: Priority(priority),
@@ -252,7 +264,7 @@ impl World {
         {
             Some(Response::Submitted(submitted)) => {
                 assert_eq!(submitted.batch.id, id);
-                (id, submitted.estimated_seconds.unwrap())
+                (id, submitted.estimated_seconds)
             }
             other => panic!("{other:?}"),
         }
@@ -677,6 +689,38 @@ fn work_that_an_earlier_run_did_is_credited_to_nobody() {
     world.live.clear();
     world.tell(Input::Ended { run, outcome: Outcome::Done(Box::new(done)) });
     assert!((world.house().done.media_seconds - 120.0).abs() < 0.01);
+}
+
+/// A run measured by bytes tells seconds of its own accord; where it doesn't, they count when it has ended.
+#[test]
+fn recordings_count_as_they_go_whatever_their_stage_is_measured_by() {
+    for told in [true, false] {
+        let mut world = World::new(STEADY, BTreeMap::new());
+        let recipe = Recipe::compress(Default::default(), Default::default());
+        let recording = Recording { seconds: 300.0, hardness: 1.0, broken: false, cached: false };
+        let (batch, _) = world.submit_for(recipe, 1, 50, &[recording]);
+        while !world.live.iter().any(|live| matches!(live.start.stage, Stage::Compress(_))) {
+            world.advance();
+        }
+        let run = world.live[0].start.run;
+        let length = |world: &World| world.scheduler.batches[&batch].job(1).unwrap().open.detail.media_seconds;
+        for seconds in [f64::NAN, -1.0, 0.0] {
+            world.tell(Input::Length { run, seconds });
+            assert_eq!(length(&world), None);
+        }
+        if told {
+            world.tell(Input::Length { run, seconds: 301.0 });
+            assert_eq!(length(&world), Some(301.0));
+        }
+        world.tell(Input::Progress { run, worker: WorkerId(1), done: 0.5, begun: 0.1 });
+        let credited = if told { 0.4 * 301.0 } else { 0.0 };
+        assert!((world.house().done.media_seconds - credited).abs() < 0.01, "{told}");
+        world.live.clear();
+        let detail = Detail { media_seconds: Some(300.0), ..Detail::default() };
+        let done = Done { work: bytes(recording) as f64, detail, ..Done::default() };
+        world.tell(Input::Ended { run, outcome: Outcome::Done(Box::new(done)) });
+        assert!((world.house().done.media_seconds - 0.9 * 300.0).abs() < 0.01, "{told}");
+    }
 }
 
 #[test]
