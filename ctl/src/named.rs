@@ -9,6 +9,7 @@ use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::{BatchFilter, Selection};
 
 use crate::fault::Fault;
+use crate::output::human;
 
 /// `3`, `12/3`, `5-8`, `12/3-7`, and lists of these with commas; each thing once, in the order named.
 pub fn targets(words: &[String]) -> Result<Vec<Target>, Fault> {
@@ -65,6 +66,21 @@ fn range(piece: &str) -> Result<Vec<Target>, Fault> {
                 .map_err(|_| Fault::usage(format!("`{piece}` goes beyond the last possible job"))),
         })
         .collect()
+}
+
+/// Those of the daemon's stores, providers and the like that are named, in the daemon's order; all of them where none is.
+pub fn configured<T>(
+    kind: &str,
+    known: Vec<T>,
+    name_of: impl Fn(&T) -> &str,
+    names: &[String],
+) -> Result<Vec<T>, Fault> {
+    if let Some(unknown) = names.iter().find(|name| known.iter().all(|one| name_of(one) != name.as_str())) {
+        return Err(Fault::not_found(format!("there is no {kind} `{}`", human::escaped(unknown)))
+            .hint(format!("`spindlectl {kind}s list` shows them")));
+    }
+    let is_named = |one: &T| names.is_empty() || names.iter().any(|name| name == name_of(one));
+    Ok(known.into_iter().filter(is_named).collect())
 }
 
 /// `KEY=VALUE`.

@@ -211,6 +211,7 @@ mod tests {
     use spindle_core::change::EndedJob;
     use spindle_shared::id::{BatchId, JobId};
     use spindle_shared::job::Detail;
+    use spindle_shared::made_up;
     use spindle_shared::time::WallMs;
 
     use super::*;
@@ -218,22 +219,10 @@ mod tests {
     fn house() -> HouseView {
         HouseView {
             version: "1.2.3".to_owned(),
-            pid: 1,
-            started_at: WallMs(0),
-            paused: false,
-            draining: false,
             batches_open: 0,
-            counts: Default::default(),
             lanes: vec![("cpu".to_owned(), 1, 4)],
-            devices: Vec::new(),
-            no_device: None,
             memory_mib: (0, 0),
-            closed: Vec::new(),
-            alerts: Vec::new(),
-            done: Default::default(),
-            eta: None,
-            state_dir: Default::default(),
-            model_dir: Default::default(),
+            ..made_up::house()
         }
     }
 

@@ -18,6 +18,8 @@ pub mod job;
 pub mod lane;
 pub mod language;
 pub mod limits;
+#[cfg(feature = "made-up")]
+pub mod made_up;
 pub mod metrics;
 pub mod notify;
 pub mod object_store;

@@ -66,6 +66,27 @@ pub struct Assignment {
     pub call: Option<Box<Call>>,
 }
 
+impl Assignment {
+    /// A run of this stage with one thread, and nothing else to work on or to leave.
+    pub fn of(run: RunId, stage: Stage) -> Self {
+        Assignment {
+            run,
+            stage,
+            inputs: Vec::new(),
+            more_inputs: 0,
+            named: Vec::new(),
+            scratch: PathBytes::default(),
+            checkpoint: None,
+            output: OutputPlan::default(),
+            part_tag: String::new(),
+            detail: Detail::default(),
+            replaceable: Vec::new(),
+            threads: 1,
+            call: None,
+        }
+    }
+}
+
 /// A descriptor handed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {

@@ -84,31 +84,16 @@ fn text(group: &Group) -> String {
 #[cfg(test)]
 mod tests {
     use spindle_shared::failure::{Failure, FailureKind};
-    use spindle_shared::id::{BatchId, JobId};
-    use spindle_shared::job::{Detail, FileIdentity, Input, JobState};
-    use spindle_shared::time::WallMs;
+    use spindle_shared::job::JobState;
+    use spindle_shared::made_up;
 
     use super::*;
 
     fn failed(index: u32, path: &str, kind: FailureKind, message: &str) -> JobView {
-        let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
         JobView {
-            id: JobId { batch: BatchId(1), index },
-            input: Some(Input::File { path: std::path::Path::new(path).into(), identity }),
-            state: JobState::Failed,
-            stage: "decode".to_owned(),
-            progress: 0.0,
-            attempts: 1,
-            worker: None,
-            created_at: WallMs(0),
-            started_at: None,
-            finished_at: None,
-            timings: vec![],
+            input: Some(made_up::file(path)),
             failure: Some(Failure::new(kind, message)),
-            skipped_reason: None,
-            outputs: vec![],
-            detail: Detail::default(),
-            peak_memory_bytes: None,
+            ..made_up::job(1, index, JobState::Failed)
         }
     }
 

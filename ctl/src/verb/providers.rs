@@ -7,6 +7,7 @@ use spindle_shared::provider::ProviderView;
 
 use crate::Context;
 use crate::fault::Fault;
+use crate::named;
 use crate::output::human;
 use crate::output::table::{Align, Table};
 
@@ -82,15 +83,10 @@ impl Providers {
         let all = context.daemon.providers()?;
         let (shown, checks) = match self.verb {
             Verb::List => (all, false),
-            Verb::Check { names } if names.is_empty() => {
-                (all.into_iter().filter(|provider| provider.configured).collect::<Vec<_>>(), true)
-            }
             Verb::Check { names } => {
-                if let Some(unknown) = names.iter().find(|name| all.iter().all(|known| known.name != **name)) {
-                    return Err(Fault::not_found(format!("there is no provider `{}`", human::escaped(unknown)))
-                        .hint("`spindlectl providers list` shows them"));
-                }
-                (all.into_iter().filter(|provider| names.contains(&provider.name)).collect(), true)
+                let mut named = named::configured("provider", all, |provider| &provider.name, &names)?;
+                named.retain(|provider| !names.is_empty() || provider.configured);
+                (named, true)
             }
         };
         context.console.either(

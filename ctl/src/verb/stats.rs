@@ -4,7 +4,7 @@ use serde::Serialize;
 use spindle_shared::exit;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::request::Request;
-use spindle_shared::wire::response::{Response, Stats};
+use spindle_shared::wire::response::{RecipeStats, Response, Stats};
 
 use crate::Context;
 use crate::fault::Fault;
@@ -101,31 +101,30 @@ fn mean(seconds: f64, jobs: u32) -> Option<f64> {
 }
 
 fn document(stats: &Stats, since: WallMs, until: WallMs) -> StatsJson<'_> {
-    let recipes = &stats.recipes;
-    let sum = |of: fn(&spindle_shared::wire::response::RecipeStats) -> u32| recipes.iter().map(of).sum::<u32>();
-    let completed = sum(|recipe| recipe.completed);
-    let (skipped, failed, cancelled) = (sum(|r| r.skipped), sum(|r| r.failed), sum(|r| r.cancelled));
-    let decided = completed + failed;
+    let mut all = RecipeStats::default();
+    stats.recipes.iter().for_each(|recipe| all += recipe);
+    let decided = all.completed + all.failed;
     StatsJson {
         since: human::time(since),
         until: human::time(until),
         batches_submitted: stats.batches_submitted,
         batches_finished: stats.batches_finished,
-        jobs: completed + skipped + failed + cancelled,
-        completed,
-        skipped,
-        failed,
-        cancelled,
-        success_share: (decided > 0).then(|| f64::from(completed) / f64::from(decided)),
-        mean_seconds: mean(recipes.iter().map(|recipe| recipe.seconds).sum(), completed),
-        media_seconds: recipes.iter().map(|recipe| recipe.media_seconds).sum(),
-        outputs: recipes.iter().map(|recipe| recipe.outputs).sum(),
-        output_bytes: recipes.iter().map(|recipe| recipe.output_bytes).sum(),
-        api_calls: recipes.iter().map(|recipe| recipe.api_calls).sum(),
-        tokens: recipes.iter().map(|recipe| recipe.tokens).sum(),
-        cost: recipes.iter().filter_map(|recipe| recipe.cost).reduce(|sum, cost| sum + cost),
+        jobs: all.jobs(),
+        completed: all.completed,
+        skipped: all.skipped,
+        failed: all.failed,
+        cancelled: all.cancelled,
+        success_share: (decided > 0).then(|| f64::from(all.completed) / f64::from(decided)),
+        mean_seconds: mean(all.seconds, all.completed),
+        media_seconds: all.media_seconds,
+        outputs: all.outputs,
+        output_bytes: all.output_bytes,
+        api_calls: all.api_calls,
+        tokens: all.tokens,
+        cost: all.cost,
         peak_memory_bytes: stats.peak_memory_bytes,
-        recipes: recipes
+        recipes: stats
+            .recipes
             .iter()
             .map(|recipe| RecipeJson {
                 recipe: &recipe.recipe,

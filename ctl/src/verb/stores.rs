@@ -14,6 +14,7 @@ use super::submit::send::send;
 use crate::Context;
 use crate::fault::Fault;
 use crate::follow::{Course, detach_on_interrupt, follow};
+use crate::named;
 use crate::output::human;
 use crate::output::table::{Align, Cell, Table};
 
@@ -142,12 +143,8 @@ fn list(context: &Context, stores: &[StoreView]) -> Result<u8, Fault> {
     Ok(exit::DONE)
 }
 
-fn check(context: &Context, mut stores: Vec<StoreView>, names: &[String]) -> Result<u8, Fault> {
-    if let Some(unknown) = names.iter().find(|name| stores.iter().all(|known| known.name != **name)) {
-        return Err(Fault::not_found(format!("there is no store `{}`", human::escaped(unknown)))
-            .hint("`spindlectl stores list` shows them"));
-    }
-    stores.retain(|store| names.is_empty() || names.contains(&store.name));
+fn check(context: &Context, stores: Vec<StoreView>, names: &[String]) -> Result<u8, Fault> {
+    let stores = named::configured("store", stores, |store| &store.name, names)?;
     if stores.is_empty() {
         context.console.either(Vec::<CheckedJson>::new, || "the configuration names none\n".to_owned())?;
         return Ok(exit::DONE);

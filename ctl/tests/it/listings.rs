@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use spindle_shared::batch::{BatchState, Eta};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::job::{JobState, Output};
+use spindle_shared::made_up;
 use spindle_shared::wire::request::{BatchFilter, Request};
 use spindle_shared::wire::response::{Explanation, Health, HouseView, Response, WorkerView};
 
@@ -139,23 +140,12 @@ fn status_is_of_the_daemon_a_batch_or_a_job() {
 
 fn house() -> HouseView {
     HouseView {
-        version: "0.1.0".to_owned(),
         pid: 77,
         started_at: spindle_shared::time::WallMs(1_700_000_000_000),
-        paused: false,
-        draining: false,
-        batches_open: 1,
-        counts: Default::default(),
         lanes: vec![("cpu".to_owned(), 1, 2)],
-        memory_mib: (300, 18_000),
-        closed: Vec::new(),
-        alerts: Vec::new(),
-        done: Default::default(),
-        eta: None,
         state_dir: std::path::Path::new("/s").into(),
         model_dir: std::path::Path::new("/m").into(),
-        devices: Vec::new(),
-        no_device: None,
+        ..made_up::house()
     }
 }
 

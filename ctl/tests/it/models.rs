@@ -3,6 +3,7 @@
 use serde_json::json;
 use spindle_shared::event::Fact;
 use spindle_shared::job::Input;
+use spindle_shared::made_up;
 use spindle_shared::stage::Stage;
 use spindle_shared::wire::request::Request;
 use spindle_shared::wire::response::{HouseView, ModelView, Response, Submitted};
@@ -28,23 +29,9 @@ fn daemon(folder: &std::path::Path, models: Vec<ModelView>) -> Daemon {
     Daemon::start(move |call| match call.request {
         Request::Models => call.answer([Response::Models(models.clone())]),
         Request::House => call.answer([Response::House(HouseView {
-            version: "0.1.0".to_owned(),
-            pid: 1,
-            started_at: Default::default(),
-            paused: false,
-            draining: false,
-            batches_open: 0,
-            counts: Default::default(),
-            lanes: vec![],
-            memory_mib: (300, 18_000),
-            closed: Vec::new(),
-            alerts: Vec::new(),
-            done: Default::default(),
-            eta: None,
             state_dir: folder.as_path().into(),
             model_dir: folder.as_path().into(),
-            devices: Vec::new(),
-            no_device: None,
+            ..made_up::house()
         })]),
         Request::Submit { .. } => {
             let submitted = Submitted { batch: running(5), estimated_seconds: None, repeated: false };

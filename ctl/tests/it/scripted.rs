@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use spindle_shared::batch::{BatchState, BatchView, Counts, Priority};
+use spindle_shared::batch::{BatchState, BatchView, Counts};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::Failure;
-use spindle_shared::id::{BatchId, JobId, Owner};
-use spindle_shared::job::{Detail, FileIdentity, Input, JobState, JobView, PathBytes};
+use spindle_shared::id::Owner;
+use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::FRAME_BYTES_MAX;
-use spindle_shared::snapshot::Snapshot;
+use spindle_shared::made_up;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
 use spindle_shared::wire::frame::{FrameDecoder, encode_frame};
@@ -232,22 +232,16 @@ impl Ran {
 pub fn batch(id: u64, state: BatchState, counts: Counts) -> BatchView {
     let ended = state.is_terminal();
     BatchView {
-        gather: None,
-        id: BatchId(id),
         name: Some("meetings".to_owned()),
-        recipe: "subtitles".to_owned(),
         owner: Owner(0),
-        state,
-        priority: Priority(50),
         parallel: 3,
         created_at: WallMs(1_700_000_000_000),
         started_at: Some(WallMs(1_700_000_001_500)),
         finished_at: ended.then_some(WallMs(1_700_000_011_500)),
-        counts,
         progress: if ended { 1.0 } else { 0.3 },
         stage: Some("transcribe".to_owned()),
-        eta: None,
         tags: vec![("course".to_owned(), "b".to_owned()), ("a".to_owned(), "x".to_owned())],
+        ..made_up::batch(id, state, counts)
     }
 }
 
@@ -267,24 +261,15 @@ pub fn running(id: u64) -> BatchView {
 }
 
 pub fn job(batch: u64, index: u32, path: &[u8], state: JobState) -> JobView {
-    let identity = FileIdentity { dev: 1, inode: 2, bytes: 3, mtime_ns: 4, ctime_ns: 5 };
     JobView {
-        id: JobId { batch: BatchId(batch), index },
-        input: Some(Input::File { path: PathBytes(path.to_vec()), identity }),
-        state,
+        input: Some(made_up::file(path)),
         stage: "publish".to_owned(),
         progress: if state.is_terminal() { 1.0 } else { 0.25 },
-        attempts: 1,
-        worker: None,
         created_at: WallMs(1_700_000_000_000),
         started_at: Some(WallMs(1_700_000_001_500)),
         finished_at: state.is_terminal().then_some(WallMs(1_700_000_003_500)),
         timings: vec![("transcribe".to_owned(), 1.5), ("decode".to_owned(), 0.25)],
-        failure: None,
-        skipped_reason: None,
-        outputs: Vec::new(),
-        detail: Detail::default(),
-        peak_memory_bytes: None,
+        ..made_up::job(batch, index, state)
     }
 }
 
@@ -293,13 +278,7 @@ pub fn failed_job(batch: u64, index: u32, path: &[u8], failure: Failure) -> JobV
 }
 
 pub fn snapshot(seq: u64, batches: &[BatchView], jobs: &[JobView]) -> Response {
-    Response::Snapshot(Box::new(Snapshot {
-        seq,
-        paused: false,
-        batches: batches.iter().map(|batch| (batch.id, batch.clone())).collect(),
-        jobs: jobs.iter().map(|job| (job.id, job.clone())).collect(),
-        alerts: Vec::new(),
-    }))
+    Response::Snapshot(Box::new(made_up::snapshot(seq, batches.to_vec(), jobs.to_vec())))
 }
 
 pub fn event(seq: u64, fact: Fact) -> Response {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spindle_core::change::Change;
 use spindle_core::outbox::{Tried, Verdict};
 use spindle_shared::id::{BatchId, ContentHash, RunId};
-use spindle_shared::job::{Detail, JobState, PathBytes};
+use spindle_shared::job::JobState;
 use spindle_shared::notify::Notify;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::deliver::Deliver;
@@ -143,21 +143,7 @@ pub(super) const TELLING: u64 = u64::MAX;
 
 /// One try to tell an address, as a run of no job.
 fn telling(id: u64, stage: Stage) -> StartOrder {
-    let assignment = Assignment {
-        run: RunId { boot: TELLING, counter: id },
-        inputs: Vec::new(),
-        more_inputs: 0,
-        named: Vec::new(),
-        scratch: PathBytes::default(),
-        checkpoint: None,
-        output: spindle_shared::job::OutputPlan::default(),
-        part_tag: String::new(),
-        detail: Detail::default(),
-        replaceable: Vec::new(),
-        threads: 1,
-        call: None,
-        stage,
-    };
+    let assignment = Assignment::of(RunId { boot: TELLING, counter: id }, stage);
     StartOrder {
         assignment,
         open: Vec::new(),

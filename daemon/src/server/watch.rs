@@ -194,7 +194,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spindle_shared::job::{Detail, JobView};
+    use spindle_shared::made_up;
     use spindle_shared::time::WallMs;
 
     fn event(seq: u64, fact: Fact) -> Arc<Told> {
@@ -210,24 +210,7 @@ mod tests {
     }
 
     fn job(batch: u64, index: u32, state: JobState) -> Fact {
-        Fact::Job(Box::new(JobView {
-            id: id(batch, index),
-            input: None,
-            state,
-            stage: "decode".to_owned(),
-            progress: 0.0,
-            attempts: 1,
-            worker: None,
-            created_at: WallMs(0),
-            started_at: None,
-            finished_at: None,
-            timings: Vec::new(),
-            failure: None,
-            skipped_reason: None,
-            outputs: Vec::new(),
-            detail: Detail::default(),
-            peak_memory_bytes: None,
-        }))
+        Fact::Job(Box::new(made_up::job(batch, index, state)))
     }
 
     async fn heard(watcher: &Watcher) -> Vec<u64> {

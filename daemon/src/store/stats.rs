@@ -102,15 +102,14 @@ fn add_stage(stages: &mut Vec<StageStats>, name: &str, seconds: f64) {
 
 /// Recipes beyond the limit go together into the last row.
 fn add_recipe(recipes: &mut Vec<RecipeStats>, more: RecipeStats) {
-    let jobs = more.completed + more.skipped + more.failed + more.cancelled;
-    if jobs == 0 {
+    if more.jobs() == 0 {
         return;
     }
     let known = recipes.iter().position(|recipe| recipe.recipe == more.recipe);
     let at = match known {
         Some(at) => at,
         None if recipes.len() < STATS_ROWS_MAX => {
-            recipes.push(RecipeStats { recipe: more.recipe, ..RecipeStats::default() });
+            recipes.push(RecipeStats { recipe: more.recipe.clone(), ..RecipeStats::default() });
             recipes.len() - 1
         }
         None => {
@@ -118,18 +117,5 @@ fn add_recipe(recipes: &mut Vec<RecipeStats>, more: RecipeStats) {
             STATS_ROWS_MAX - 1
         }
     };
-    let recipe = &mut recipes[at];
-    recipe.completed += more.completed;
-    recipe.skipped += more.skipped;
-    recipe.failed += more.failed;
-    recipe.cancelled += more.cancelled;
-    recipe.seconds += more.seconds;
-    recipe.media_seconds += more.media_seconds;
-    recipe.outputs += more.outputs;
-    recipe.output_bytes += more.output_bytes;
-    recipe.api_calls += more.api_calls;
-    recipe.tokens += more.tokens;
-    if let Some(cost) = more.cost {
-        recipe.cost = Some(recipe.cost.unwrap_or(0.0) + cost);
-    }
+    recipes[at] += &more;
 }

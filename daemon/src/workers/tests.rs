@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{ContentHash, RunId, WorkerId};
-use spindle_shared::job::{Detail, FileIdentity, OutputPlan, PathBytes};
+use spindle_shared::job::{FileIdentity, OutputPlan, PathBytes};
 use spindle_shared::lane::Role;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::identify::Identify;
@@ -50,19 +50,10 @@ impl House {
     fn order(&mut self, script: &str) -> StartOrder {
         self.runs += 1;
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: self.runs },
-            stage: Stage::Identify(Identify {}),
-            inputs: Vec::new(),
             scratch: self.folder.path().into(),
-            more_inputs: 0,
-            named: Vec::new(),
-            checkpoint: None,
             output: OutputPlan { directory: self.folder.path().into(), stem: PathBytes(script.into()) },
             part_tag: "0000".to_owned(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: self.runs }, Stage::Identify(Identify {}))
         };
         StartOrder {
             assignment,

@@ -62,6 +62,8 @@ struct Told {
 
 /// At most four progress reports a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// How often a run that waits looks whether it is to stop.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Context {
     /// `descriptors` as they came: those of files that the stage names, then in the order of the assignment's inputs.
@@ -190,6 +192,19 @@ impl Context {
     /// `Err(Halt::Stopped)` where the run was told to stop; for loops with `?`.
     pub fn go_on(&self) -> Result<(), Halt> {
         if self.cancelled() { Err(Halt::Stopped) } else { Ok(()) }
+    }
+
+    /// Lets this time pass; the wish to stop is heard all the while.
+    pub fn wait(&self, long: Duration) -> Result<(), Halt> {
+        let until = Instant::now() + long;
+        loop {
+            self.go_on()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK_EVERY));
+        }
     }
 
     /// The pieces that earlier runs of this same work finished, ready to append more.

@@ -392,7 +392,7 @@ fn peak_memory_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spindle_shared::job::{Detail, OutputPlan, PathBytes};
+    use spindle_shared::job::PathBytes;
     use spindle_shared::limits::WORKER_MESSAGE_BYTES_MAX;
     use spindle_shared::stage::Stage;
     use spindle_shared::stage::decode::Decode;
@@ -427,21 +427,7 @@ mod tests {
 
     fn assignment(stage: Stage, inputs: usize) -> Assignment {
         let input = InputFile::new(PathBytes(b"talk.mp4".to_vec()), 1);
-        Assignment {
-            run: RunId { boot: 1, counter: 2 },
-            stage,
-            inputs: vec![input; inputs],
-            more_inputs: 0,
-            named: Vec::new(),
-            scratch: PathBytes::default(),
-            checkpoint: None,
-            output: OutputPlan::default(),
-            part_tag: String::new(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
-        }
+        Assignment { inputs: vec![input; inputs], ..Assignment::of(RunId { boot: 1, counter: 2 }, stage) }
     }
 
     #[test]

@@ -360,6 +360,31 @@ pub struct RecipeStats {
     pub cost: Option<f64>,
 }
 
+impl RecipeStats {
+    pub fn jobs(&self) -> u32 {
+        self.completed + self.skipped + self.failed + self.cancelled
+    }
+}
+
+/// All but the recipe's name, which stays.
+impl std::ops::AddAssign<&RecipeStats> for RecipeStats {
+    fn add_assign(&mut self, more: &RecipeStats) {
+        self.completed += more.completed;
+        self.skipped += more.skipped;
+        self.failed += more.failed;
+        self.cancelled += more.cancelled;
+        self.seconds += more.seconds;
+        self.media_seconds += more.media_seconds;
+        self.outputs += more.outputs;
+        self.output_bytes += more.output_bytes;
+        self.api_calls += more.api_calls;
+        self.tokens += more.tokens;
+        if let Some(cost) = more.cost {
+            self.cost = Some(self.cost.unwrap_or(0.0) + cost);
+        }
+    }
+}
+
 /// Jobs that went through one stage themselves, and their seconds in it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StageStats {

@@ -13,18 +13,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use spindle_shared::batch::{BatchState, BatchView, Counts, Priority};
+use spindle_shared::batch::{BatchState, BatchView, Counts};
 use spindle_shared::event::{Event, Fact};
-use spindle_shared::id::{BatchId, JobId, Owner};
-use spindle_shared::job::{Detail, FileIdentity, Input, JobState, JobView, PathBytes};
+use spindle_shared::id::{BatchId, JobId};
+use spindle_shared::job::{JobState, JobView};
 use spindle_shared::limits::FRAME_BYTES_MAX;
-use spindle_shared::snapshot::Snapshot;
+use spindle_shared::made_up;
 use spindle_shared::time::WallMs;
 use spindle_shared::wire::codec;
 use spindle_shared::wire::frame::{FrameDecoder, encode_frame};
 use spindle_shared::wire::hello::Hello;
 use spindle_shared::wire::request::{Request, Scope};
-use spindle_shared::wire::response::{HouseView, Response, WorkDone};
+use spindle_shared::wire::response::Response;
 use spindle_tests::terminal::Terminal;
 
 const JOBS: u32 = 100_000;
@@ -262,20 +262,19 @@ fn serve(mut stream: UnixStream, watchers: &Mutex<Vec<(UnixStream, Scope)>>) {
         return;
     }
     let Some(request) = request(&mut stream) else { return };
-    let mut snapshot = Snapshot { seq: 1, ..Snapshot::default() };
     match request {
         Request::Watch { scope, .. } => {
-            match &scope {
+            let snapshot = match &scope {
                 Scope::Window { from, len, .. } => {
                     let jobs = (*from..from.saturating_add(*len)).map(|index| job(index, JobState::Pending));
-                    snapshot.jobs.extend(jobs.map(|job| (job.id, job)));
+                    made_up::snapshot(1, [], jobs)
                 }
                 _ => {
-                    let ended = (2..200)
-                        .map(|id| batch(id, BatchState::Completed, Counts { completed: 1, ..Counts::default() }));
-                    snapshot.batches.extend(ended.chain([large(0)]).map(|batch| (batch.id, batch)));
+                    let counts = Counts { completed: 1, ..Counts::default() };
+                    let ended = (2..200).map(|id| batch(id, BatchState::Completed, counts));
+                    made_up::snapshot(1, ended.chain([large(0)]), [])
                 }
-            }
+            };
             // Whoever has seen the snapshot is told what follows.
             let mut watchers = watchers.lock().unwrap_or_else(PoisonError::into_inner);
             if say(&mut stream, &Response::Snapshot(Box::new(snapshot))).is_some() {
@@ -283,7 +282,7 @@ fn serve(mut stream: UnixStream, watchers: &Mutex<Vec<(UnixStream, Scope)>>) {
             }
         }
         Request::House => {
-            say(&mut stream, &Response::House(house()));
+            say(&mut stream, &Response::House(made_up::house()));
             say(&mut stream, &Response::End);
         }
         // It has nothing else to say.
@@ -314,73 +313,22 @@ fn say<T: Serialize>(stream: &mut UnixStream, value: &T) -> Option<()> {
     stream.write_all(&encode_frame(&codec::encode(value))).ok()
 }
 
-/// It lives, and has done nothing yet.
-fn house() -> HouseView {
-    HouseView {
-        version: "0.1.0".to_owned(),
-        pid: 1,
-        started_at: WallMs(0),
-        paused: false,
-        draining: false,
-        batches_open: 1,
-        counts: Counts::default(),
-        lanes: vec![("cpu".to_owned(), 2, 2)],
-        memory_mib: (300, 18_000),
-        closed: Vec::new(),
-        alerts: Vec::new(),
-        done: WorkDone::default(),
-        eta: None,
-        state_dir: PathBytes::default(),
-        model_dir: PathBytes::default(),
-        devices: Vec::new(),
-        no_device: None,
-    }
-}
-
 fn large(completed: u32) -> BatchView {
     batch(1, BatchState::Running, Counts { completed, running: 4, pending: JOBS - 4 - completed, ..Counts::default() })
 }
 
 fn batch(id: u64, state: BatchState, counts: Counts) -> BatchView {
     BatchView {
-        id: BatchId(id),
         name: Some(format!("批次 {id}")),
-        recipe: "subtitles".to_owned(),
-        owner: Owner(1000),
-        state,
-        priority: Priority::NORMAL,
         parallel: 4,
-        created_at: WallMs(0),
         started_at: Some(WallMs(1)),
-        finished_at: state.is_terminal().then_some(WallMs(9)),
-        counts,
-        gather: None,
         progress: 0.1,
         stage: Some("transcribe".to_owned()),
-        eta: None,
-        tags: Vec::new(),
+        ..made_up::batch(id, state, counts)
     }
 }
 
 fn job(index: u32, state: JobState) -> JobView {
-    let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
-    let path = PathBytes(format!("/media/recordings/会议录音 {index}.wav").into_bytes());
-    JobView {
-        id: JobId { batch: BatchId(1), index },
-        input: Some(Input::File { path, identity }),
-        state,
-        stage: "transcribe".to_owned(),
-        progress: 0.0,
-        attempts: 1,
-        worker: None,
-        created_at: WallMs(0),
-        started_at: None,
-        finished_at: None,
-        timings: Vec::new(),
-        failure: None,
-        skipped_reason: None,
-        outputs: Vec::new(),
-        detail: Detail::default(),
-        peak_memory_bytes: None,
-    }
+    let input = made_up::file(format!("/media/recordings/会议录音 {index}.wav"));
+    JobView { input: Some(input), ..made_up::job(1, index, state) }
 }

@@ -366,19 +366,13 @@ fn requests() -> Vec<Request> {
 fn messages() -> Vec<Vec<u8>> {
     let run = RunId { boot: 1, counter: 2 };
     let assignment = Assignment {
-        run,
-        stage: Stage::Identify(Identify {}),
         inputs: vec![InputFile::new(path("a.wav"), 10)],
-        more_inputs: 0,
-        named: Vec::new(),
         scratch: path("/scratch"),
         checkpoint: Some(path("/checkpoint")),
         output: OutputPlan { directory: path("/media"), stem: path("talk") },
         part_tag: "0123abcd".to_owned(),
-        detail: Default::default(),
         replaceable: vec![(path("/media/talk.srt"), ContentHash::of(b"x"))],
-        threads: 1,
-        call: None,
+        ..Assignment::of(run, Stage::Identify(Identify {}))
     };
     let failure = Failure::new(FailureKind::Input, "it is empty").advise("look at it");
     let done = Done { content: Some(ContentHash::of(b"x")), identity: Some(identity()), ..Done::default() };

@@ -3,15 +3,14 @@
 use crossterm::event::{KeyCode, KeyModifiers};
 use spindle_shared::batch::{Counts, Eta};
 use spindle_shared::failure::{Failure, FailureKind};
-use spindle_shared::id::Owner;
-use spindle_shared::job::{Detail, FileIdentity};
 use spindle_shared::wire::response::WorkDone;
 
 use crossterm::event::{KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use spindle_shared::batch::{BatchState, BatchView, Priority};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::id::Target;
-use spindle_shared::job::{Input, JobState, PathBytes};
+use spindle_shared::job::JobState;
+use spindle_shared::made_up;
 use spindle_shared::wire::request::Selection;
 use spindle_shared::wire::response::{Acted, Response};
 
@@ -25,46 +24,14 @@ use crate::look::Language;
 use crate::message::News;
 
 pub fn batch(id: u64, name: &str, state: BatchState, progress: f32, counts: Counts) -> BatchView {
-    BatchView {
-        gather: None,
-        id: BatchId(id),
-        name: (!name.is_empty()).then(|| name.to_owned()),
-        recipe: "subtitles".to_owned(),
-        owner: Owner(1000),
-        state,
-        priority: Priority::NORMAL,
-        parallel: 2,
-        created_at: WallMs(0),
-        started_at: None,
-        finished_at: state.is_terminal().then_some(WallMs(9)),
-        counts,
-        progress,
-        stage: None,
-        eta: None,
-        tags: Vec::new(),
-    }
+    BatchView { name: (!name.is_empty()).then(|| name.to_owned()), progress, ..made_up::batch(id, state, counts) }
 }
 
 pub fn job(batch: u64, index: u32, state: JobState, name: &str) -> JobView {
-    let identity = FileIdentity { dev: 1, inode: 1, bytes: 1, mtime_ns: 0, ctime_ns: 0 };
-    let path = PathBytes(format!("/media/recordings/{name}").into_bytes());
     JobView {
-        id: JobId { batch: BatchId(batch), index },
-        input: Some(Input::File { path, identity }),
-        state,
-        stage: "transcribe".to_owned(),
+        input: Some(made_up::file(format!("/media/recordings/{name}"))),
         progress: if state == JobState::Running { 0.42 } else { 0.0 },
-        attempts: 1,
-        worker: None,
-        created_at: WallMs(0),
-        started_at: None,
-        finished_at: None,
-        timings: Vec::new(),
-        failure: None,
-        skipped_reason: None,
-        outputs: Vec::new(),
-        detail: Detail::default(),
-        peak_memory_bytes: None,
+        ..made_up::job(batch, index, state)
     }
 }
 
@@ -74,12 +41,7 @@ pub fn watching(snapshot: Snapshot, ended: Vec<BatchView>) -> Message {
 }
 
 fn snapshot(batches: impl IntoIterator<Item = BatchView>, jobs: impl IntoIterator<Item = JobView>) -> Snapshot {
-    Snapshot {
-        seq: 10,
-        batches: batches.into_iter().map(|batch| (batch.id, batch)).collect(),
-        jobs: jobs.into_iter().map(|job| (job.id, job)).collect(),
-        ..Snapshot::default()
-    }
+    made_up::snapshot(10, batches, jobs)
 }
 
 pub fn window(batch: u64, from: u32) -> Scope {
@@ -102,23 +64,10 @@ fn told_of(seq: u64, fact: Fact) -> Box<Event> {
 
 pub fn house() -> HouseView {
     HouseView {
-        version: "0.1.0".to_owned(),
-        pid: 1,
-        started_at: WallMs(0),
-        paused: false,
-        draining: false,
         batches_open: 2,
-        counts: Counts::default(),
         lanes: vec![("cpu".to_owned(), 2, 2), ("io".to_owned(), 0, 4), ("net".to_owned(), 0, 2)],
-        memory_mib: (300, 18_000),
-        closed: Vec::new(),
-        alerts: Vec::new(),
-        done: Default::default(),
         eta: Some(Eta { seconds: 1_500.0, low: 1_100.0, high: 2_000.0 }),
-        state_dir: PathBytes::default(),
-        model_dir: PathBytes::default(),
-        devices: Vec::new(),
-        no_device: None,
+        ..made_up::house()
     }
 }
 

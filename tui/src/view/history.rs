@@ -139,7 +139,7 @@ fn lines(model: &Model) -> Vec<Line> {
             continue;
         }
         let mut all = RecipeStats::default();
-        recipes.values().for_each(|recipe| add(&mut all, recipe));
+        recipes.values().for_each(|recipe| all += recipe);
         lines.push(Line { day, recipe: None, stats: all });
         lines.extend(recipes.into_iter().map(|(recipe, stats)| Line {
             day: String::new(),
@@ -169,27 +169,11 @@ fn difference(since: &Stats, later: Option<&Stats>) -> BTreeMap<String, RecipeSt
             day.tokens = day.tokens.saturating_sub(later.tokens);
             day.cost = day.cost.map(|cost| (cost - later.cost.unwrap_or(0.0)).max(0.0));
         }
-        if day.completed + day.skipped + day.failed + day.cancelled > 0 {
+        if day.jobs() > 0 {
             recipes.insert(recipe.recipe.clone(), day);
         }
     }
     recipes
-}
-
-fn add(all: &mut RecipeStats, one: &RecipeStats) {
-    all.completed += one.completed;
-    all.skipped += one.skipped;
-    all.failed += one.failed;
-    all.cancelled += one.cancelled;
-    all.seconds += one.seconds;
-    all.media_seconds += one.media_seconds;
-    all.outputs += one.outputs;
-    all.output_bytes += one.output_bytes;
-    all.api_calls += one.api_calls;
-    all.tokens += one.tokens;
-    if let Some(cost) = one.cost {
-        all.cost = Some(all.cost.unwrap_or(0.0) + cost);
-    }
 }
 
 /// Of the oldest sum: it has all of them in it.

@@ -427,6 +427,18 @@ impl AudioEncoder {
         Ok(())
     }
 
+    /// So many samples of silence, a second at a time.
+    pub fn push_silence(&mut self, samples: u64, emit: Emit<'_>) -> Result<(), MediaError> {
+        let second = vec![0; self.form.rate as usize * self.form.block()];
+        let mut left = usize::try_from(samples).unwrap_or(usize::MAX).saturating_mul(self.form.block());
+        while left > 0 {
+            let step = left.min(second.len());
+            self.push(&second[..step], emit)?;
+            left -= step;
+        }
+        Ok(())
+    }
+
     /// Gives what it still holds.
     pub fn finish(mut self, emit: Emit<'_>) -> Result<(), MediaError> {
         if self.pending.len() >= self.form.block() {

@@ -150,6 +150,19 @@ impl Facts {
         self.streams.iter().filter(move |stream| stream.kind == kind)
     }
 
+    /// How many streams of these kinds there are, in words for one and for many: `1 subtitle track only`. Empty where there are none.
+    pub fn only(&self, kinds: [(StreamKind, &str, &str); 3]) -> String {
+        let mut parts = Vec::new();
+        for (kind, one, many) in kinds {
+            match self.of(kind).count() {
+                0 => {}
+                1 => parts.push(format!("1 {one}")),
+                count => parts.push(format!("{count} {many}")),
+            }
+        }
+        if parts.is_empty() { String::new() } else { format!("{} only", parts.join(", ")) }
+    }
+
     /// Where the audio and video begin on a player: the earliest stream is at 0:00. A clock that begins below zero does so
     /// for what players throw away (a codec's run-in, an edit list's cut), unless video does too or it is all of a second.
     pub fn find_zero(&self) -> Option<i64> {

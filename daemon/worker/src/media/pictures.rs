@@ -103,19 +103,11 @@ pub fn is_large(stream: &StreamFacts) -> bool {
 }
 
 fn has(facts: &Facts) -> String {
-    let mut parts = Vec::new();
-    for (kind, one, many) in [
+    facts.only([
         (StreamKind::Audio, "audio track", "audio tracks"),
         (StreamKind::Picture, "cover picture", "cover pictures"),
         (StreamKind::Subtitle, "subtitle track", "subtitle tracks"),
-    ] {
-        match facts.of(kind).count() {
-            0 => {}
-            1 => parts.push(format!("1 {one}")),
-            count => parts.push(format!("{count} {many}")),
-        }
-    }
-    if parts.is_empty() { String::new() } else { format!("{} only", parts.join(", ")) }
+    ])
 }
 
 impl<'file> Pictures<'file> {

@@ -65,17 +65,11 @@ pub fn convert(
         writing.write(stream, packet)
     };
     let mut samples = 0u64;
-    let silence = vec![0; form.rate as usize * form.block()];
     while let Some(piece) = recording.next()? {
         match piece {
             Piece::Silence(count) => {
                 samples += count;
-                let mut left = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(form.block());
-                while left > 0 {
-                    let step = left.min(silence.len());
-                    encoder.push(&silence[..step], &mut put)?;
-                    left -= step;
-                }
+                encoder.push_silence(count, &mut put)?;
             }
             Piece::Samples(bytes) => {
                 samples += (bytes.len() / form.block()) as u64;

@@ -84,19 +84,11 @@ pub fn described(track: &StreamFacts, number: usize) -> String {
 }
 
 fn other_streams(facts: &Facts) -> String {
-    let mut parts = Vec::new();
-    for (kind, one, many) in [
+    facts.only([
         (StreamKind::Video, "video stream", "video streams"),
         (StreamKind::Picture, "picture", "pictures"),
         (StreamKind::Subtitle, "subtitle track", "subtitle tracks"),
-    ] {
-        match facts.of(kind).count() {
-            0 => {}
-            1 => parts.push(format!("1 {one}")),
-            count => parts.push(format!("{count} {many}")),
-        }
-    }
-    if parts.is_empty() { String::new() } else { format!("{} only", parts.join(", ")) }
+    ])
 }
 
 /// ISO 639-2 and 639-3 codes, and second names, of the languages whisper knows; what is in `shared::language` isn't repeated.

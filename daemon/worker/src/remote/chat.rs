@@ -16,8 +16,8 @@ use spindle_shared::limits::{API_ANSWER_BYTES_MAX, API_HEAD_BYTES_MAX, API_QUEST
 use spindle_shared::provider::{Call, KeySource, Usage};
 use spindle_shared::text::escaped;
 
-use super::http::{LOOK_EVERY, host_of};
-use crate::context::{Context, Halt};
+use super::http::host_of;
+use crate::context::{Context, Halt, LOOK_EVERY};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Of what an endpoint says about itself, so much goes into a failure.

@@ -19,6 +19,8 @@ use ureq::http::{HeaderMap, Response, StatusCode, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+use crate::context::LOOK_EVERY;
+
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -56,8 +58,6 @@ impl Default for Pace {
     }
 }
 
-/// How often a waiting run looks whether it is to stop.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 const REDIRECTS_MAX: usize = 5;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces between the thread that receives and the run that writes.

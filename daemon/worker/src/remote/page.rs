@@ -17,9 +17,8 @@ use spindle_shared::text::escaped;
 use spindle_shared::url::Url;
 
 use super::gate::Gate;
-use crate::context::{Context, Halt, disk_failure};
+use crate::context::{Context, Halt, LOOK_EVERY, disk_failure};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 const MEASURE_EVERY: Duration = Duration::from_millis(250);
 /// Of what it says is wrong.
 const SAID_BYTES_MAX: usize = 16 << 10;

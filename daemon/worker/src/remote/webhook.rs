@@ -9,7 +9,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::http::{Forbidden, LOOK_EVERY, PublicOnly, Trouble};
+use super::http::{Forbidden, PublicOnly, Trouble};
+use crate::context::LOOK_EVERY;
 
 /// From the look-up to the answer's head.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -15,7 +15,6 @@ const TEXT: &str = "spindle was here to see whether it can write; this may be re
 /// A link lives so long while it is tried out, and is tried again so long after its end: the store's clock has whole seconds.
 const LINK_LIVES: Duration = Duration::from_secs(1);
 const LINK_IS_OVER: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub fn run(context: &Context, stage: &Check) -> Result<Done, Halt> {
     let store = stage.store.as_ref();
@@ -58,11 +57,7 @@ fn check(context: &Context, bucket: &Bucket<'_>, key: &str, detail: &mut Detail)
     }
     step("read_seconds", begun);
     let short = bucket.link(key, LINK_LIVES);
-    let over = Instant::now() + LINK_LIVES + LINK_IS_OVER;
-    while Instant::now() < over {
-        context.go_on()?;
-        std::thread::sleep(LOOK_EVERY);
-    }
+    context.wait(LINK_LIVES + LINK_IS_OVER)?;
     match bucket.read(key, &short, TEXT.len()) {
         Err(failure) if failure.kind == FailureKind::Auth => detail.figure("links_expire", true),
         Err(failure) => return Err(failure.into()),

@@ -82,7 +82,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use spindle_shared::id::{ContentHash, RunId};
-    use spindle_shared::job::{OutputPlan, PathBytes};
+    use spindle_shared::job::PathBytes;
     use spindle_shared::stage::Stage;
     use spindle_shared::wire::codec;
     use spindle_shared::worker::{ArtifactFile, Assignment, Gathered, InputFile, RESULTS_FILE};
@@ -121,19 +121,9 @@ mod tests {
             descriptors.push(in_memory(text.as_bytes()).into());
         }
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Collect(stage.clone()),
             inputs,
-            more_inputs: 0,
-            named: Vec::new(),
             scratch: scratch.path().into(),
-            checkpoint: None,
-            output: OutputPlan::default(),
-            part_tag: String::new(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Collect(stage.clone()))
         };
         let context = Context::new(assignment, descriptors, Arc::new(AtomicBool::new(false)), Arc::new(|_| ()));
         let done = run(&context, &stage)?;

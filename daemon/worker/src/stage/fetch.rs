@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use spindle_shared::failure::{Failure, FailureKind};
@@ -22,6 +22,7 @@ use spindle_shared::worker::{ArtifactFile, Done};
 
 use crate::checkpoint::Checkpoint;
 use crate::context::{Context, Halt, disk_failure};
+use crate::remote::download::{End, asked_wait_ms, kind_of_refusal};
 use crate::remote::http::{self, Answer, Ask, Head, Pace, Reach, Trouble};
 use crate::remote::page::{self, Page};
 use crate::remote::s3::Bucket;
@@ -32,7 +33,6 @@ const WORTH_BYTES: u64 = 1 << 20;
 /// So much may be lost when a process or the machine dies.
 const NOTE_EVERY_BYTES: u64 = 16 << 20;
 const NOTE_BYTES_MAX: usize = 64 << 10;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a request for an object may be on its way before it begins.
 const SIGNED: Duration = Duration::from_secs(15 * 60);
 
@@ -316,25 +316,6 @@ fn named_too(path: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-/// How one connection ended short of the whole.
-enum End {
-    /// Broken off: the next one goes on from here.
-    Cut(String),
-    Halt(Halt),
-}
-
-impl From<Halt> for End {
-    fn from(halt: Halt) -> Self {
-        End::Halt(halt)
-    }
-}
-
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        End::Halt(failure.into())
-    }
-}
-
 /// Brings the part to its full length over as many connections as it takes.
 fn complete(context: &Context, source: &Source, part: &mut Part, pace: &Pace) -> Result<(), Halt> {
     let mut cuts = 0;
@@ -350,7 +331,7 @@ fn complete(context: &Context, source: &Source, part: &mut Part, pace: &Pace) ->
                 if (before == 0 && part.bytes == 0) || cuts > CUTS_MAX {
                     return Err(source.network(&cause, part).into());
                 }
-                wait(context, pace.backoff * 2u32.pow(cuts))?;
+                context.wait(pace.backoff * 2u32.pow(cuts))?;
             }
         }
     }
@@ -476,37 +457,15 @@ fn is_web_page(bytes: &[u8]) -> bool {
 }
 
 fn refused(source: &Source, status: u16, retry_after: Option<&str>) -> Failure {
-    let kind = match status {
-        401 | 403 | 407 => FailureKind::Auth,
-        408 => FailureKind::Network,
-        429 => FailureKind::RateLimited,
-        400..=499 => FailureKind::Input,
-        _ => FailureKind::Server,
-    };
-    // Given as a date it is only told.
-    let seconds = retry_after.and_then(|after| after.trim().parse::<u64>().ok());
-    let failure = source
-        .failure(kind, &format!("the server answered {status}"))
-        .retry_after(seconds.map(|seconds| seconds.saturating_mul(1_000)));
+    let kind = kind_of_refusal(status);
+    let failure =
+        source.failure(kind, &format!("the server answered {status}")).retry_after(asked_wait_ms(retry_after));
     match kind {
         FailureKind::Auth => failure.advise(
             "the address wants a login, or its signature has expired: write https://USER:PASSWORD@HOST/…, or get a new link",
         ),
         FailureKind::Input => failure.advise("there is nothing at this address: check it in a browser"),
         _ => failure,
-    }
-}
-
-/// Between two connections; the wish to stop is heard all the while.
-fn wait(context: &Context, long: Duration) -> Result<(), Halt> {
-    let until = Instant::now() + long;
-    loop {
-        context.go_on()?;
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(LOOK_EVERY));
     }
 }
 

@@ -71,7 +71,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use spindle_shared::id::{ContentHash, RunId};
-    use spindle_shared::job::{Detail, OutputPlan, PathBytes};
+    use spindle_shared::job::PathBytes;
     use spindle_shared::stage::Stage;
     use spindle_shared::stage::identify::Identify;
     use spindle_shared::worker::{Assignment, InputFile};
@@ -80,19 +80,8 @@ mod tests {
 
     fn identify(file: &File, cancelled: bool) -> Result<Done, Halt> {
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Identify(Identify {}),
             inputs: vec![InputFile::new(PathBytes(b"/v/talk.mp4".to_vec()), 0)],
-            scratch: PathBytes::default(),
-            more_inputs: 0,
-            named: Vec::new(),
-            checkpoint: None,
-            output: OutputPlan::default(),
-            part_tag: String::new(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Identify(Identify {}))
         };
         let descriptor = file.try_clone().unwrap().into();
         run(&Context::new(assignment, vec![descriptor], Arc::new(AtomicBool::new(cancelled)), Arc::new(|_| ())))

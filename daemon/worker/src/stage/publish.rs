@@ -105,19 +105,11 @@ mod tests {
         let inputs =
             files.iter().map(|(name, content)| InputFile::new(PathBytes((*name).into()), content.len() as u64));
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Publish(stage.clone()),
             inputs: inputs.collect(),
-            scratch: PathBytes::default(),
-            more_inputs: 0,
-            named: Vec::new(),
-            checkpoint: None,
             output: OutputPlan { directory: directory.into(), stem: PathBytes(b"my talk".to_vec()) },
             part_tag: "b1j1".to_owned(),
             detail: Detail { language: language.map(str::to_owned), ..Detail::default() },
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Publish(stage.clone()))
         };
         run(&Context::new(assignment, descriptors, Arc::new(AtomicBool::new(false)), Arc::new(|_| ())), &stage)
     }

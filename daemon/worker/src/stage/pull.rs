@@ -7,7 +7,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -21,11 +20,11 @@ use spindle_shared::text::escaped;
 use spindle_shared::worker::{Done, Published};
 
 use crate::context::{Context, Halt, disk_failure};
+use crate::remote::download::{End, asked_wait_ms, kind_of_refusal};
 use crate::remote::http::{self, Answer, Ask, Pace, Trouble};
 
 /// Connections that may break within one run, once something has come.
 const CUTS_MAX: u32 = 5;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub fn run(context: &Context, stage: &Pull) -> Result<Done, Halt> {
     pull(context, stage, &Pace::default())
@@ -283,31 +282,12 @@ fn fetch(context: &Context, stage: &Pull, part: &mut Part, pace: &Pace) -> Resul
                 return Err(network(stage, &cause, part.bytes()).into());
             }
             Err(End::Cut(_)) => {
-                wait(context, pace.backoff * 2u32.pow(cuts))?;
+                context.wait(pace.backoff * 2u32.pow(cuts))?;
                 cuts += 1;
             }
         }
     }
     Ok(fetched)
-}
-
-/// How one connection ended short of the whole.
-enum End {
-    /// Broken off: the next one goes on from here.
-    Cut(String),
-    Halt(Halt),
-}
-
-impl From<Halt> for End {
-    fn from(halt: Halt) -> Self {
-        End::Halt(halt)
-    }
-}
-
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        End::Halt(failure.into())
-    }
 }
 
 fn one_connection(context: &Context, stage: &Pull, part: &mut Part, pace: &Pace, fetched: &mut u64) -> Result<(), End> {
@@ -375,21 +355,13 @@ fn accept(stage: &Pull, part: &mut Part, answer: &Answer) -> Result<bool, Failur
 }
 
 fn refused(stage: &Pull, status: u16, retry_after: Option<&str>) -> Failure {
-    let kind = match status {
-        401 | 403 | 407 => FailureKind::Auth,
-        408 => FailureKind::Network,
-        429 => FailureKind::RateLimited,
-        400..=499 => FailureKind::Input,
-        _ => FailureKind::Server,
-    };
+    let kind = kind_of_refusal(status);
     let after = match retry_after {
         Some(after) if kind == FailureKind::RateLimited => format!(", to be asked again after {} s", escaped(after)),
         _ => String::new(),
     };
-    // Given as a date it is only told.
-    let seconds = retry_after.and_then(|after| after.trim().parse::<u64>().ok());
-    let failure = unusable(stage, kind, &format!("the server answered {status}{after}"))
-        .retry_after(seconds.map(|seconds| seconds.saturating_mul(1_000)));
+    let failure =
+        unusable(stage, kind, &format!("the server answered {status}{after}")).retry_after(asked_wait_ms(retry_after));
     match kind {
         FailureKind::Auth => failure.advise("this address wants a login, which models never need: check the mirror"),
         FailureKind::Input => failure.advise("the file is not at this address: check the mirror"),
@@ -430,26 +402,14 @@ fn share(done: u64, whole: u64) -> f32 {
     if whole == 0 { 1.0 } else { (done as f64 / whole as f64) as f32 }
 }
 
-/// Between two connections; the wish to stop is heard all the while.
-fn wait(context: &Context, long: Duration) -> Result<(), Halt> {
-    let until = Instant::now() + long;
-    loop {
-        context.go_on()?;
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(LOOK_EVERY));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use spindle_shared::id::RunId;
-    use spindle_shared::job::{Detail, OutputPlan};
+    use spindle_shared::job::OutputPlan;
     use spindle_shared::stage::Stage;
     use spindle_shared::worker::Assignment;
     use tempfile::TempDir;
@@ -498,19 +458,10 @@ mod tests {
             };
             let pace = Pace { patience, backoff: Duration::from_millis(1) };
             let assignment = Assignment {
-                run: RunId { boot: 1, counter: 1 },
-                stage: Stage::Pull(self.stage.clone()),
-                inputs: Vec::new(),
                 scratch: self.folder.path().into(),
-                more_inputs: 0,
-                named: Vec::new(),
-                checkpoint: None,
                 output: OutputPlan { directory: self.folder.path().into(), ..OutputPlan::default() },
                 part_tag: "tag".to_owned(),
-                detail: Detail::default(),
-                replaceable: Vec::new(),
-                threads: 1,
-                call: None,
+                ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Pull(self.stage.clone()))
             };
             let context = Context::new(assignment, Vec::new(), Arc::clone(&self.stop), Arc::new(|_| {}));
             pull(&context, &self.stage, &pace)

@@ -80,7 +80,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use spindle_shared::id::{ContentHash, RunId};
-    use spindle_shared::job::{OutputPlan, PathBytes};
+    use spindle_shared::job::PathBytes;
     use spindle_shared::stage::Stage;
     use spindle_shared::stage::subtitle::{Format, Shape};
     use spindle_shared::worker::{Assignment, InputFile};
@@ -93,19 +93,9 @@ mod tests {
         file.write_all_at(json, 0).unwrap();
         let stage = Subtitle { formats: formats.to_vec(), shape: Shape::STANDARD };
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Subtitle(stage.clone()),
             inputs: vec![InputFile::new(PathBytes(TRANSCRIPT_FILE.into()), json.len() as u64)],
             scratch: scratch.into(),
-            more_inputs: 0,
-            named: Vec::new(),
-            checkpoint: None,
-            output: OutputPlan::default(),
-            part_tag: String::new(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Subtitle(stage.clone()))
         };
         run(&Context::new(assignment, vec![file.into()], Arc::new(AtomicBool::new(false)), Arc::new(|_| ())), &stage)
     }

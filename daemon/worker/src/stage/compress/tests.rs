@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use spindle_shared::id::RunId;
-use spindle_shared::job::{Figure, OutputPlan, PathBytes};
+use spindle_shared::job::{Figure, PathBytes};
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile};
 
@@ -48,19 +48,11 @@ impl Workshop {
         let opened = File::open(file).unwrap();
         let bytes = opened.metadata().unwrap().len();
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Compress(stage.clone()),
             inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
-            more_inputs: 0,
-            named: Vec::new(),
             scratch: PathBytes::from(scratch.as_path()),
             checkpoint: Some(self.checkpoint().as_path().into()),
-            output: OutputPlan::default(),
-            part_tag: String::new(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
             threads,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Compress(stage.clone()))
         };
         let context = Context::new(assignment, vec![OwnedFd::from(opened)], Arc::default(), Arc::new(|_| ()));
         let done = crate::stage::run(&context)?;

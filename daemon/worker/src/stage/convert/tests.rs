@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use spindle_shared::id::RunId;
-use spindle_shared::job::{OutputPlan, PathBytes};
+use spindle_shared::job::PathBytes;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile};
 
@@ -56,19 +56,9 @@ fn converted(file: &Path, stage: &Convert) -> Result<(Done, PathBuf), Halt> {
     let opened = File::open(file).unwrap();
     let bytes = opened.metadata().unwrap().len();
     let assignment = Assignment {
-        run: RunId { boot: 1, counter: 1 },
-        stage: Stage::Convert(stage.clone()),
         inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
-        more_inputs: 0,
-        named: Vec::new(),
         scratch: PathBytes::from(scratch.as_path()),
-        checkpoint: None,
-        output: OutputPlan::default(),
-        part_tag: String::new(),
-        detail: Detail::default(),
-        replaceable: Vec::new(),
-        threads: 1,
-        call: None,
+        ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Convert(stage.clone()))
     };
     let context = Context::new(assignment, vec![OwnedFd::from(opened)], Arc::default(), Arc::new(|_| ()));
     let done = crate::stage::run(&context)?;

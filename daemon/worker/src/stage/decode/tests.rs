@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use spindle_shared::id::RunId;
-use spindle_shared::job::{OutputPlan, PathBytes};
+use spindle_shared::job::PathBytes;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile, Report};
 
@@ -56,19 +56,9 @@ fn context(
     let opened = File::open(file).unwrap();
     let bytes = opened.metadata().unwrap().len();
     let assignment = Assignment {
-        run: RunId { boot: 1, counter: 1 },
-        stage,
         inputs: vec![InputFile::new(PathBytes::from(file), bytes)],
         scratch: PathBytes::from(scratch),
-        more_inputs: 0,
-        named: Vec::new(),
-        checkpoint: None,
-        output: OutputPlan { directory: PathBytes::default(), stem: PathBytes::default() },
-        part_tag: String::new(),
-        detail: Detail::default(),
-        replaceable: Vec::new(),
-        threads: 1,
-        call: None,
+        ..Assignment::of(RunId { boot: 1, counter: 1 }, stage)
     };
     let progress = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&progress);

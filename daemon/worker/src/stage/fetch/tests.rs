@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use spindle_shared::id::RunId;
-use spindle_shared::job::{Detail, OutputPlan, PathBytes};
+use spindle_shared::job::PathBytes;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile};
 use tempfile::TempDir;
@@ -51,19 +51,11 @@ impl Scene {
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir(&scratch).unwrap();
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Fetch(stage.clone()),
             inputs: vec![InputFile::new(PathBytes(self.url.clone().into_bytes()), 0)],
             scratch: scratch.into(),
-            more_inputs: 0,
-            named: Vec::new(),
             checkpoint: Some(self.folder.path().join("checkpoint").into()),
-            output: OutputPlan::default(),
             part_tag: "tag".to_owned(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
-            threads: 1,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Fetch(stage.clone()))
         };
         let context = Context::new(assignment, Vec::new(), Arc::clone(&self.stop), Arc::new(|_| {}));
         fetch(&context, &stage, &pace)

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use spindle_shared::id::RunId;
-use spindle_shared::job::{OutputPlan, PathBytes};
+use spindle_shared::job::PathBytes;
 use spindle_shared::stage::Stage;
 use spindle_shared::worker::{Assignment, InputFile};
 
@@ -47,19 +47,9 @@ fn a_sheet_shows_the_video_from_its_beginning_to_its_end() {
     let stage = Preview { side: 160, fps: 5, columns: 2, rows: 2, sheet_width: 340 };
     let opened = File::open(&file).unwrap();
     let assignment = Assignment {
-        run: RunId { boot: 1, counter: 1 },
-        stage: Stage::Preview(stage.clone()),
         inputs: vec![InputFile::new(PathBytes::from(file.as_path()), 1)],
-        more_inputs: 0,
-        named: Vec::new(),
         scratch: PathBytes::from(scratch.as_path()),
-        checkpoint: None,
-        output: OutputPlan::default(),
-        part_tag: String::new(),
-        detail: Detail::default(),
-        replaceable: Vec::new(),
-        threads: 1,
-        call: None,
+        ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Preview(stage.clone()))
     };
     let context = Context::new(assignment, vec![OwnedFd::from(opened)], Arc::default(), Arc::new(|_| ()));
     let done = run(&context, &stage).unwrap();

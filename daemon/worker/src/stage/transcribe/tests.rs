@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use spindle_shared::id::RunId;
-use spindle_shared::job::OutputPlan;
 use spindle_shared::stage::transcribe::ModelRef;
 use spindle_shared::worker::{Assignment, InputFile, Report};
 
@@ -61,19 +60,12 @@ impl Bench {
         let scratch = self.dir.path().join("scratch");
         fs::create_dir_all(&scratch).unwrap();
         let assignment = Assignment {
-            run: RunId { boot: 1, counter: 1 },
-            stage: Stage::Transcribe(self.stage.clone()),
             inputs: vec![InputFile::new(Path::new(AUDIO_FILE), audio.metadata().unwrap().len())],
             scratch: scratch.clone().into(),
-            more_inputs: 0,
-            named: Vec::new(),
             checkpoint: Some(self.dir.path().join("checkpoint").into()),
-            output: OutputPlan::default(),
             part_tag: "test".into(),
-            detail: Detail::default(),
-            replaceable: Vec::new(),
             threads: self.slots,
-            call: None,
+            ..Assignment::of(RunId { boot: 1, counter: 1 }, Stage::Transcribe(self.stage.clone()))
         };
         let (progress, told) = (Arc::clone(&self.progress), Arc::clone(&self.begun));
         let (cancel, stops_at) = (Arc::clone(&self.cancel), self.stops_at);
