@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use spindle_shared::wire::request::Request;
-use spindle_shared::wire::response::{ModelView, Response};
+use spindle_shared::wire::response::{DeviceView, HouseView, ModelView, Response};
 
 use crate::daemon::Daemon;
 use crate::fault::Fault;
@@ -62,6 +62,12 @@ impl Finding {
 /// Whether there is a daemon to talk to.
 pub const ANSWERS: &str = "answers";
 
+/// What is told of graphics cards.
+const CARDS: &str = "cards";
+
+/// Checks of the daemon's health that are looked at here, and more closely.
+const TOLD_APART: [&str; 2] = ["graphics cards", "models"];
+
 /// Roles of workers, each of which has walls of its own.
 const ROLES: [&str; 5] = ["media", "speech", "vision", "files", "net"];
 
@@ -87,6 +93,7 @@ pub fn examine(daemon: &Daemon, try_jobs: bool, tell: &dyn Fn(&str)) -> Result<V
                 )),
             });
             findings.extend(health(daemon)?);
+            findings.extend(cards(&house));
             let models = models(daemon)?;
             findings.extend(speech_model(&models));
             if try_jobs {
@@ -192,7 +199,8 @@ fn worker(program: Option<&Path>) -> Vec<Finding> {
         .collect();
     findings.push(match missing.is_empty() {
         true => Finding::well("codecs", "decoders", "the common ones are there"),
-        false => Finding::new("codecs", "decoders", Verdict::Limited, format!("there is no {}", missing.join(", "))),
+        false => Finding::new("codecs", "decoders", Verdict::Limited, format!("there is no {}", missing.join(", ")))
+            .hint("install libav with them, if you have such recordings"),
     });
     for text in list("text") {
         let language = text["language"].as_str().unwrap_or_default();
@@ -281,10 +289,40 @@ fn health(daemon: &Daemon) -> Result<Vec<Finding>, Fault> {
         _ => None,
     });
     let checks = health.ok_or_else(|| Fault::unexpected("its health"))?.checks;
+    let checks = checks.into_iter().filter(|(name, ..)| !TOLD_APART.contains(&name.as_str()));
     let finding = |(name, well, message): (String, bool, String)| {
         Finding::new("daemon", name, if well { Verdict::Well } else { Verdict::Wrong }, message)
     };
-    Ok(checks.into_iter().map(finding).collect())
+    Ok(checks.map(finding).collect())
+}
+
+/// The lanes of graphics cards that the daemon has found, or why there are none.
+fn cards(house: &HouseView) -> Vec<Finding> {
+    let of = |card: &DeviceView| {
+        let told =
+            format!("{} ({}), {} MiB of memory, for: {}", card.name, card.api, card.memory_mib, card.roles.join(", "));
+        match &card.closed {
+            None => Finding::well(CARDS, card.lane.as_str(), told),
+            Some(why) => {
+                let told = format!("{told}; left alone for a while, and the processor does its work: {why}");
+                Finding::new(CARDS, card.lane.as_str(), Verdict::Limited, told)
+                    .hint("it is tried again by itself; `spindlectl logs` tells more of what has failed")
+            }
+        }
+    };
+    match &house.no_device {
+        Some(why) => vec![
+            Finding::new(CARDS, "gpu", Verdict::Limited, format!("none, the processor does their work: {why}")).hint(
+                "look after the card's driver and restart the daemon, which looks for cards once; or leave \
+                 `workers.gpu_program` out of the configuration",
+            ),
+        ],
+        None if house.devices.is_empty() => vec![
+            Finding::well(CARDS, "gpu", "none, and none is asked for: the processor does all work")
+                .hint("to use one, name a worker program built for it in `workers.gpu_program`"),
+        ],
+        None => house.devices.iter().map(of).collect(),
+    }
 }
 
 fn models(daemon: &Daemon) -> Result<Vec<ModelView>, Fault> {

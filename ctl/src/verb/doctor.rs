@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::output::human;
 use crate::output::table::{Align, Cell, Table};
 
-/// Checks the installation: machine, programs, codecs, models, walls around workers, the daemon, and a tiny real job of each recipe
+/// Checks the installation: machine, programs, codecs, models, graphics cards, walls around workers, the daemon, and a tiny real job of each recipe
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
     /// Only look; give the daemon no jobs
