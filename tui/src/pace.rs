@@ -130,8 +130,17 @@ impl Trend {
         (between >= LEAST).then(|| (after - before).max(0.0) / between.as_secs_f64())
     }
 
+    /// With the one that isn't full yet, or what is told as now could be above all that is shown.
     fn last(&self, count: usize) -> Vec<f64> {
-        self.bars.iter().skip(self.bars.len().saturating_sub(count)).copied().collect()
+        let bars = self.bars.iter().copied().chain(self.begun());
+        bars.skip((self.bars.len() + usize::from(self.begun().is_some())).saturating_sub(count)).collect()
+    }
+
+    /// What the bar that isn't full yet would be, were it to end now.
+    fn begun(&self) -> Option<f64> {
+        let ((begins, behind), &(now, value)) = (self.bar?, self.samples.back()?);
+        let time = now.saturating_duration_since(begins);
+        (time >= LEAST).then(|| (value - behind).max(0.0) / time.as_secs_f64())
     }
 }
 
@@ -157,6 +166,12 @@ mod tests {
         }
         assert_eq!(pace.real_time(), Some(12.0));
         assert_eq!(pace.bars(9), [12.0, 12.0]);
+        pace.note(&view(1, 10, 1_150.0), at(12));
+        assert_eq!(pace.bars(2), [12.0, 15.0], "what has begun is shown, too");
+        let mut pace = Pace::default();
+        for second in 0..=10 {
+            pace.note(&view(1, 10, 1_000.0 + 12.0 * second as f64), at(second));
+        }
         for second in 11..=60 {
             pace.note(&view(1, 10 + second / 30, 1_120.0), at(second));
         }
