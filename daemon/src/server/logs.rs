@@ -1,6 +1,7 @@
 //! `logs`: the end of the daemon's log or of a batch's, and what comes behind it while somebody listens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spindle_core::effect::{Command, Peer};
 use spindle_shared::id::{JobId, Owner, Target};
@@ -11,6 +12,9 @@ use tokio::sync::watch;
 use super::House;
 use super::connection::{Broken, Connection, frame_of};
 use super::read::on_store;
+
+/// Between two looks whether a batch has ended, while nothing is said of it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Asks for nothing but its turn.
 const LOOKER: Peer = Peer { owner: Owner(0), admin: true };
@@ -66,6 +70,8 @@ pub async fn show(connection: &mut Connection, house: &Arc<House>, peer: Peer, a
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return Err(Broken::Stopping) },
+            // A batch's end may come behind the last line that is said of it, and is none itself.
+            () = tokio::time::sleep(LOOK_EVERY), if asked.of.is_some() => {}
             () = connection.closed() => return Err(Broken::Closed),
         }
     }

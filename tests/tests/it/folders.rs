@@ -67,7 +67,7 @@ fn a_file_that_grows_is_left_alone_and_a_folder_that_is_gone_is_told_and_taken_u
     taken(&daemon, 1);
     // Whoever still works there makes the folder of its outputs where it is missing.
     eventually("nobody works there", || {
-        daemon.json("list").as_array().unwrap().iter().all(|batch| batch["state"] == "done").then_some(())
+        daemon.json("list").as_array().unwrap().iter().all(|batch| batch["state"] == "completed").then_some(())
     });
     let moved = daemon.media().join("elsewhere");
     fs::rename(&inbox, &moved).unwrap();
