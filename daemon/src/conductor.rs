@@ -2,7 +2,7 @@
 //!
 //! A turn takes what waits in the inbox, steps the scheduler through it, commits every change of the turn at once, and only then does the rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,9 +20,9 @@ use spindle_shared::batch::{BatchSpec, BatchState, BatchView};
 use spindle_shared::event::{Event, Fact};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{AddressHasher, BatchId, ContentHash, JobId, Owner, RunId};
-use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, PathBytes};
+use spindle_shared::job::{Detail, FileIdentity, Input as JobInput, JobSpec, JobState, Output, OutputPlan, PathBytes};
 use spindle_shared::notify::Notify;
-use spindle_shared::object_store::{self, ObjectStore};
+use spindle_shared::object_store::{self, ANY};
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::deliver::Deliver;
 use spindle_shared::stage::fetch::Fetch;
@@ -43,6 +43,7 @@ use crate::providers::Provider;
 use crate::server::watch::{Told, Watcher};
 use crate::spool::Spool;
 use crate::store::{Reader, Store, StoreError};
+use crate::stores::{self, Stores};
 use crate::telemetry::Tally;
 use crate::workers::{self, Note, StartOrder, Supervisor, ToOpen};
 
@@ -101,7 +102,7 @@ pub struct Conductor {
     tally: Tally,
     /// What the configuration says about fetching.
     fetching: Fetch,
-    stores: Arc<[ObjectStore]>,
+    stores: Stores,
     /// What happens to jobs, for whoever asks later.
     log: JobLog,
     /// Jobs at work, by their runs, for the log alone.
@@ -115,12 +116,14 @@ pub struct Conductor {
     exit: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Leaves {
     address: Option<ContentHash>,
     scratch: bool,
     /// Where it notes what is uploaded.
     uploads: Option<ContentHash>,
+    /// The bucket that it brings so many bytes to.
+    bringing: Option<(String, u64)>,
 }
 
 struct Client {
@@ -143,7 +146,7 @@ pub struct Parts {
     /// Model APIs that can be named.
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
-    pub stores: Arc<[ObjectStore]>,
+    pub stores: Stores,
     pub log: JobLog,
     pub hooks: Hooks,
     pub outbox: Outbox,
@@ -373,13 +376,14 @@ impl Conductor {
                 Some(Input::Alert(turn))
             }
             Message::Configured(configured) => {
-                let Configured { core, providers, fetching, stores, hooks } = *configured;
+                let Configured { core, providers, fetching, stores, balance, hooks } = *configured;
                 self.hooks = hooks;
                 // One that is gone is still asked for the batches that name it.
                 let gone = |old: &Provider| providers.iter().all(|new| new.name != old.name);
                 self.providers.retain(gone);
                 self.providers.extend(providers);
-                (self.fetching, self.stores) = (fetching, stores);
+                self.fetching = fetching;
+                self.stores.configure(stores, balance);
                 Some(Input::Configured(Box::new(core)))
             }
             Message::Room(free) => Some(Input::Room(free)),
@@ -614,7 +618,7 @@ impl Conductor {
     /// A finished run's files get their address before anybody counts on them.
     fn keep_files(&mut self, run: RunId, outcome: Outcome) -> Outcome {
         let current = self.scheduler.is_current(run);
-        let Leaves { address, scratch, uploads } = self.runs.remove(&run).unwrap_or_default();
+        let Leaves { address, scratch, uploads, bringing: _ } = self.runs.remove(&run).unwrap_or_default();
         if let (Outcome::Done(_), Some(uploads)) = (&outcome, uploads) {
             self.artifacts.drop_checkpoint(&uploads);
         }
@@ -717,7 +721,7 @@ impl Conductor {
             return Some(Arc::clone(spec));
         }
         let spec = match self.reader.job_spec(job) {
-            Ok(spec) => Arc::new(spec?),
+            Ok(spec) => Arc::new(self.as_placed(job, spec?)),
             Err(error) => {
                 tracing::error!(%job, "failed to read a job: {error}");
                 return None;
@@ -789,6 +793,47 @@ impl Conductor {
         recorded.collect()
     }
 
+    /// Where outputs for an object store go, settled when their size is known. `Some` = nowhere.
+    ///
+    /// **Invariant:** which store that is, is durable before anything is sent: whoever goes on after a kill goes on there.
+    fn place(&mut self, start: &Start) -> Result<Option<Input>, Fatal> {
+        let (Stage::Upload(_), Ok(Some(spec))) = (&start.stage, self.reader.job_spec(start.job)) else {
+            // What can't be read is told where it is needed.
+            return Ok(None);
+        };
+        let Some((wanted, prefix)) = object_store::folder(&spec.output.directory.0) else { return Ok(None) };
+        let bytes = start.feed.iter().flat_map(|(_, files)| files).map(|file| file.bytes).sum();
+        let mut on_its_way: BTreeMap<&str, u64> = BTreeMap::new();
+        for (bucket, bytes) in self.runs.values().filter_map(|leaves| leaves.bringing.as_ref()) {
+            *on_its_way.entry(bucket).or_default() += bytes;
+        }
+        let before = self.reader.place(start.job).unwrap_or_default();
+        // Where it has begun it goes on, while there is room.
+        let there = before.as_ref().and_then(|bucket| self.stores.choose(bucket, bytes, &on_its_way).ok());
+        let chosen = match there.map_or_else(|| self.stores.choose(wanted, bytes, &on_its_way), Ok) {
+            Ok(chosen) => chosen,
+            Err(failure) => return Ok(Some(Input::Ended { run: start.run, outcome: Outcome::Failed(failure) })),
+        };
+        if wanted == ANY && before.as_ref() != Some(&chosen) {
+            let placed = Change::Placed(start.job, chosen.clone());
+            turn::Shell::commit(self, vec![placed])?;
+        }
+        let directory = PathBytes(format!("s3://{chosen}/{prefix}").into_bytes());
+        let output = OutputPlan { directory, ..spec.output.clone() };
+        self.specs.insert(start.job, Arc::new(JobSpec { output, ..spec }));
+        Ok(None)
+    }
+
+    /// With the place that its outputs were given.
+    fn as_placed(&self, job: JobId, mut spec: JobSpec) -> JobSpec {
+        if let Some((ANY, prefix)) = object_store::folder(&spec.output.directory.0)
+            && let Ok(Some(bucket)) = self.reader.place(job)
+        {
+            spec.output.directory = PathBytes(format!("s3://{bucket}/{prefix}").into_bytes());
+        }
+        spec
+    }
+
     /// Hands a run to the supervisor. `Some` = it could not even be prepared.
     fn start(&mut self, start: Start) -> Option<Input> {
         let Start {
@@ -834,7 +879,7 @@ impl Conductor {
             (None, JobInput::Url(url)) if matches!(stage, Stage::Fetch(_)) => {
                 inputs.push(InputFile::new(PathBytes(url.as_str().as_bytes().to_vec()), 0));
                 open.push(ToOpen::Bytes(Arc::from([])));
-                let store = url.in_store().and_then(|(bucket, _)| self.store(bucket));
+                let store = url.in_store().and_then(|(bucket, _)| self.stores.of(bucket)).cloned();
                 stage = Stage::Fetch(Fetch { store, ..self.fetching.clone() });
             }
             (None, JobInput::Url(url)) => return internal(format!("{url} was not fetched")),
@@ -891,14 +936,16 @@ impl Conductor {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
         }
         if let (Stage::Check(check), JobInput::Name(name)) = (&mut stage, &spec.input) {
-            check.store = self.stores.iter().find(|store| store.name == *name).cloned();
+            check.store = self.stores.named(name).cloned();
             if check.store.is_none() {
                 return internal(format!("there is no store `{name}` any more"));
             }
         }
+        let mut bringing = None;
         if let Stage::Upload(upload) = &mut stage {
             let bucket = object_store::folder(&spec.output.directory.0).map(|(bucket, _)| bucket);
-            upload.store = bucket.and_then(|bucket| self.store(bucket));
+            upload.store = bucket.and_then(|bucket| self.stores.of(bucket)).cloned();
+            bringing = bucket.map(|bucket| (bucket.to_owned(), inputs.iter().map(|input| input.bytes).sum()));
         }
         // What leaves no artifact needs no folder for it.
         let scratch = stage.facts().artifact.then(|| self.artifacts.make_scratch(run)).transpose();
@@ -911,7 +958,7 @@ impl Conductor {
         };
         // What is uploaded goes on where it was broken off, too.
         let uploads = matches!(stage, Stage::Upload(_)).then(|| cache::uploaded(job));
-        self.runs.insert(run, Leaves { address, scratch: scratch.is_some(), uploads });
+        self.runs.insert(run, Leaves { address, scratch: scratch.is_some(), uploads, bringing });
         let (role, model) = match &stage {
             Stage::Transcribe(transcribe) => (stage.facts().role, Some(transcribe.model.path.clone())),
             _ => (stage.facts().role, None),
@@ -942,10 +989,6 @@ impl Conductor {
     /// An input's name as its user knows it, which results may speak of.
     fn shown(&self, path: &PathBytes) -> PathBytes {
         self.spool.as_ref().map_or_else(|| path.clone(), |spool| spool.shown(path))
-    }
-
-    fn store(&self, bucket: &str) -> Option<ObjectStore> {
-        self.stores.iter().find(|store| store.bucket == bucket).cloned()
     }
 
     /// What this very job has published under the names it is about to publish: the gather of a batch may be done again.
@@ -996,8 +1039,17 @@ impl turn::Shell for Conductor {
         self.complete(&mut changes);
         let notifications = self.notifications(&changes);
         changes.extend(notifications);
+        let counted = stores::counted(&changes);
+        let counts = !counted.is_empty();
+        changes.extend(counted);
         self.await_room(&changes);
         self.store.commit(&changes).map_err(Fatal::Commit)?;
+        if counts {
+            match self.reader.stores() {
+                Ok(known) => self.stores.count(known),
+                Err(error) => tracing::error!("failed to read what stores hold: {error}"),
+            }
+        }
         self.tally.count(&changes);
         for change in &changes {
             match change {
@@ -1040,7 +1092,10 @@ impl turn::Shell for Conductor {
                 self.look_for_results(look, job);
                 None
             }
-            Effect::Start(start) => self.start(*start),
+            Effect::Start(start) => match self.place(&start)? {
+                Some(nowhere) => Some(nowhere),
+                None => self.start(*start),
+            },
             Effect::Stop(run) => {
                 self.supervisor.stop(run);
                 None

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use spindle_core::alert::Thresholds;
+use spindle_core::stores::Known;
 use spindle_shared::catalogue::Mirror;
 use spindle_shared::lane::Lane;
 use spindle_shared::limits::{ALLOWED_HOSTS_MAX, HOOKS_MAX, PROFILES_MAX, PROVIDERS_MAX, SITES_MAX};
@@ -201,6 +202,26 @@ pub struct Remote {
     pub ytdlp: Vec<String>,
     /// The program that reads them: a name in PATH, or a path.
     pub ytdlp_program: String,
+    /// How stores share outputs that may go to any of them.
+    pub balance: Balance,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// One after the other.
+    Turns,
+    /// The one with the most room left comes next.
+    Room,
+}
+
+impl From<Balance> for spindle_core::stores::Balance {
+    fn from(balance: Balance) -> Self {
+        match balance {
+            Balance::Turns => spindle_core::stores::Balance::Turns,
+            Balance::Room => spindle_core::stores::Balance::Room,
+        }
+    }
 }
 
 /// Of a script's first line, which names its interpreter.
@@ -216,6 +237,7 @@ impl Default for Remote {
             allow: Vec::new(),
             ytdlp: SITES.map(str::to_owned).into(),
             ytdlp_program: "yt-dlp".to_owned(),
+            balance: Balance::Turns,
         }
     }
 }
@@ -450,6 +472,8 @@ pub struct Store {
     /// How long links to outputs live; 0 = none are made.
     #[serde(default)]
     pub link_minutes: u64,
+    /// What Spindle may have there; default: any number.
+    pub quota_mib: Option<u64>,
 }
 
 fn usual_region() -> String {
@@ -458,6 +482,9 @@ fn usual_region() -> String {
 
 /// Longest life of a link, as the protocol has it: a week.
 const LINK_MINUTES_MAX: u64 = 7 * 24 * 60;
+
+/// A pebibyte.
+const QUOTA_MIB_MAX: u64 = 1 << 30;
 
 impl Store {
     /// `Err` = which of its keys is wrong, and why.
@@ -473,10 +500,17 @@ impl Store {
         if self.link_minutes > LINK_MINUTES_MAX {
             return Err(("link_minutes", format!("{} is outside 0–{LINK_MINUTES_MAX}", self.link_minutes)));
         }
+        if let Some(mib) = self.quota_mib.filter(|mib| !(1..=QUOTA_MIB_MAX).contains(mib)) {
+            return Err(("quota_mib", format!("{mib} is outside 1–{QUOTA_MIB_MAX}")));
+        }
         for (name, key) in [("access_key", &self.access_key), ("secret_key", &self.secret_key)] {
             check_place(key).map_err(|why| (name, why))?;
         }
         Ok(())
+    }
+
+    fn quota_bytes(&self) -> Option<u64> {
+        self.quota_mib.map(|mib| mib << 20)
     }
 
     /// With its keys.
@@ -491,6 +525,7 @@ impl Store {
             access_key: key(&self.access_key)?,
             secret_key: key(&self.secret_key)?,
             link_seconds: self.link_minutes * 60,
+            quota_bytes: self.quota_bytes(),
         })
     }
 }
@@ -810,13 +845,16 @@ impl Config {
         self.stores.iter().map(|(name, store)| store.opened(name)).collect()
     }
 
-    /// The buckets as anybody may see them.
-    pub fn store_views(&self) -> Vec<StoreView> {
+    /// The buckets as anybody may see them, with what is known of each.
+    pub fn store_views(&self, known: &BTreeMap<String, Known>) -> Vec<StoreView> {
         let view = |(name, store): (&String, &Store)| StoreView {
             name: name.clone(),
             endpoint: store.endpoint.clone(),
             bucket: store.bucket.clone(),
             link_seconds: store.link_minutes * 60,
+            quota_bytes: store.quota_bytes(),
+            stored_bytes: known.get(&store.bucket).map_or(0, |known| known.bytes),
+            bytes_per_second: known.get(&store.bucket).and_then(Known::bytes_per_second).map(|speed| speed as u64),
         };
         self.stores.iter().map(view).collect()
     }
@@ -1124,9 +1162,18 @@ mod tests {
             load(&said).unwrap_or_else(|error| panic!("{error}\n{said}"));
             let keys = match *section {
                 // What must be there is told before what must not.
-                "stores" => ["endpoint", "bucket", "region", "path_style", "access_key", "secret_key", "link_minutes"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                "stores" => [
+                    "endpoint",
+                    "bucket",
+                    "region",
+                    "path_style",
+                    "access_key",
+                    "secret_key",
+                    "link_minutes",
+                    "quota_mib",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
                 section => known(&format!("[{section}.x]\nwrong = 1\n")),
             };
             for key in keys {

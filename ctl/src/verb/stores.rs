@@ -27,7 +27,7 @@ pub struct Stores {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Lists them with endpoint, bucket and life of links; no key is shown
+    /// Lists them with endpoint, bucket, quota and what Spindle has put there, how fast an upload goes, and the life of links; no key is shown
     List,
     /// Tries each out with one small object: writes it, reads it back by a signed link, sees a link refused after its time, and removes it
     Check {
@@ -43,6 +43,10 @@ struct StoreJson {
     endpoint: String,
     bucket: String,
     link_seconds: u64,
+    /// `null` = any number.
+    quota_bytes: Option<u64>,
+    stored_bytes: u64,
+    bytes_per_second: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,6 +77,9 @@ impl From<&StoreView> for StoreJson {
             endpoint: view.endpoint.clone(),
             bucket: view.bucket.clone(),
             link_seconds: view.link_seconds,
+            quota_bytes: view.quota_bytes,
+            stored_bytes: view.stored_bytes,
+            bytes_per_second: view.bytes_per_second,
         }
     }
 }
@@ -121,6 +128,9 @@ fn list(context: &Context, stores: &[StoreView]) -> Result<u8, Fault> {
             let mut table = Table::new(&[
                 ("STORE", Align::Left),
                 ("BUCKET", Align::Left),
+                ("STORED", Align::Right),
+                ("QUOTA", Align::Right),
+                ("UPLOADS AT", Align::Right),
                 ("LINKS LIVE", Align::Right),
                 ("ENDPOINT", Align::Left),
             ]);
@@ -132,6 +142,9 @@ fn list(context: &Context, stores: &[StoreView]) -> Result<u8, Fault> {
                 table.row(vec![
                     human::escaped(&store.name).into(),
                     human::escaped(&store.bucket).into(),
+                    human::bytes(store.stored_bytes).into(),
+                    store.quota_bytes.map_or("-".to_owned(), human::bytes).into(),
+                    store.bytes_per_second.map_or("-".to_owned(), |speed| format!("{}/s", human::bytes(speed))).into(),
                     lives.into(),
                     human::escaped(&store.endpoint).into(),
                 ]);

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spindle_core::cache;
@@ -16,7 +15,7 @@ use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::notify::Notify;
-use spindle_shared::object_store;
+use spindle_shared::object_store::{self, ANY};
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
 use spindle_shared::recipe::{REPORT, Recipe};
@@ -121,7 +120,7 @@ pub async fn submit(
             }
         }
         if let Some(place) = &mut spec.gather_to {
-            match placed(house, place, house.turns.load(Ordering::Relaxed)) {
+            match placed(house, place) {
                 Ok(true) => uploading(&mut spec.recipe.gather),
                 Ok(false) => {
                     if let Err(refusal) = named.in_output(place) {
@@ -141,12 +140,7 @@ pub async fn submit(
         let unsent = named.unsent.take();
         match jobs {
             Ok(_) if !unsent.is_empty() => Ok(Ok(Prepared::Unsent(unsent))),
-            Ok(jobs) => {
-                if !dry_run {
-                    house.turns.fetch_add(jobs.len(), Ordering::Relaxed);
-                }
-                Ok(Ok(Prepared::Whole(Box::new(spec), jobs, None)))
-            }
+            Ok(jobs) => Ok(Ok(Prepared::Whole(Box::new(spec), jobs, None))),
             Err(refusal) => Ok(Err(refusal)),
         }
     })
@@ -343,7 +337,6 @@ fn jobs(
     inputs: Inputs,
 ) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
     let mut jobs = Packed::new();
-    let turns = house.turns.load(Ordering::Relaxed);
     let mut taken_names: Vec<PathBytes> = Vec::new();
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
@@ -382,7 +375,7 @@ fn jobs(
             }
             stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
         }
-        match placed(house, &mut output, turns.wrapping_add(jobs.len())) {
+        match placed(house, &mut output) {
             Ok(true) => uploading(stages.get_or_insert_with(|| spec.recipe.map.clone())),
             Ok(false) => {
                 if let Err(refusal) = named_by.in_output(&mut output) {
@@ -460,17 +453,15 @@ fn uploading(stages: &mut [Stage]) {
     }
 }
 
-/// Whether outputs go to an object store, which must be one of the configuration's; where they take turns, whose turn it is.
-fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Refusal> {
+/// Whether outputs go to an object store, which must be one of the configuration's; where any will do, that is settled when their size is known.
+fn placed(house: &House, output: &mut OutputPlan) -> Result<bool, Refusal> {
     let Some((bucket, prefix)) = object_store::folder(&output.directory.0) else { return Ok(false) };
     let config = house.config.get();
     let stores = &config.stores;
-    let store = match bucket {
-        "*" => stores.values().nth(nth.checked_rem(stores.len()).unwrap_or(0)),
-        bucket => stores.values().find(|store| store.bucket == bucket),
-    };
-    let store = store.ok_or_else(|| no_store(bucket))?;
-    let place = object_store::parse_folder(&format!("s3://{}/{prefix}", store.bucket));
+    if !stores.values().any(|store| bucket == ANY || store.bucket == bucket) {
+        return Err(no_store(bucket));
+    }
+    let place = object_store::parse_folder(&format!("s3://{bucket}/{prefix}"));
     let place = place.map_err(|why| Refusal::new(RefusalKind::Usage, format!("the place for outputs {why}")))?;
     output.directory = PathBytes(place.into_bytes());
     Ok(true)
