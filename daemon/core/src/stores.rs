@@ -132,7 +132,7 @@ mod tests {
         ) {
             const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
             let balance = if by_room { Balance::Room } else { Balance::Turns };
-            let mut all: Vec<Candidate> = quotas.iter().zip(NAMES).map(|(quota, name)| store(name, *quota, 0)).collect();
+            let mut all: Vec<Candidate<'_>> = quotas.iter().zip(NAMES).map(|(quota, name)| store(name, *quota, 0)).collect();
             let mut last = None;
             for bytes in outputs {
                 let most = all.iter().map(Candidate::room).max().unwrap();

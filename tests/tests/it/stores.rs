@@ -2,6 +2,7 @@
 //! there, links end in time, and `stores check` says what is wrong.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 use spindle_shared::failure::FailureKind;
@@ -222,4 +223,42 @@ fn outputs_go_where_the_most_room_is_and_nowhere_once_all_is_full() {
     daemon.say("retry 5").expect(0);
     daemon.say("wait 5").expect(0);
     assert!(store.object(&place("large", 5)).is_some());
+}
+
+#[test]
+fn the_time_for_an_upload_chooses_the_profile_by_what_was_measured() {
+    let store = Bucket::start(&["talks"]);
+    let daemon = house(&section(&store, "media", "talks", "")).start();
+    let clip = daemon.media().join("clip.mp4");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=4", "-c:v", "libx264"])
+        .args(["-preset", "ultrafast", "-pix_fmt", "yuv420p"])
+        .arg(&clip)
+        .status()
+        .expect("the program ffmpeg is installed");
+    assert!(made.success());
+    let submit = |more: &[&str]| {
+        let words = ["submit", "compress", "--wait", "-o", "s3://talks/small"];
+        daemon.ctl(words.into_iter().chain(more.iter().copied()).chain(["clip.mp4"]))
+    };
+    // Nobody has sent anything yet, and no figure is made up.
+    submit(&["--max-upload-time", "1m"]).expect(2).says(&["`talks` go is not known", "stores check"]);
+    daemon.ctl(["submit", "compress", "--max-upload-time", "1m", "clip.mp4"]).expect(2).says(&["-o s3://BUCKET"]);
+    submit(&["--max-upload-time", "1m", "--profile", "balanced"]).expect(2).says(&["leave --profile out"]);
+    let checked = daemon.ctl(["--json", "stores", "check"]).expect(0).json();
+    let measured = checked[0]["measured_bytes_per_second"].as_u64().unwrap();
+    assert_eq!(daemon.json("stores list")[0]["bytes_per_second"], measured);
+    // Ten hours are enough for any, a thousandth of a second for none (loopback would have to take 282 MB a second).
+    submit(&["--max-upload-time", "10h"]).expect(0);
+    submit(&["--max-upload-time", "1ms"]).expect(0);
+    assert_eq!(store.objects(), ["talks/small/clip.aggressive.mp4", "talks/small/clip.conservative.mp4"]);
+    let told = |batch: u64| {
+        let detail = daemon.json(&format!("result {batch}"))["jobs"][0]["detail"].clone();
+        (detail["upload_budget_bytes"].as_f64().unwrap(), detail["notes"].to_string())
+    };
+    let (budget, why) = told(2);
+    assert_eq!(budget, (measured * 36_000) as f64, "{why}");
+    assert!(why.contains("conservative: 4 s of it are 1.6 MB at most; 36000 s of upload take"), "{why}");
+    let (_, why) = told(3);
+    assert!(why.contains("aggressive, the smallest: 4 s of it may be 0.3 MB, which is too much"), "{why}");
 }
