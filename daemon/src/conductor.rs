@@ -8,6 +8,7 @@ mod job_logs;
 mod lookups;
 mod messages;
 mod notifications;
+mod placing;
 mod start;
 mod watchers;
 
@@ -23,7 +24,6 @@ use spindle_core::turn;
 use spindle_shared::id::{BatchId, JobId, Owner, RunId};
 use spindle_shared::job::{Input as JobInput, JobSpec, PathBytes};
 use spindle_shared::limits;
-use spindle_shared::object_store::ObjectStore;
 use spindle_shared::stage::fetch::Fetch;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +37,7 @@ use crate::providers::Provider;
 use crate::server::watch::Watcher;
 use crate::spool::Spool;
 use crate::store::{Reader, Store, StoreError};
+use crate::stores::{self, Stores};
 use crate::telemetry::Tally;
 use crate::workers::Supervisor;
 
@@ -84,7 +85,7 @@ pub struct Conductor {
     tally: Tally,
     /// What the configuration says about fetching.
     fetching: Fetch,
-    stores: Arc<[ObjectStore]>,
+    stores: Stores,
     /// What happens to jobs, for whoever asks later.
     log: JobLog,
     /// Jobs at work, by their runs, for the log alone.
@@ -118,7 +119,7 @@ pub struct Parts {
     /// Model APIs that can be named.
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
-    pub stores: Arc<[ObjectStore]>,
+    pub stores: Stores,
     pub log: JobLog,
     pub hooks: Hooks,
     pub outbox: Outbox,
@@ -277,8 +278,17 @@ impl turn::Shell for Conductor {
         self.complete(&mut changes);
         let notifications = self.notifications(&changes);
         changes.extend(notifications);
+        let counted = stores::counted(&changes);
+        let counts = !counted.is_empty();
+        changes.extend(counted);
         self.await_room(&changes);
         self.store.commit(&changes).map_err(Fatal::Commit)?;
+        if counts {
+            match self.reader.stores() {
+                Ok(known) => self.stores.count(known),
+                Err(error) => tracing::error!("failed to read what stores hold: {error}"),
+            }
+        }
         self.tally.count(&changes);
         for change in &changes {
             match change {
@@ -321,7 +331,10 @@ impl turn::Shell for Conductor {
                 self.look_for_results(look, job);
                 None
             }
-            Effect::Start(start) => self.start(*start),
+            Effect::Start(start) => match self.place(&start)? {
+                Some(nowhere) => Some(nowhere),
+                None => self.start(*start),
+            },
             Effect::Stop(run) => {
                 self.supervisor.stop(run);
                 None

@@ -6,6 +6,7 @@ use spindle_core::alert::{Turn, Vitals};
 use spindle_core::change::Change;
 use spindle_core::effect::{Answer, Command, Peer};
 use spindle_core::outbox::Tried;
+use spindle_core::stores::Balance;
 use spindle_shared::failure::Failure;
 use spindle_shared::id::{ContentHash, JobId, RunId};
 use spindle_shared::object_store::ObjectStore;
@@ -80,6 +81,7 @@ pub struct Configured {
     pub providers: Vec<Provider>,
     pub fetching: Fetch,
     pub stores: Arc<[ObjectStore]>,
+    pub balance: Balance,
     pub hooks: Hooks,
 }
 

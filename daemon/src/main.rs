@@ -21,6 +21,7 @@ mod reload;
 mod server;
 mod spool;
 mod store;
+mod stores;
 mod telemetry;
 mod watchman;
 mod workers;
@@ -176,6 +177,7 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
                 providers: config.providers(),
                 fetching: config.remote.fetching(),
                 stores: config.stores()?.into(),
+                balance: config.remote.balance.into(),
                 hooks: hooks::Hooks::of(config),
             };
             log.set_level(&config.log.level)?;
@@ -211,7 +213,6 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
         clients: AtomicUsize::new(0),
         housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
         chore: tokio::sync::Mutex::default(),
-        turns: AtomicUsize::new(0),
         config: live,
         reload: Arc::clone(&reload),
     });
@@ -254,6 +255,7 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
     manager::ready();
     runtime.spawn(manager::keep_told(inbox.clone()));
 
+    let known = store.reader().stores()?;
     let parts = Parts {
         scheduler,
         store,
@@ -267,7 +269,7 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
         spool,
         providers: house_providers,
         fetching,
-        stores: Arc::clone(&stores),
+        stores: stores::Stores::new(stores, config.remote.balance.into(), known),
         log: job_log,
         hooks: hooks::Hooks::of(&config),
         outbox,

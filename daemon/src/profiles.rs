@@ -13,7 +13,8 @@ pub fn all(own: &[Profile]) -> Vec<Profile> {
 pub fn resolve(stages: &mut [Stage], own: &[Profile]) -> Result<(), Refusal> {
     for stage in stages {
         let Stage::Compress(compress) = stage else { continue };
-        // What a client says of a profile doesn't count: the name does.
+        // What a client says of a profile doesn't count: the name does; and what it says of stores it can't know.
+        compress.upload_bytes = None;
         compress.settings = match compress.profile.as_str() {
             DYNAMIC => None,
             name => Some(find(name, own)?),

@@ -41,6 +41,8 @@ pub struct ObjectStore {
     pub secret_key: Secret,
     /// How long the links live that are made for outputs; 0 = none are made.
     pub link_seconds: u64,
+    /// Bytes that Spindle may have there; `None` = any number.
+    pub quota_bytes: Option<u64>,
 }
 
 /// A store as anybody may see it.
@@ -50,7 +52,19 @@ pub struct StoreView {
     pub endpoint: String,
     pub bucket: String,
     pub link_seconds: u64,
+    pub quota_bytes: Option<u64>,
+    /// What Spindle has put there, as far as it has counted.
+    pub stored_bytes: u64,
+    /// How fast an upload goes there; `None` = too little was sent to tell.
+    pub bytes_per_second: Option<u64>,
 }
+
+/// Stands for a bucket in a place for outputs that may go to any.
+pub const ANY: &str = "*";
+
+/// Names of the figures by which a run tells what it has sent, and how long that took.
+pub const SENT_BYTES: &str = "sent_bytes";
+pub const SENT_SECONDS: &str = "sent_seconds";
 
 /// Whether a variable of the environment is called as those are that hold a key. Only workers that fetch and ask (`net`) get them.
 pub fn names_a_key(name: &str) -> bool {
@@ -72,7 +86,7 @@ pub fn folder(place: &[u8]) -> Option<(&str, &str)> {
 pub fn parse_folder(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let (bucket, prefix) = folder(text.as_bytes()).ok_or("is no place for outputs; write s3://BUCKET/PREFIX")?;
-    if bucket != "*" {
+    if bucket != ANY {
         Url::parse(&format!("s3://{bucket}/x")).map_err(|error| error.to_string())?;
     }
     if !prefix.is_empty() {
@@ -115,6 +129,7 @@ mod tests {
             access_key: Secret::new("AKIA-me"),
             secret_key: Secret::new("s3cret"),
             link_seconds: 0,
+            quota_bytes: None,
         };
         let shown = format!("{store:?}");
         assert!(!shown.contains("AKIA") && !shown.contains("s3cret"), "{shown}");

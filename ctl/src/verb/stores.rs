@@ -6,7 +6,7 @@ use spindle_shared::batch::{BatchSpec, OnExisting, Priority};
 use spindle_shared::exit;
 use spindle_shared::id::Target;
 use spindle_shared::job::{Figure, Input, JobState, JobView, OutputPlan};
-use spindle_shared::object_store::StoreView;
+use spindle_shared::object_store::{SENT_BYTES, SENT_SECONDS, StoreView};
 use spindle_shared::recipe::Recipe;
 use spindle_shared::wire::request::Submission;
 
@@ -28,9 +28,10 @@ pub struct Stores {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Lists them with endpoint, bucket and life of links; no key is shown
+    /// Lists them with endpoint, bucket, quota and what Spindle has put there, how fast an upload goes, and the life of links; no key is shown
     List,
-    /// Tries each out with one small object: writes it, reads it back by a signed link, sees a link refused after its time, and removes it
+    /// Tries each out with one small object: writes it, reads it back by a signed link, sees a link refused after its time, sends 1 MiB to see how
+    /// fast uploads go, and removes it
     Check {
         /// Otherwise all of the configuration
         #[arg(value_name = "STORE")]
@@ -44,6 +45,10 @@ struct StoreJson {
     endpoint: String,
     bucket: String,
     link_seconds: u64,
+    /// `null` = any number.
+    quota_bytes: Option<u64>,
+    stored_bytes: u64,
+    bytes_per_second: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,6 +61,8 @@ struct CheckedJson {
     read_seconds: Option<f64>,
     links_expire: Option<bool>,
     removes: Option<bool>,
+    /// Of one MiB that was sent.
+    measured_bytes_per_second: Option<u64>,
     notes: Vec<String>,
     failure: Option<FailureJson>,
 }
@@ -74,6 +81,9 @@ impl From<&StoreView> for StoreJson {
             endpoint: view.endpoint.clone(),
             bucket: view.bucket.clone(),
             link_seconds: view.link_seconds,
+            quota_bytes: view.quota_bytes,
+            stored_bytes: view.stored_bytes,
+            bytes_per_second: view.bytes_per_second,
         }
     }
 }
@@ -92,6 +102,9 @@ impl CheckedJson {
             read_seconds: number("read_seconds"),
             links_expire: is("links_expire"),
             removes: is("removes"),
+            measured_bytes_per_second: number(SENT_BYTES)
+                .zip(number(SENT_SECONDS).filter(|seconds| *seconds > 0.0))
+                .map(|(bytes, seconds)| (bytes / seconds) as u64),
             notes: job.detail.notes.clone(),
             failure: job.failure.as_ref().map(|failure| FailureJson {
                 kind: failure.kind.name(),
@@ -122,6 +135,9 @@ fn list(context: &Context, stores: &[StoreView]) -> Result<u8, Fault> {
             let mut table = Table::new(&[
                 ("STORE", Align::Left),
                 ("BUCKET", Align::Left),
+                ("STORED", Align::Right),
+                ("QUOTA", Align::Right),
+                ("UPLOADS AT", Align::Right),
                 ("LINKS LIVE", Align::Right),
                 ("ENDPOINT", Align::Left),
             ]);
@@ -133,6 +149,9 @@ fn list(context: &Context, stores: &[StoreView]) -> Result<u8, Fault> {
                 table.row(vec![
                     human::escaped(&store.name).into(),
                     human::escaped(&store.bucket).into(),
+                    human::bytes(store.stored_bytes).into(),
+                    store.quota_bytes.map_or("-".to_owned(), human::bytes).into(),
+                    store.bytes_per_second.map_or("-".to_owned(), speed).into(),
                     lives.into(),
                     human::escaped(&store.endpoint).into(),
                 ]);
@@ -186,6 +205,10 @@ fn check(context: &Context, stores: Vec<StoreView>, names: &[String]) -> Result<
     })
 }
 
+fn speed(bytes_per_second: u64) -> String {
+    format!("{}/s", human::bytes(bytes_per_second))
+}
+
 fn table(checked: &[CheckedJson]) -> Table {
     let mut table = Table::new(&[
         ("STORE", Align::Left),
@@ -194,6 +217,7 @@ fn table(checked: &[CheckedJson]) -> Table {
         ("READS", Align::Right),
         ("LINKS EXPIRE", Align::Left),
         ("REMOVES", Align::Left),
+        ("UPLOADS AT", Align::Right),
         ("BUCKET", Align::Left),
     ]);
     let seconds = |seconds: Option<f64>| seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.2} s"));
@@ -206,6 +230,7 @@ fn table(checked: &[CheckedJson]) -> Table {
             seconds(store.read_seconds).into(),
             word(store.links_expire).into(),
             word(store.removes).into(),
+            store.measured_bytes_per_second.map_or("-".to_owned(), speed).into(),
             human::escaped(&store.store.bucket).into(),
         ]);
     }

@@ -60,6 +60,20 @@ pub enum Change {
     },
     /// How fast one kind of work goes; `None` = it is remembered no more.
     RateLearned(RateKey, Option<Rate>),
+    /// A job's outputs go to this bucket, and stay with it.
+    Placed(JobId, String),
+    Stored(Box<Stored>),
+}
+
+/// What one job has put into a bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    pub bucket: String,
+    /// Each object's place and bytes, sent just now or there already.
+    pub objects: Vec<(PathBytes, u64)>,
+    /// Bytes that were sent, and the seconds that took.
+    pub sent: (f64, f64),
+    pub at: WallMs,
 }
 
 /// A watched folder, and what is done with what comes there.

@@ -17,4 +17,5 @@ pub mod queue;
 pub mod rates;
 pub mod retry;
 pub mod scheduler;
+pub mod stores;
 pub mod turn;

@@ -10,19 +10,21 @@ use spindle_shared::worker::Outcome;
 use super::Conductor;
 
 /// What a run leaves.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Leaves {
     pub(super) address: Option<ContentHash>,
     pub(super) scratch: bool,
     /// Where it notes what is uploaded.
     pub(super) uploads: Option<ContentHash>,
+    /// The bucket that it brings so many bytes to.
+    pub(super) bringing: Option<(String, u64)>,
 }
 
 impl Conductor {
     /// A finished run's files get their address before anybody counts on them.
     pub(super) fn keep_files(&mut self, run: RunId, outcome: Outcome) -> Outcome {
         let current = self.scheduler.is_current(run);
-        let Leaves { address, scratch, uploads } = self.runs.remove(&run).unwrap_or_default();
+        let Leaves { address, scratch, uploads, bringing: _ } = self.runs.remove(&run).unwrap_or_default();
         if let (Outcome::Done(_), Some(uploads)) = (&outcome, uploads) {
             self.artifacts.drop_checkpoint(&uploads);
         }

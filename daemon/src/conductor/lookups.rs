@@ -20,7 +20,7 @@ impl Conductor {
             return Some(Arc::clone(spec));
         }
         let spec = match self.reader.job_spec(job) {
-            Ok(spec) => Arc::new(spec?),
+            Ok(spec) => Arc::new(self.as_placed(job, spec?)),
             Err(error) => {
                 tracing::error!(%job, "failed to read a job: {error}");
                 return None;

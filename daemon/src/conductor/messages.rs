@@ -132,13 +132,14 @@ impl Conductor {
                 Some(Input::Alert(turn))
             }
             Message::Configured(configured) => {
-                let Configured { core, providers, fetching, stores, hooks } = *configured;
+                let Configured { core, providers, fetching, stores, balance, hooks } = *configured;
                 self.hooks = hooks;
                 // One that is gone is still asked for the batches that name it.
                 let gone = |old: &Provider| providers.iter().all(|new| new.name != old.name);
                 self.providers.retain(gone);
                 self.providers.extend(providers);
-                (self.fetching, self.stores) = (fetching, stores);
+                self.fetching = fetching;
+                self.stores.configure(stores, balance);
                 Some(Input::Configured(Box::new(core)))
             }
             Message::Room(free) => Some(Input::Room(free)),

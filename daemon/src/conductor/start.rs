@@ -7,7 +7,7 @@ use spindle_core::effect::{Input, Start};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{ContentHash, JobId};
 use spindle_shared::job::{Detail, Input as JobInput, PathBytes};
-use spindle_shared::object_store::{self, ObjectStore};
+use spindle_shared::object_store;
 use spindle_shared::output;
 use spindle_shared::stage::Stage;
 use spindle_shared::stage::fetch::Fetch;
@@ -66,7 +66,7 @@ impl Conductor {
             (None, JobInput::Url(url)) if matches!(stage, Stage::Fetch(_)) => {
                 inputs.push(InputFile::new(PathBytes(url.as_str().as_bytes().to_vec()), 0));
                 open.push(ToOpen::Bytes(Arc::from([])));
-                let store = url.in_store().and_then(|(bucket, _)| self.store(bucket));
+                let store = url.in_store().and_then(|(bucket, _)| self.stores.of(bucket)).cloned();
                 stage = Stage::Fetch(Fetch { store, ..self.fetching.clone() });
             }
             (None, JobInput::Url(url)) => return internal(format!("{url} was not fetched")),
@@ -123,14 +123,16 @@ impl Conductor {
             replaceable.extend(self.own_outputs(job, publish, &detail, &inputs));
         }
         if let (Stage::Check(check), JobInput::Name(name)) = (&mut stage, &spec.input) {
-            check.store = self.stores.iter().find(|store| store.name == *name).cloned();
+            check.store = self.stores.named(name).cloned();
             if check.store.is_none() {
                 return internal(format!("there is no store `{name}` any more"));
             }
         }
+        let mut bringing = None;
         if let Stage::Upload(upload) = &mut stage {
             let bucket = object_store::folder(&spec.output.directory.0).map(|(bucket, _)| bucket);
-            upload.store = bucket.and_then(|bucket| self.store(bucket));
+            upload.store = bucket.and_then(|bucket| self.stores.of(bucket)).cloned();
+            bringing = bucket.map(|bucket| (bucket.to_owned(), inputs.iter().map(|input| input.bytes).sum()));
         }
         // What leaves no artifact needs no folder for it.
         let scratch = stage.facts().artifact.then(|| self.artifacts.make_scratch(run)).transpose();
@@ -143,7 +145,7 @@ impl Conductor {
         };
         // What is uploaded goes on where it was broken off, too.
         let uploads = matches!(stage, Stage::Upload(_)).then(|| cache::uploaded(job));
-        self.runs.insert(run, Leaves { address, scratch: scratch.is_some(), uploads });
+        self.runs.insert(run, Leaves { address, scratch: scratch.is_some(), uploads, bringing });
         let (role, model) = match &stage {
             Stage::Transcribe(transcribe) => (stage.facts().role, Some(transcribe.model.path.clone())),
             _ => (stage.facts().role, None),
@@ -174,10 +176,6 @@ impl Conductor {
     /// An input's name as its user knows it, which results may speak of.
     fn shown(&self, path: &PathBytes) -> PathBytes {
         self.spool.as_ref().map_or_else(|| path.clone(), |spool| spool.shown(path))
-    }
-
-    fn store(&self, bucket: &str) -> Option<ObjectStore> {
-        self.stores.iter().find(|store| store.bucket == bucket).cloned()
     }
 
     /// What this very job has published under the names it is about to publish: the gather of a batch may be done again.

@@ -19,6 +19,26 @@ pub struct Remote {
     pub ytdlp: Vec<String>,
     /// The program that reads them: a name in PATH, or a path.
     pub ytdlp_program: String,
+    /// How stores share outputs that may go to any of them.
+    pub balance: Balance,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// One after the other.
+    Turns,
+    /// The one with the most room left comes next.
+    Room,
+}
+
+impl From<Balance> for spindle_core::stores::Balance {
+    fn from(balance: Balance) -> Self {
+        match balance {
+            Balance::Turns => spindle_core::stores::Balance::Turns,
+            Balance::Room => spindle_core::stores::Balance::Room,
+        }
+    }
 }
 
 /// Of a script's first line, which names its interpreter.
@@ -34,6 +54,7 @@ impl Default for Remote {
             allow: Vec::new(),
             ytdlp: SITES.map(str::to_owned).into(),
             ytdlp_program: "yt-dlp".to_owned(),
+            balance: Balance::Turns,
         }
     }
 }

@@ -260,7 +260,6 @@ mod tests {
             housekeeping: Housekeeping::new(artifacts, lifetimes, WallMs(now)),
             chore: tokio::sync::Mutex::default(),
             reload: Arc::new(crate::reload::Reload::new(Arc::clone(&config), |_| Err("a test has no file".to_owned()))),
-            turns: Default::default(),
             config,
         };
         (Arc::new(house), store, receiver)

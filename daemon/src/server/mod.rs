@@ -66,8 +66,6 @@ pub struct House {
     pub housekeeping: Housekeeping,
     /// Held by whoever goes through the whole queue or the whole folder of artifacts; one at a time does.
     pub chore: tokio::sync::Mutex<()>,
-    /// Outputs that were given to stores in turn.
-    pub turns: AtomicUsize,
 }
 
 impl House {

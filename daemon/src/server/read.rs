@@ -117,6 +117,11 @@ pub async fn list(house: &Arc<House>, peer: Peer, filter: BatchFilter, limit: u3
     Ok(in_frames(rows, Response::Batches))
 }
 
+pub async fn stores(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
+    let views = on_store(house, |house| Ok(house.config.get().store_views(&house.reader.stores()?))).await?;
+    Ok(vec![Response::Stores(views), Response::End])
+}
+
 pub async fn batches(house: &Arc<House>, ids: Vec<BatchId>) -> Result<Vec<Response>, Broken> {
     let (mut open, _) = overlay(house, Some(ids.clone()), false).await?;
     let rows = on_store(house, move |house| {

@@ -99,7 +99,7 @@ async fn answer(house: &Arc<House>, peer: Peer, request: Request) -> Result<Vec<
             let views = house.config.get().providers().iter().map(Provider::view).collect();
             return Ok(vec![Response::Providers(views), Response::End]);
         }
-        Request::Stores => return Ok(vec![Response::Stores(house.config.get().store_views()), Response::End]),
+        Request::Stores => return read::stores(house).await,
         Request::Profiles => {
             return Ok(vec![Response::Profiles(profiles::all(&house.config.get().profiles())), Response::End]);
         }

@@ -1,22 +1,23 @@
 //! A submission: its inputs received in chunks, its model found, names that are taken decided on. The core allots ids and does the rest.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use spindle_core::cache;
 use spindle_core::effect::{Answer, Command, Peer};
 use spindle_core::estimate::{Estimate, Expected};
 use spindle_core::rates::Rates;
+use spindle_core::stores::Known;
 use spindle_shared::batch::{BatchSpec, BatchView, OnExisting};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Input, JobSpec, OutputPlan, PathBytes};
 use spindle_shared::limits;
 use spindle_shared::notify::Notify;
-use spindle_shared::object_store;
+use spindle_shared::object_store::{self, ANY};
 use spindle_shared::output;
 use spindle_shared::packed::Packed;
 use spindle_shared::recipe::{REPORT, Recipe};
@@ -121,7 +122,7 @@ pub async fn submit(
             }
         }
         if let Some(place) = &mut spec.gather_to {
-            match placed(house, place, house.turns.load(Ordering::Relaxed)) {
+            match placed(house, place) {
                 Ok(true) => uploading(&mut spec.recipe.gather),
                 Ok(false) => {
                     if let Err(refusal) = named.in_output(place) {
@@ -141,12 +142,7 @@ pub async fn submit(
         let unsent = named.unsent.take();
         match jobs {
             Ok(_) if !unsent.is_empty() => Ok(Ok(Prepared::Unsent(unsent))),
-            Ok(jobs) => {
-                if !dry_run {
-                    house.turns.fetch_add(jobs.len(), Ordering::Relaxed);
-                }
-                Ok(Ok(Prepared::Whole(Box::new(spec), jobs, None)))
-            }
+            Ok(jobs) => Ok(Ok(Prepared::Whole(Box::new(spec), jobs, None))),
             Err(refusal) => Ok(Err(refusal)),
         }
     })
@@ -343,8 +339,8 @@ fn jobs(
     inputs: Inputs,
 ) -> Result<Result<Packed<JobSpec>, Refusal>, StoreError> {
     let mut jobs = Packed::new();
-    let turns = house.turns.load(Ordering::Relaxed);
     let mut taken_names: Vec<PathBytes> = Vec::new();
+    let mut speeds: Option<BTreeMap<String, Known>> = None;
     for submission in inputs.drain() {
         let Submission { input, mut output, mut stages, taken } = submission;
         if let Some(own) = &mut stages {
@@ -382,8 +378,24 @@ fn jobs(
             }
             stages = Some(fetching(stages.unwrap_or_else(|| spec.recipe.map.clone())));
         }
-        match placed(house, &mut output, turns.wrapping_add(jobs.len())) {
-            Ok(true) => uploading(stages.get_or_insert_with(|| spec.recipe.map.clone())),
+        let timed = stages.as_deref().unwrap_or(&spec.recipe.map).iter().any(is_timed);
+        match placed(house, &mut output) {
+            Ok(true) => {
+                let stages = stages.get_or_insert_with(|| spec.recipe.map.clone());
+                uploading(stages);
+                if timed && speeds.is_none() {
+                    speeds = Some(house.reader.stores()?);
+                }
+                if let Some(Err(refusal)) =
+                    speeds.as_ref().filter(|_| timed).map(|known| in_time(house, stages, &output, known))
+                {
+                    return Ok(Err(refusal));
+                }
+            }
+            Ok(false) if timed => {
+                let refusal = Refusal::new(RefusalKind::Usage, "--max-upload-time is for outputs that go to a store");
+                return Ok(Err(refusal.hint("name one with -o s3://BUCKET/PREFIX")));
+            }
             Ok(false) => {
                 if let Err(refusal) = named_by.in_output(&mut output) {
                     return Ok(Err(refusal));
@@ -460,17 +472,45 @@ fn uploading(stages: &mut [Stage]) {
     }
 }
 
-/// Whether outputs go to an object store, which must be one of the configuration's; where they take turns, whose turn it is.
-fn placed(house: &House, output: &mut OutputPlan, nth: usize) -> Result<bool, Refusal> {
+fn is_timed(stage: &Stage) -> bool {
+    matches!(stage, Stage::Compress(compress) if compress.upload_ms.is_some())
+}
+
+/// Fills in how much may be uploaded in the time that there is, as fast as it has gone so far; where any store may be it, to the slowest.
+fn in_time(
+    house: &House,
+    stages: &mut [Stage],
+    output: &OutputPlan,
+    known: &BTreeMap<String, Known>,
+) -> Result<(), Refusal> {
+    let wanted = object_store::folder(&output.directory.0).map_or(ANY, |(bucket, _)| bucket);
+    let config = house.config.get();
+    let mut slowest = f64::INFINITY;
+    for store in config.stores.values().filter(|store| wanted == ANY || store.bucket == wanted) {
+        let Some(speed) = known.get(&store.bucket).and_then(Known::bytes_per_second) else {
+            let message =
+                format!("how fast uploads to the bucket `{}` go is not known yet", text::escaped(&store.bucket));
+            return Err(Refusal::new(RefusalKind::Usage, message).hint("`spindlectl stores check` measures it"));
+        };
+        slowest = slowest.min(speed);
+    }
+    for stage in stages {
+        if let Stage::Compress(compress) = stage {
+            compress.upload_bytes = compress.upload_ms.map(|ms| (slowest * ms as f64 / 1e3) as u64);
+        }
+    }
+    Ok(())
+}
+
+/// Whether outputs go to an object store, which must be one of the configuration's; where any will do, that is settled when their size is known.
+fn placed(house: &House, output: &mut OutputPlan) -> Result<bool, Refusal> {
     let Some((bucket, prefix)) = object_store::folder(&output.directory.0) else { return Ok(false) };
     let config = house.config.get();
     let stores = &config.stores;
-    let store = match bucket {
-        "*" => stores.values().nth(nth.checked_rem(stores.len()).unwrap_or(0)),
-        bucket => stores.values().find(|store| store.bucket == bucket),
-    };
-    let store = store.ok_or_else(|| no_store(bucket))?;
-    let place = object_store::parse_folder(&format!("s3://{}/{prefix}", store.bucket));
+    if !stores.values().any(|store| bucket == ANY || store.bucket == bucket) {
+        return Err(no_store(bucket));
+    }
+    let place = object_store::parse_folder(&format!("s3://{bucket}/{prefix}"));
     let place = place.map_err(|why| Refusal::new(RefusalKind::Usage, format!("the place for outputs {why}")))?;
     output.directory = PathBytes(place.into_bytes());
     Ok(true)

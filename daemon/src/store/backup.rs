@@ -92,6 +92,9 @@ fn copy_tables(source: &ReadTransaction, target: &WriteTransaction) -> Result<()
     copy_table(source, target, tables::FOLDERS)?;
     copy_table(source, target, tables::FOLDER_FILES)?;
     copy_table(source, target, tables::FOLDER_SENDS)?;
+    copy_table(source, target, tables::STORES)?;
+    copy_table(source, target, tables::OBJECTS)?;
+    copy_table(source, target, tables::PLACES)?;
     copy_table(source, target, tables::QUOTAS)
 }
 

@@ -1,5 +1,6 @@
 //! Lists and history, read by any thread from snapshots. Knows what was stored, not what runs right now: callers overlay that.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableT
 use spindle_core::cache;
 use spindle_core::change::{BatchStatus, EndedJob, Folder, OpenJob, PublishedFile, RecoveredBatch, StoredArtifact};
 use spindle_core::rates::Rates;
+use spindle_core::stores::Known;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
@@ -264,6 +266,22 @@ impl Reader {
     pub fn published(&self, path: &PathBytes) -> Result<Option<PublishedFile>, StoreError> {
         let table = self.database.begin_read()?.open_table(tables::OUTPUTS)?;
         table.get(path.0.as_slice())?.map(|row| rows::read_published(row.value())).transpose()
+    }
+
+    /// What is known of each bucket.
+    pub fn stores(&self) -> Result<BTreeMap<String, Known>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::STORES)?;
+        let rows = table.iter()?.map(|entry| {
+            let (bucket, row) = entry?;
+            Ok((bucket.value().to_owned(), rows::read_store(row.value())?))
+        });
+        rows.collect()
+    }
+
+    /// The bucket that a job's outputs were given to.
+    pub fn place(&self, job: JobId) -> Result<Option<String>, StoreError> {
+        let table = self.database.begin_read()?.open_table(tables::PLACES)?;
+        Ok(table.get((job.batch.0, job.index))?.map(|bucket| bucket.value().to_owned()))
     }
 
     /// Copies the queue as it stands now into a new file, while the daemon goes on.

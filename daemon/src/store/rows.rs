@@ -10,6 +10,7 @@ use spindle_core::api::Used;
 use spindle_core::change::{BatchStatus, EndedJob, Folder, NewBatch, OpenJob, PublishedFile, StoredArtifact};
 use spindle_core::outbox::Delivery;
 use spindle_core::rates::Rate;
+use spindle_core::stores::Known;
 use spindle_shared::batch::{After, BatchSpec, Counts, Halt, HaltAt, OnExisting, Priority, Terms, TimeLimit};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
@@ -924,6 +925,24 @@ pub(super) fn write_api(used: &Used) -> Vec<u8> {
 pub(super) fn read_api(bytes: &[u8]) -> Result<Used, StoreError> {
     let ApiRowV1 { day, calls, recent } = read_v1("apis", bytes)?;
     Ok(Used { day, calls, recent: recent.into_iter().map(|(at, tokens)| (WallMs(at), tokens)).collect() })
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoreRowV1 {
+    bytes: u64,
+    sent_bytes: f64,
+    sent_seconds: f64,
+    sent_at: u64,
+}
+
+pub(super) fn write_store(known: &Known) -> Vec<u8> {
+    let Known { bytes, sent_bytes, sent_seconds, sent_at } = *known;
+    versioned(1, &StoreRowV1 { bytes, sent_bytes, sent_seconds, sent_at: sent_at.0 })
+}
+
+pub(super) fn read_store(bytes: &[u8]) -> Result<Known, StoreError> {
+    let StoreRowV1 { bytes, sent_bytes, sent_seconds, sent_at } = read_v1("stores", bytes)?;
+    Ok(Known { bytes, sent_bytes, sent_seconds, sent_at: WallMs(sent_at) })
 }
 
 fn versioned<R: Serialize + ?Sized>(version: u8, row: &R) -> Vec<u8> {

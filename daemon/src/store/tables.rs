@@ -57,6 +57,12 @@ pub(super) const RATES: TableDefinition<'_, (&str, &str), Row> = TableDefinition
 pub(super) const APIS: TableDefinition<'_, (&str, u32), Row> = TableDefinition::new("apis");
 /// Owner to a day (days since 1970, UTC) and the media-seconds worked through in it.
 pub(super) const QUOTAS: TableDefinition<'_, u32, (u64, f64)> = TableDefinition::new("quotas");
+/// Bucket to what is known of it.
+pub(super) const STORES: TableDefinition<'_, &str, Row> = TableDefinition::new("stores");
+/// Place of an object that Spindle has put into a bucket to its bytes.
+pub(super) const OBJECTS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("objects");
+/// Job to the bucket that its outputs go to, where it might have been any.
+pub(super) const PLACES: TableDefinition<'_, JobKey, &str> = TableDefinition::new("places");
 /// Number of a notification that is not delivered yet to what it is.
 pub(super) const DELIVERIES: TableDefinition<'_, u64, Row> = TableDefinition::new("deliveries");
 /// Watched folders.

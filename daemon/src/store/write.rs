@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redb::{Database, ReadableTable, Table, WriteTransaction};
-use spindle_core::change::{BatchStatus, Change, EndedJob, NewBatch, OpenJob};
+use spindle_core::change::{BatchStatus, Change, EndedJob, NewBatch, OpenJob, Stored};
 use spindle_shared::id::{BatchId, GATHER_INDEX, JobId};
 use spindle_shared::job::{Detail, JobState};
 
@@ -62,6 +62,9 @@ struct Writer<'t> {
     rates: Table<'t, (&'static str, &'static str), &'static [u8]>,
     quotas: Table<'t, u32, (u64, f64)>,
     apis: Table<'t, (&'static str, u32), &'static [u8]>,
+    stores: Table<'t, &'static str, &'static [u8]>,
+    objects: Table<'t, &'static [u8], u64>,
+    places: Table<'t, tables::JobKey, &'static str>,
     deliveries: Table<'t, u64, &'static [u8]>,
     folders: Table<'t, u64, &'static [u8]>,
     folder_files: Table<'t, (u64, &'static [u8]), &'static [u8]>,
@@ -89,6 +92,9 @@ impl<'t> Writer<'t> {
             rates: transaction.open_table(tables::RATES)?,
             quotas: transaction.open_table(tables::QUOTAS)?,
             apis: transaction.open_table(tables::APIS)?,
+            stores: transaction.open_table(tables::STORES)?,
+            objects: transaction.open_table(tables::OBJECTS)?,
+            places: transaction.open_table(tables::PLACES)?,
             deliveries: transaction.open_table(tables::DELIVERIES)?,
             folders: transaction.open_table(tables::FOLDERS)?,
             folder_files: transaction.open_table(tables::FOLDER_FILES)?,
@@ -175,6 +181,10 @@ impl<'t> Writer<'t> {
                     }
                 }
             }
+            Change::Placed(job, bucket) => {
+                self.places.insert((job.batch.0, job.index), bucket.as_str())?;
+            }
+            Change::Stored(stored) => self.count_stored(stored)?,
             Change::HousePaused(paused) => {
                 self.meta.insert(tables::META_PAUSED, u64::from(*paused))?;
             }
@@ -251,6 +261,21 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
+    /// What was put where something of ours lay already counts for the difference.
+    fn count_stored(&mut self, stored: &Stored) -> Result<(), StoreError> {
+        let bucket = stored.bucket.as_str();
+        let known = self.stores.get(bucket)?.map(|row| rows::read_store(row.value())).transpose()?;
+        let mut known = known.unwrap_or_default();
+        for (path, bytes) in &stored.objects {
+            let before = self.objects.insert(path.0.as_slice(), bytes)?.map_or(0, |bytes| bytes.value());
+            known.bytes = known.bytes.saturating_sub(before).saturating_add(*bytes);
+        }
+        let (bytes, seconds) = stored.sent;
+        known.learn(bytes, seconds, stored.at);
+        self.stores.insert(bucket, rows::write_store(&known).as_slice())?;
+        Ok(())
+    }
+
     /// What it published stays known: the files are still there.
     fn remove_batch(&mut self, batch: BatchId) -> Result<(), StoreError> {
         self.statuses_due.remove(&batch);
@@ -270,7 +295,8 @@ impl<'t> Writer<'t> {
         self.jobs.retain_in(range.clone(), |_, _| false)?;
         self.open.retain_in(range.clone(), |_, _| false)?;
         self.ended.retain_in(range.clone(), |_, _| false)?;
-        self.failed.retain_in(range, |_, _| false)?;
+        self.failed.retain_in(range.clone(), |_, _| false)?;
+        self.places.retain_in(range, |_, _| false)?;
         Ok(())
     }
 

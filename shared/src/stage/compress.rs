@@ -69,6 +69,22 @@ impl Profile {
         }
     }
 
+    /// The best of the built-in ones whose copy of a video of this length is sure to have no more bytes, as it keeps to its rates; and whether there
+    /// is one: where none is, or the length isn't known, it is the smallest.
+    pub fn for_upload(seconds: Option<f64>, bytes: u64) -> (Profile, bool) {
+        let [aggressive, balanced, conservative] = Profile::built_in();
+        let fits = |profile: &Profile| seconds.is_some_and(|seconds| profile.bytes_at_most(seconds) <= bytes as f64);
+        match [conservative, balanced].into_iter().find(fits) {
+            Some(best) => (best, true),
+            None => (aggressive.clone(), fits(&aggressive)),
+        }
+    }
+
+    /// Of a copy of this length: its rates bound it, and most copies are much smaller.
+    pub fn bytes_at_most(&self, seconds: f64) -> f64 {
+        (f64::from(self.bit_rate) + f64::from(self.audio_bit_rate)) / 8.0 * seconds
+    }
+
     /// Share of a model's tokens that is expected to be saved by looking at the copy instead of the original.
     pub fn expected_token_saving(&self) -> Option<f64> {
         match self.name.as_str() {
@@ -164,6 +180,12 @@ pub struct Compress {
     /// Audio track to keep: a number from 1, or a language as the file names it (`2`, `eng`, `de`); otherwise the file's default
     #[cfg_attr(feature = "cli", arg(long, value_name = "N|LANG"))]
     pub track: Option<String>,
+    // `--max-upload-time`: longest time for the copy's way to its store, in milliseconds; chooses the profile. Of `compress` on the command line.
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub upload_ms: Option<u64>,
+    // What goes there in this time; the daemon fills it in, by what it has measured.
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub upload_bytes: Option<u64>,
 }
 
 /// First part of the artifact's file name; then follow the profile's name and [`VIDEO_EXTENSION`].
@@ -178,6 +200,8 @@ impl Default for Compress {
             keep_only_if_smaller: false,
             encoder: VideoEncoder::Software,
             track: None,
+            upload_ms: None,
+            upload_bytes: None,
         }
     }
 }
@@ -198,6 +222,9 @@ impl Compress {
             Some(profile) => profile.address_into(hasher),
             None => {
                 hasher.part(self.profile.as_bytes());
+                if let Some(bytes) = self.upload_bytes {
+                    hasher.part(&bytes.to_le_bytes());
+                }
             }
         }
         hasher
@@ -207,6 +234,9 @@ impl Compress {
     }
 
     pub(crate) fn validate(&self) -> Result<(), String> {
+        if self.upload_ms.is_some() && self.profile != DYNAMIC {
+            return Err("--max-upload-time chooses the profile itself: leave --profile out".to_owned());
+        }
         match &self.settings {
             Some(profile) => profile.validate(),
             None => Ok(()),
@@ -232,6 +262,25 @@ mod tests {
         ] {
             assert_eq!(Profile::for_length(seconds).name, name, "{seconds}");
         }
+    }
+
+    #[test]
+    fn for_an_upload_it_is_the_best_that_is_sure_to_fit() {
+        // A minute of it has 23.94, 12.21 and 4.23 MB at most.
+        for (seconds, bytes, name, fits) in [
+            (Some(60.0), 23_940_000, "conservative", true),
+            (Some(60.0), 23_939_999, "balanced", true),
+            (Some(60.0), 12_210_000, "balanced", true),
+            (Some(60.0), 12_209_999, "aggressive", true),
+            (Some(60.0), 4_229_999, "aggressive", false),
+            (Some(0.0), 0, "conservative", true),
+            (None, u64::MAX, "aggressive", false),
+        ] {
+            let (profile, is_sure) = Profile::for_upload(seconds, bytes);
+            assert_eq!((profile.name.as_str(), is_sure), (name, fits), "{seconds:?} {bytes}");
+        }
+        let named = Compress { profile: "balanced".to_owned(), upload_ms: Some(1), ..Compress::default() };
+        assert!(named.validate().unwrap_err().contains("--profile"));
     }
 
     #[test]

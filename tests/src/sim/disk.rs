@@ -203,7 +203,9 @@ impl Disk {
             | Change::FolderAdded(_)
             | Change::FolderRemoved(_)
             | Change::FolderSends { .. }
-            | Change::FolderSent { .. } => {}
+            | Change::FolderSent { .. }
+            | Change::Placed(..)
+            | Change::Stored(_) => {}
             Change::ApiUsed(name, key, used) => drop(self.apis.insert((name.clone(), *key), used.clone())),
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! there, links end in time, and `stores check` says what is wrong.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 use spindle_shared::failure::FailureKind;
@@ -168,4 +169,96 @@ fn outputs_take_turns_over_batches_too() {
         let there = store.objects().into_iter().filter(|name| name.starts_with(&format!("{bucket}/"))).count();
         assert_eq!(there, 2, "{:?}", store.objects());
     }
+}
+
+#[test]
+fn outputs_go_where_the_most_room_is_and_nowhere_once_all_is_full() {
+    let store = Bucket::start(&["large", "small"]);
+    let stores = |large: u32| {
+        let large = section(&store, "large", "large", &format!("quota_mib = {large}"));
+        format!("[remote]\nbalance = \"room\"\n{large}{}", section(&store, "small", "small", "quota_mib = 1"))
+    };
+    let setup = house(&stores(2));
+    let configuration = setup.state().with_file_name("spindled.toml");
+    let mut daemon = setup.start();
+    let submit = |daemon: &Daemon, number: u32| {
+        // 20 s of 16 kHz mono are 0.61 MiB.
+        let name = format!("{number}.wav");
+        fs::write(daemon.media().join(&name), spindle_tests::harness::wav(20.0, 200.0 + f64::from(number))).unwrap();
+        daemon.ctl(["submit", "convert", "--to", "wav", "--wait", "-o", "s3://*/rooms", &name]);
+    };
+    for number in 1..=3 {
+        submit(&daemon, number);
+    }
+    let place = |bucket: &str, number: u32| format!("{bucket}/rooms/{number}.converted.wav");
+    // 2.0 and 1.0 are left, then 1.4 and 1.0, then 0.8 and 1.0, then 0.8 and 0.4.
+    assert_eq!(store.objects(), [place("large", 1), place("large", 2), place("small", 3)]);
+    daemon.kill();
+    daemon.start();
+    submit(&daemon, 4);
+    assert_eq!(store.objects()[..3], [place("large", 1), place("large", 2), place("large", 4)]);
+    // 0.2 and 0.4: neither has room.
+    submit(&daemon, 5);
+    let failure = daemon.job(BatchId(5), 1).failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::Quota);
+    assert!(failure.message.contains("none of 2 stores has room for an output of 0.6 MiB"), "{failure}");
+    assert!(failure.message.contains("small") && failure.advice.contains("quota_mib"), "{failure}");
+    let bytes = |bucket: &str| -> u64 {
+        let ours = store.objects().into_iter().filter(|name| name.starts_with(&format!("{bucket}/")));
+        ours.map(|name| store.object(&name).unwrap().len() as u64).sum()
+    };
+    let listed = daemon.json("stores list");
+    for row in listed.as_array().unwrap() {
+        assert_eq!(row["stored_bytes"], bytes(row["bucket"].as_str().unwrap()), "{listed:#}");
+        assert!(row["bytes_per_second"].is_u64(), "{listed:#}");
+    }
+    assert_eq!(listed[0]["quota_bytes"], 2 << 20);
+    let said = daemon.say("stores list").expect(0);
+    assert!(said.out.contains("QUOTA") && said.out.contains("2.0 MiB"), "{}", said.out);
+    // One that is named is not filled beyond its quota either.
+    daemon.ctl(["submit", "convert", "--to", "wav", "--wait", "-o", "s3://small/x", "1.wav"]);
+    assert_eq!(daemon.job(BatchId(6), 1).failure.unwrap().kind, FailureKind::Quota);
+    fs::write(&configuration, stores(3)).unwrap();
+    daemon.say("reload").expect(0);
+    daemon.say("retry 5").expect(0);
+    daemon.say("wait 5").expect(0);
+    assert!(store.object(&place("large", 5)).is_some());
+}
+
+#[test]
+fn the_time_for_an_upload_chooses_the_profile_by_what_was_measured() {
+    let store = Bucket::start(&["talks"]);
+    let daemon = house(&section(&store, "media", "talks", "")).start();
+    let clip = daemon.media().join("clip.mp4");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=4", "-c:v", "libx264"])
+        .args(["-preset", "ultrafast", "-pix_fmt", "yuv420p"])
+        .arg(&clip)
+        .status()
+        .expect("the program ffmpeg is installed");
+    assert!(made.success());
+    let submit = |more: &[&str]| {
+        let words = ["submit", "compress", "--wait", "-o", "s3://talks/small"];
+        daemon.ctl(words.into_iter().chain(more.iter().copied()).chain(["clip.mp4"]))
+    };
+    // Nobody has sent anything yet, and no figure is made up.
+    submit(&["--max-upload-time", "1m"]).expect(2).says(&["`talks` go is not known", "stores check"]);
+    daemon.ctl(["submit", "compress", "--max-upload-time", "1m", "clip.mp4"]).expect(2).says(&["-o s3://BUCKET"]);
+    submit(&["--max-upload-time", "1m", "--profile", "balanced"]).expect(2).says(&["leave --profile out"]);
+    let checked = daemon.ctl(["--json", "stores", "check"]).expect(0).json();
+    let measured = checked[0]["measured_bytes_per_second"].as_u64().unwrap();
+    assert_eq!(daemon.json("stores list")[0]["bytes_per_second"], measured);
+    // Ten hours are enough for any, a thousandth of a second for none (loopback would have to take 282 MB a second).
+    submit(&["--max-upload-time", "10h"]).expect(0);
+    submit(&["--max-upload-time", "1ms"]).expect(0);
+    assert_eq!(store.objects(), ["talks/small/clip.aggressive.mp4", "talks/small/clip.conservative.mp4"]);
+    let told = |batch: u64| {
+        let detail = daemon.json(&format!("result {batch}"))["jobs"][0]["detail"].clone();
+        (detail["upload_budget_bytes"].as_f64().unwrap(), detail["notes"].to_string())
+    };
+    let (budget, why) = told(2);
+    assert_eq!(budget, (measured * 36_000) as f64, "{why}");
+    assert!(why.contains("conservative: 4 s of it are 1.6 MB at most; 36000 s of upload take"), "{why}");
+    let (_, why) = told(3);
+    assert!(why.contains("aggressive, the smallest: 4 s of it may be 0.3 MB, which is too much"), "{why}");
 }

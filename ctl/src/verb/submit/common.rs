@@ -50,8 +50,8 @@ pub struct Common {
     /// `input` are options of the recipe for that input; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
-    /// Folder for outputs, or s3://BUCKET/PREFIX in a store of the configuration (s3://*/PREFIX: all of them in turn); otherwise they land beside
-    /// their inputs, and those of addresses in the current folder
+    /// Folder for outputs, or s3://BUCKET/PREFIX in a store of the configuration (s3://*/PREFIX: all of them, in turn or by the room that is left,
+    /// as the configuration says); otherwise they land beside their inputs, and those of addresses in the current folder
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// 0–100, smaller runs first; or urgent, high, normal, low, idle; `auto` = by the inputs' sizes (small ones earlier), and

@@ -114,9 +114,11 @@ fn the_samples_examples_show_every_key_and_are_right() {
         load(&said).unwrap_or_else(|error| panic!("{error}\n{said}"));
         let keys = match *section {
             // What must be there is told before what must not.
-            "stores" => ["endpoint", "bucket", "region", "path_style", "access_key", "secret_key", "link_minutes"]
-                .map(str::to_owned)
-                .to_vec(),
+            "stores" => {
+                ["endpoint", "bucket", "region", "path_style", "access_key", "secret_key", "link_minutes", "quota_mib"]
+                    .map(str::to_owned)
+                    .to_vec()
+            }
             section => known(&format!("[{section}.x]\nwrong = 1\n")),
         };
         for key in keys {

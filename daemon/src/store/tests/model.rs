@@ -8,6 +8,7 @@ use spindle_core::change::{
 };
 use spindle_core::outbox::Delivery;
 use spindle_core::rates::{Rate, RateKey};
+use spindle_core::stores::Known;
 use spindle_shared::batch::{BatchState, BatchView};
 use spindle_shared::id::{BatchId, ContentHash, GATHER_INDEX, JobId, Owner};
 use spindle_shared::job::{FileIdentity, Input, JobSpec, JobState, JobView, PathBytes};
@@ -29,6 +30,9 @@ pub(super) struct Model {
     pub apis: BTreeMap<(String, u32), Used>,
     pub deliveries: BTreeMap<u64, Delivery>,
     pub next_delivery: u64,
+    pub stores: BTreeMap<String, Known>,
+    pub objects: BTreeMap<PathBytes, u64>,
+    pub places: BTreeMap<JobId, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +88,7 @@ impl Model {
             Change::BatchRemoved(id) => {
                 self.batches.remove(id);
                 self.keys.retain(|_, batch| batch != id);
+                self.places.retain(|job, _| job.batch != *id);
             }
             Change::InputKnown(identity, content) => {
                 self.inputs.insert((identity.dev, identity.inode), (*identity, *content));
@@ -115,6 +120,12 @@ impl Model {
                 (delivery.tries, delivery.next_at) = (*tries, *next_at);
             }
             Change::DeliveryOver(id) => drop(self.deliveries.remove(id)),
+            Change::Placed(job, bucket) => drop(self.places.insert(*job, bucket.clone())),
+            Change::Stored(stored) => {
+                self.objects.extend(stored.objects.iter().map(|(path, bytes)| (path.clone(), *bytes)));
+                let (bytes, seconds) = stored.sent;
+                self.stores.entry(stored.bucket.clone()).or_default().learn(bytes, seconds, stored.at);
+            }
             Change::ApiUsed(name, key, used) => drop(self.apis.insert((name.clone(), *key), used.clone())),
         }
         Ok(())
@@ -165,6 +176,7 @@ impl Model {
                 let job = JobId { batch: id, index };
                 let view = batch.and_then(|batch| Some(batch.job(index, batch.standings.get(&index)?)));
                 assert_eq!(reader.job(job).unwrap(), view);
+                assert_eq!(reader.place(job).unwrap().as_ref(), self.places.get(&job));
                 assert_eq!(reader.job_spec(job).unwrap().as_ref(), batch.and_then(|batch| batch.spec(index)));
             }
             let completed = batch.map(ModelBatch::completed);
@@ -186,6 +198,13 @@ impl Model {
                 assert_eq!(reader.batch_of_key(owner, key).unwrap(), expected);
             }
         }
+        // What a bucket holds is what its objects hold.
+        let known = self.stores.iter().map(|(bucket, known)| {
+            let place = format!("s3://{bucket}/");
+            let ours = self.objects.iter().filter(|(path, _)| path.0.starts_with(place.as_bytes()));
+            (bucket.clone(), Known { bytes: ours.map(|(_, bytes)| bytes).sum(), ..*known })
+        });
+        assert_eq!(reader.stores().unwrap(), known.collect());
         for (identity, content) in self.inputs.values() {
             assert_eq!(reader.content_of(identity).unwrap(), Some(*content));
             let touched = FileIdentity { mtime_ns: identity.mtime_ns + 1, ..*identity };

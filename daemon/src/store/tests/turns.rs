@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use spindle_core::api::Used;
-use spindle_core::change::{BatchStatus, Change, NewBatch, OpenJob};
+use spindle_core::change::{BatchStatus, Change, NewBatch, OpenJob, Stored};
 use spindle_shared::batch::{Counts, Priority};
 use spindle_shared::failure::FailureKind;
 use spindle_shared::id::{BatchId, ContentHash, JobId, Owner};
@@ -180,6 +180,16 @@ fn other() -> impl Strategy<Value = Change> {
         (0..2_u32, 0..9_u64).prop_map(|(key, day)| {
             let used = Used { day, calls: key + 7, recent: [(WallMs(day), 40)].into() };
             Change::ApiUsed("gemini".to_owned(), key, used)
+        }),
+        (0..4_u64, 1..4_u32, 0..2_u8).prop_map(|(batch, index, bucket)| {
+            let job = JobId { batch: BatchId(batch), index };
+            Change::Placed(job, format!("bucket {bucket}"))
+        }),
+        (0..2_u8, vec((0..3_u8, 0..9_u64), 0..3), 0..3_u32).prop_map(|(bucket, objects, seconds)| {
+            let bucket = format!("bucket {bucket}");
+            let place = |(number, bytes)| (samples::path(&format!("s3://{bucket}/{number}")), bytes);
+            let objects = objects.into_iter().map(place).collect();
+            Change::Stored(Box::new(Stored { bucket, objects, sent: (1e6, seconds.into()), at: WallMs(7) }))
         }),
         (0..4_u64, any::<bool>()).prop_map(|(number, known)| {
             let (key, rate) = samples::rate(number);

@@ -112,6 +112,7 @@ mod tests {
             access_key: Secret::new("AKIAIOSFODNN7EXAMPLE"),
             secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
             link_seconds: 0,
+            quota_bytes: None,
         };
         let origin = "https://examplebucket.s3.amazonaws.com";
         let request = Request { method: "GET", origin, path: "/test.txt", query: &[], headers: &[] };

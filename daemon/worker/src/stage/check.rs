@@ -1,9 +1,11 @@
-//! Check: whether an object store does what outputs and inputs need of it, tried out with one small object. Touches no other.
+//! Check: whether an object store does what outputs and inputs need of it, tried out with one small object; and how fast it takes a larger one. Touches no
+//! other.
 
 use std::time::{Duration, Instant};
 
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::job::Detail;
+use spindle_shared::object_store::{SENT_BYTES, SENT_SECONDS};
 use spindle_shared::stage::check::Check;
 use spindle_shared::text::escaped;
 use spindle_shared::worker::Done;
@@ -11,6 +13,8 @@ use spindle_shared::worker::Done;
 use crate::context::{Context, Halt};
 use crate::remote::s3::Bucket;
 
+/// Sent to see how fast that goes, behind a first object: the connection stands by then.
+const SPEED_BYTES: usize = 1 << 20;
 const TEXT: &str = "spindle was here to see whether it can write; this may be removed";
 /// A link lives so long while it is tried out, and is tried again so long after its end: the store's clock has whole seconds.
 const LINK_LIVES: Duration = Duration::from_secs(1);
@@ -67,5 +71,13 @@ fn check(context: &Context, bucket: &Bucket<'_>, key: &str, detail: &mut Detail)
             return Err(failure.advise("set link_minutes = 0 for it, or mend the store (its clock?)").into());
         }
     }
+    context.go_on()?;
+    // Nothing on the way can make it smaller.
+    let mut noise = vec![0; SPEED_BYTES];
+    blake3::Hasher::new().update(key.as_bytes()).finalize_xof().fill(&mut noise);
+    let begun = Instant::now();
+    bucket.put(key, &blake3::hash(&noise).to_string(), &noise)?;
+    detail.figure(SENT_SECONDS, begun.elapsed().as_secs_f64());
+    detail.figure(SENT_BYTES, SPEED_BYTES as f64);
     Ok(())
 }

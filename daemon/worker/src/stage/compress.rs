@@ -66,7 +66,7 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let facts = pictures.facts().clone();
     let seconds = length(&facts, pictures.stream().duration_seconds);
     context.lasts(seconds);
-    let profile = stage.settings.clone().unwrap_or_else(|| Profile::for_length(seconds.unwrap_or(0.0)));
+    let (profile, chosen) = profile(stage, seconds);
     let (mut coder, told) = coder(stage.encoder, &profile);
     if coder.encoder == X264 && is_large(pictures.stream()) {
         coder.options.extend(sparing(pictures.stream(), &profile.preset));
@@ -110,6 +110,10 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     let smaller = artifact.bytes < original;
     let mut detail = told_of(&facts, &profile, &plan.coder, &made, original, artifact.bytes);
     detail.notes.extend(told);
+    if let Some((bytes, why)) = chosen {
+        detail.figure("upload_budget_bytes", bytes as f64);
+        detail.notes.push(why);
+    }
     let kept = smaller || !stage.keep_only_if_smaller;
     detail.figure("published", kept);
     if !kept {
@@ -120,6 +124,34 @@ pub fn run(context: &Context, stage: &Compress) -> Result<Done, Halt> {
     }
     let work = original as f64 * made.done_share.clamp(0.0, 1.0);
     Ok(Done { files: if kept { vec![artifact] } else { Vec::new() }, detail, work, ..Done::default() })
+}
+
+/// By which it is made; and where that follows from the time of an upload, how many bytes that has, and why it is this one.
+fn profile(stage: &Compress, seconds: Option<f64>) -> (Profile, Option<(u64, String)>) {
+    if let Some(profile) = &stage.settings {
+        return (profile.clone(), None);
+    }
+    let (Some(bytes), Some(ms)) = (stage.upload_bytes, stage.upload_ms) else {
+        return (Profile::for_length(seconds.unwrap_or(0.0)), None);
+    };
+    let (profile, fits) = Profile::for_upload(seconds, bytes);
+    let (mb, time) = (|bytes: f64| format!("{:.1} MB", bytes / 1e6), ms as f64 / 1e3);
+    let budget = format!("{time} s of upload take {}, at {}/s as measured", mb(bytes as f64), mb(bytes as f64 / time));
+    let most = seconds.map(|seconds| (seconds, profile.bytes_at_most(seconds)));
+    let why = match most {
+        Some((seconds, most)) if fits => {
+            format!("{}: {seconds:.0} s of it are {} at most; {budget}", profile.name, mb(most))
+        }
+        Some((seconds, most)) => {
+            format!(
+                "{}, the smallest: {seconds:.0} s of it may be {}, which is too much; {budget}",
+                profile.name,
+                mb(most)
+            )
+        }
+        None => format!("{}, the smallest: the file does not tell its length; {budget}", profile.name),
+    };
+    (profile, Some((bytes, why)))
 }
 
 /// In seconds, as far as the file tells.

@@ -5,13 +5,13 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use spindle_shared::failure::{Failure, FailureKind};
 use spindle_shared::id::ContentHash;
 use spindle_shared::job::{Detail, Output, PathBytes};
-use spindle_shared::object_store;
+use spindle_shared::object_store::{self, SENT_BYTES, SENT_SECONDS};
 use spindle_shared::output;
 use spindle_shared::stage::upload::Upload;
 use spindle_shared::wire::codec;
@@ -37,7 +37,15 @@ pub fn run(context: &Context, stage: &Upload) -> Result<Done, Halt> {
     let names = output::published_as(plan, &stage.publish, context.assignment.detail.language.as_deref(), files)
         .ok_or_else(|| internal("kinds of its files"))?;
     let bytes: u64 = context.inputs().map(|(input, _)| input.bytes).sum();
-    let mut work = Work { context, bucket: &bucket, notes: context.checkpoint()?, all: bytes.max(1), done: 0, sent: 0 };
+    let mut work = Work {
+        context,
+        bucket: &bucket,
+        notes: context.checkpoint()?,
+        all: bytes.max(1),
+        done: 0,
+        sent: 0,
+        sending: Duration::ZERO,
+    };
     let (mut outputs, mut detail) = (Vec::new(), Detail::default());
     for ((input, file), (path, kind)) in context.inputs().zip(names) {
         let name = path.as_path().file_name().unwrap_or_default();
@@ -55,6 +63,10 @@ pub fn run(context: &Context, stage: &Upload) -> Result<Done, Halt> {
         }
         let output = Output { path, kind: kind.to_owned(), bytes: input.bytes };
         outputs.push(Published { output, content, identity: None });
+    }
+    if work.sent > 0 {
+        detail.figure(SENT_BYTES, work.sent as f64);
+        detail.figure(SENT_SECONDS, work.sending.as_secs_f64());
     }
     Ok(Done { outputs, detail, work: work.sent as f64, ..Done::default() })
 }
@@ -75,8 +87,9 @@ struct Work<'c> {
     notes: Option<Checkpoint>,
     all: u64,
     done: u64,
-    /// By this run.
+    /// By this run, and how long that took: the sending, without what is looked up around it.
     sent: u64,
+    sending: Duration,
 }
 
 impl Work<'_> {
@@ -111,7 +124,10 @@ impl Work<'_> {
             }
         }
         if bytes <= PART_BYTES {
-            self.bucket.put(key, &name, &read(file, 0, bytes)?)?;
+            let piece = read(file, 0, bytes)?;
+            let begun = Instant::now();
+            self.bucket.put(key, &name, &piece)?;
+            self.sending += begun.elapsed();
             self.sent += bytes;
             self.advance(bytes);
         } else {
@@ -168,7 +184,9 @@ impl Work<'_> {
             self.context.go_on()?;
             let number = u16::try_from(etags.len() + 1).unwrap_or(u16::MAX);
             let piece = read(file, at, part_bytes.min(bytes - at))?;
+            let begun = Instant::now();
             let etag = self.bucket.part(key, &upload, number, &piece).inspect_err(|_| self.done = before)?;
+            self.sending += begun.elapsed();
             self.note(key, content, &upload, Some((number, etag.clone())))?;
             etags.push(etag);
             at += piece.len() as u64;
