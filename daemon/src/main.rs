@@ -1,5 +1,6 @@
 //! `spindled`: the daemon. Holds the queue, starts the workers, answers the socket; never opens a media file.
 
+mod ages;
 mod artifacts;
 mod conductor;
 mod config;
@@ -209,7 +210,11 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
         gpus: Gpus::new(gpus),
         spool: spool.clone(),
         clients: AtomicUsize::new(0),
-        housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
+        housekeeping: housekeeping::Housekeeping::new(
+            artifacts.clone(),
+            (&config.housekeeping).into(),
+            ages::Ages::open(&state_dir),
+        ),
         chore: tokio::sync::Mutex::default(),
         turns: AtomicUsize::new(0),
         config: live,
