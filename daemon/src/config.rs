@@ -52,16 +52,20 @@ pub struct Config {
     pub providers: BTreeMap<String, OwnProvider>,
 }
 
+/// Group of the administrators of the system's service: packages make it, with nobody in it.
+pub const ADMINISTRATORS: &str = "spindle-admin";
+
 /// Who may talk to the daemon.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Daemon {
     /// Group of the socket; default: the daemon's own.
     pub socket_group: Option<String>,
-    /// Who may connect; default: 0660 where a group is named, else 0600.
+    /// Who may connect; default: 0660 for the system's service and where a group is named, else 0600.
     #[serde(deserialize_with = "socket_mode")]
     pub socket_mode: Option<u32>,
-    /// Whoever is in it may do what the daemon's user and root may, but name files of this machine.
+    /// Whoever is in it may do what the daemon's user and root may, but name files of this machine; default: [`ADMINISTRATORS`] for the system's
+    /// service.
     pub admin_group: Option<String>,
 }
 
@@ -794,15 +798,22 @@ impl Config {
         ]
     }
 
-    /// Mode of the socket.
-    pub fn socket_mode(&self) -> u32 {
-        self.daemon.socket_mode.unwrap_or(if self.daemon.socket_group.is_some() { 0o660 } else { 0o600 })
+    /// Mode of the socket. The system's service is there for those in its group.
+    pub fn socket_mode(&self, service: Service) -> u32 {
+        let to_a_group = service == Service::System || self.daemon.socket_group.is_some();
+        self.daemon.socket_mode.unwrap_or(if to_a_group { 0o660 } else { 0o600 })
+    }
+
+    /// The group of administrators. Where the machine has no such group, nobody is in it.
+    pub fn admin_group(&self, service: Service) -> Option<String> {
+        let usual = (service == Service::System).then(|| ADMINISTRATORS.to_owned());
+        self.daemon.admin_group.clone().or(usual)
     }
 
     /// Whether inputs and outputs go through the spool: always where others than its own user may reach the daemon, because it opens no file that
     /// they name.
     pub fn spools(&self, service: Service) -> bool {
-        service == Service::System || self.socket_mode() & 0o077 != 0
+        service == Service::System || self.socket_mode(service) & 0o077 != 0
     }
 
     /// The buckets with their keys.
@@ -932,14 +943,21 @@ mod tests {
 
     #[test]
     fn a_socket_that_is_open_to_others_spools() {
-        let spools = |text: &str| load(text).map(|config| (config.socket_mode(), config.spools(Service::User)));
+        let of = |text: &str, service| load(text).map(|config| (config.socket_mode(service), config.spools(service)));
+        let spools = |text: &str| of(text, Service::User);
         assert_eq!(spools("").unwrap(), (0o600, false));
         assert_eq!(spools("[daemon]\nsocket_group = \"media\"\n").unwrap(), (0o660, true));
         assert_eq!(spools("[daemon]\nsocket_mode = \"0666\"\n").unwrap(), (0o666, true));
         // As it comes from the environment.
         assert_eq!(spools("[daemon]\nsocket_mode = 660\n").unwrap(), (0o660, true));
         assert_eq!(spools("[daemon]\nsocket_group = \"media\"\nsocket_mode = \"0600\"\n").unwrap(), (0o600, false));
-        assert!(load("").unwrap().spools(Service::System));
+        let system = |text: &str| of(text, Service::System);
+        assert_eq!(system("").unwrap(), (0o660, true), "to those in its group");
+        assert_eq!(system("[daemon]\nsocket_mode = \"0600\"\n").unwrap(), (0o600, true));
+        let group = |text: &str, service| load(text).unwrap().admin_group(service);
+        assert_eq!(group("", Service::User), None);
+        assert_eq!(group("", Service::System).as_deref(), Some(ADMINISTRATORS));
+        assert_eq!(group("[daemon]\nadmin_group = \"wheel\"\n", Service::System).as_deref(), Some("wheel"));
         for wrong in ["\"0777\"", "\"rw\"", "0o660", "true"] {
             let error = load(&format!("[daemon]\nsocket_mode = {wrong}\n")).unwrap_err().to_string();
             assert!(error.contains("0660") && error.contains("line 2"), "{error}");

@@ -167,7 +167,7 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
     };
     let listener = {
         let _entered = runtime.enter();
-        server::bind(&socket, config.socket_mode(), config.daemon.socket_group.as_deref())?
+        server::bind(&socket, config.socket_mode(service), config.daemon.socket_group.as_deref())?
     };
     let reload = reload::Reload::new(Arc::clone(&live), {
         let (inbox, supervisor) = (inbox.clone(), Arc::clone(&supervisor));
@@ -206,7 +206,7 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
         folders: Arc::clone(&watched),
         folder_lock: tokio::sync::Mutex::default(),
         firing: Arc::clone(&firing),
-        users: Arc::new(server::Users::new(paths::user_id(), config.daemon.admin_group.clone())),
+        users: Arc::new(server::Users::new(paths::user_id(), config.admin_group(service))),
         gpus: Gpus::new(gpus),
         spool: spool.clone(),
         clients: AtomicUsize::new(0),
