@@ -63,6 +63,12 @@ impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         let message = error.to_string();
         match error {
+            ClientError::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Fault::new(exit::UNREACHABLE, "unreachable", message).hint(
+                    "its socket is for those in its group: `sudo usermod -aG spindle NAME` lets somebody in at the \
+                     system's, from their next login on",
+                )
+            }
             ClientError::Unreachable { .. } => Fault::new(exit::UNREACHABLE, "unreachable", message)
                 .hint("start it with `spindled &`; --socket or --system names another"),
             ClientError::Untrusted { .. } => Fault::new(exit::UNREACHABLE, "untrusted", message)

@@ -117,7 +117,7 @@ impl Watch {
             let ids: Vec<u64> = folders.iter().map(|folder| folder.id).collect();
             seen.retain(|id, _| ids.contains(id));
             self.folders.standings.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| ids.contains(id));
-            let mut busy = false;
+            let mut next: Option<Duration> = None;
             for folder in &folders {
                 if let Some(ears) = &ears {
                     let events =
@@ -125,20 +125,18 @@ impl Watch {
                     // The same folder again is the same watch; one that is gone is looked for by the clock.
                     let _ = inotify::add_watch(ears, folder.path.as_path(), events);
                 }
-                busy |= self.look(folder, seen.entry(folder.id).or_default())?;
+                let look = self.look(folder, seen.entry(folder.id).or_default())?;
+                next = next.into_iter().chain(look).min();
             }
-            self.wait(ears.as_ref(), folders.is_empty(), busy);
+            self.wait(ears.as_ref(), folders.is_empty(), next);
         }
     }
 
     /// Until something happens, or it is time to look again.
-    fn wait(&self, ears: Option<&OwnedFd>, none: bool, busy: bool) {
+    fn wait(&self, ears: Option<&OwnedFd>, none: bool, next: Option<Duration>) {
         let rescan = Duration::from_secs(self.live.get().folders.rescan_seconds);
-        let time = match (none, busy) {
-            (true, _) => None,
-            (false, true) => Some(LOOK_EVERY),
-            (false, false) => Some(rescan),
-        };
+        let busy = next.is_some_and(|time| time <= LOOK_EVERY);
+        let time = (!none).then(|| next.map_or(rescan, |time| time.min(rescan)));
         let time = time.and_then(|time| rustix::event::Timespec::try_from(time).ok());
         let mut heard = vec![PollFd::new(&self.folders.wake, PollFlags::IN)];
         heard.extend(ears.filter(|_| !busy).map(|ears| PollFd::new(ears, PollFlags::IN)));
@@ -151,15 +149,20 @@ impl Watch {
         }
     }
 
-    /// Looks through one folder. Gives whether it is to be looked at again soon.
-    fn look(&self, folder: &Folder, seen: &mut Seen) -> Result<bool, Over> {
+    /// Looks through one folder. Gives when it is to be looked at again, if not by the clock or by what is heard of it.
+    fn look(&self, folder: &Folder, seen: &mut Seen) -> Result<Option<Duration>, Over> {
         self.settle(folder)?;
         let mut found = Vec::new();
         if let Err(error) = list(folder.path.as_path(), folder, 0, &mut found) {
             self.stand(folder, Some(format!("{error}; it is taken up again when that is over")), 0);
             seen.growing.clear();
-            return Ok(false);
+            return Ok(None);
         }
+        let crowded = (found.len() >= FOLDER_FILES_MAX).then(|| {
+            format!(
+                "there are more than {FOLDER_FILES_MAX} recordings, and the others aren't seen: move away what is done"
+            )
+        });
         let now = Instant::now();
         let mut growing = BTreeMap::new();
         for (path, identity) in found {
@@ -178,15 +181,24 @@ impl Watch {
         }
         seen.growing = growing;
         let stable = Duration::from_secs(self.live.get().folders.stable_seconds);
+        // No more than a submission may have: what is over goes next.
+        let most = self.live.get().limits.max_inputs.map_or(FOLDER_BATCH_FILES_MAX, |most| most as usize);
+        let most = most.min(FOLDER_BATCH_FILES_MAX);
         let ready: Vec<(PathBuf, FileIdentity)> = seen
             .growing
             .iter()
             .filter(|(_, file)| now.duration_since(file.since) >= stable && file.identity.bytes > 0)
             .map(|(path, file)| (path.clone(), file.identity))
-            .take(FOLDER_BATCH_FILES_MAX)
+            .take(most)
             .collect();
-        // One that is still being copied waits for nobody, and nobody for it; but what comes together goes together.
-        let all_still = ready.len() == seen.growing.len() || ready.len() == FOLDER_BATCH_FILES_MAX;
+        // One that is still being copied waits for nobody, and nobody for it; but what comes together goes together. What has long been empty comes
+        // with nothing.
+        let stirs = seen.growing.values().any(|file| now.duration_since(file.since) < stable);
+        let all_still = !stirs || ready.len() == most;
+        if ready.is_empty() {
+            // What was refused is gone, or another now.
+            (seen.not_before, seen.wait) = (None, Duration::ZERO);
+        }
         let oldest = ready.iter().filter_map(|(path, _)| seen.growing.get(path)).map(|file| file.since).min();
         let patient = oldest.is_some_and(|since| now.duration_since(since) >= stable * 3);
         let may = seen.not_before.is_none_or(|at| now >= at);
@@ -197,7 +209,7 @@ impl Watch {
                         seen.growing.remove(path);
                     }
                     (seen.not_before, seen.wait) = (None, Duration::ZERO);
-                    self.stand(folder, None, seen.growing.len());
+                    self.stand(folder, crowded, seen.growing.len());
                 }
                 Err(why) => {
                     seen.wait = (seen.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
@@ -206,9 +218,14 @@ impl Watch {
                 }
             }
         } else if seen.not_before.is_none() {
-            self.stand(folder, None, seen.growing.len());
+            self.stand(folder, crowded, seen.growing.len());
         }
-        Ok(!seen.growing.is_empty())
+        let waits = seen.growing.values().any(|file| file.identity.bytes > 0);
+        Ok(match seen.not_before.filter(|_| waits) {
+            _ if stirs => Some(LOOK_EVERY),
+            Some(at) => Some(at.saturating_duration_since(Instant::now()).max(LOOK_EVERY)),
+            None => waits.then_some(LOOK_EVERY),
+        })
     }
 
     fn stand(&self, folder: &Folder, trouble: Option<String>, waiting: usize) {

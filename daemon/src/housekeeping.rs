@@ -2,23 +2,18 @@
 //! daemon alone writes.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use spindle_shared::id::{BatchId, ContentHash};
 use spindle_shared::limits::SWEEP_MAX;
 use spindle_shared::stage;
-use spindle_shared::time::WallMs;
 
+use crate::ages::{Ages, Now};
 use crate::artifacts::Artifacts;
 use crate::config;
 use crate::store::{Reader, StoreError};
 
 const HOUR_MS: u64 = 3_600_000;
-/// 2024-01-01: nothing of Spindle's is older, so whoever says so had a wrong clock, and its age is unknown.
-const FIRST_WALL_MS: u64 = 1_704_067_200_000;
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
@@ -64,13 +59,12 @@ pub struct OldFiles {
 pub struct Housekeeping {
     artifacts: Artifacts,
     lifetimes: Mutex<Lifetimes>,
-    started: Instant,
-    started_at: u64,
+    ages: Ages,
 }
 
 impl Housekeeping {
-    pub fn new(artifacts: Artifacts, lifetimes: Lifetimes, started_at: WallMs) -> Self {
-        Housekeeping { artifacts, lifetimes: Mutex::new(lifetimes), started: Instant::now(), started_at: started_at.0 }
+    pub fn new(artifacts: Artifacts, lifetimes: Lifetimes, ages: Ages) -> Self {
+        Housekeeping { artifacts, lifetimes: Mutex::new(lifetimes), ages }
     }
 
     /// From the next look on.
@@ -82,25 +76,24 @@ impl Housekeeping {
         *self.lifetimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time by which things age: a clock that leaps ahead while the daemon runs makes nothing older.
-    fn now(&self) -> u64 {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        wall.min(self.started_at.saturating_add(self.started.elapsed().as_millis() as u64))
+    /// The time by which things age.
+    pub fn now(&self) -> Now {
+        self.ages.look()
     }
 
-    /// The time by which things age, and how long it is until what nobody has a record of is old.
-    pub fn now_and_temporary(&self) -> (u64, u64) {
-        (self.now(), self.lifetimes().temporary_ms)
+    /// How long it is until what nobody has a record of is old.
+    pub fn temporary_ms(&self) -> u64 {
+        self.lifetimes().temporary_ms
     }
 
     /// Looks through records and folders. What a job that is not at its end may still use is not among the old.
     pub fn look(&self, reader: &Reader) -> Result<Old, StoreError> {
-        self.look_at(reader, self.now())
+        self.look_at(reader, &self.now())
     }
 
-    fn look_at(&self, reader: &Reader, now: u64) -> Result<Old, StoreError> {
+    fn look_at(&self, reader: &Reader, now: &Now) -> Result<Old, StoreError> {
         let Lifetimes { temporary_ms, artifacts_ms, records_ms } = self.lifetimes();
-        let is_old = |at: u64, lifetime: u64| at >= FIRST_WALL_MS && now.saturating_sub(at) > lifetime;
+        let is_old = |at: u64, lifetime: u64| now.age_ms(at) > lifetime;
         let mut old = Old::default();
         reader.each_artifact(|address, artifact| {
             old.scanned += 1;
@@ -112,12 +105,11 @@ impl Housekeeping {
             }
         })?;
         for (address, at) in self.artifacts.stored() {
-            if old.addresses.len() < SWEEP_MAX
-                && is_old(at, temporary_ms)
-                && !old.addresses.contains_key(&address)
-                && reader.artifact(&address)?.is_none()
-            {
-                old.scanned += 1;
+            if reader.artifact(&address)?.is_some() {
+                continue;
+            }
+            old.scanned += 1;
+            if is_old(at, temporary_ms) && old.addresses.len() < SWEEP_MAX {
                 old.addresses.entry(address).or_default().is_artifact = true;
             }
         }
@@ -150,26 +142,30 @@ impl Housekeeping {
 
     /// Whether files lie at this address.
     pub fn is_there(&self, address: &ContentHash) -> bool {
-        let there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
-        there(self.artifacts.folder(address)) || there(self.artifacts.checkpoint(address))
+        self.artifacts.is_there(address)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
+    use std::sync::Arc;
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     use spindle_core::change::{Change, StoredArtifact};
     use spindle_shared::job::Detail;
+    use spindle_shared::time::WallMs;
 
     use super::*;
+    use crate::ages::{FIRST_WALL_MS, Shown};
     use crate::store::{Store, tests::samples as store_samples};
 
     const NOW: u64 = FIRST_WALL_MS + 1_000 * 24 * HOUR_MS;
     const DAY: u64 = 24 * HOUR_MS;
 
     fn housekeeping(folder: &Path, lifetimes: Lifetimes) -> Housekeeping {
-        Housekeeping::new(Artifacts::open(folder).unwrap(), lifetimes, WallMs(NOW))
+        Housekeeping::new(Artifacts::open(folder).unwrap(), lifetimes, Ages::open(folder))
     }
 
     fn lifetimes() -> Lifetimes {
@@ -206,10 +202,10 @@ mod tests {
             stored(6, "decode", 55_000),
         ];
         store.commit(&changes).unwrap();
-        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), NOW).unwrap();
+        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), &Now::at(NOW)).unwrap();
         assert_eq!((found(&old), old.scanned), (vec![2, 4], 6));
         let longer = Lifetimes { artifacts_ms: 31 * DAY, ..lifetimes() };
-        let old = housekeeping(folder.path(), longer).look_at(&store.reader(), NOW).unwrap();
+        let old = housekeeping(folder.path(), longer).look_at(&store.reader(), &Now::at(NOW)).unwrap();
         assert_eq!(found(&old), [2]);
     }
 
@@ -221,14 +217,14 @@ mod tests {
         changes.push(stored(4, "transcribe", NOW - 40 * DAY));
         store.commit(&changes).unwrap();
         let housekeeping = housekeeping(folder.path(), lifetimes());
-        let old = housekeeping.look_at(&store.reader(), NOW).unwrap();
+        let old = housekeeping.look_at(&store.reader(), &Now::at(NOW)).unwrap();
         assert_eq!((found(&old), old.in_use, old.batches.len()), (vec![4], 1, 0));
 
         store.commit(&store_samples::its_end(1, NOW - 31 * DAY)).unwrap();
-        let old = housekeeping.look_at(&store.reader(), NOW).unwrap();
+        let old = housekeeping.look_at(&store.reader(), &Now::at(NOW)).unwrap();
         assert!(old.addresses.contains_key(&address), "{old:?}");
         assert_eq!(old.batches, [(BatchId(1), 1)]);
-        let old = housekeeping.look_at(&store.reader(), NOW - 2 * DAY).unwrap();
+        let old = housekeeping.look_at(&store.reader(), &Now::at(NOW - 2 * DAY)).unwrap();
         assert_eq!(old.batches, [], "it has ended thirty days ago, and no longer");
     }
 
@@ -239,16 +235,78 @@ mod tests {
         let mut changes = store_samples::a_gather_that_waits(1, ContentHash([3; 32]));
         changes.extend([stored(3, "subtitle", NOW - 40 * DAY), stored(4, "subtitle", NOW - 40 * DAY)]);
         store.commit(&changes).unwrap();
-        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), NOW).unwrap();
+        let old = housekeeping(folder.path(), lifetimes()).look_at(&store.reader(), &Now::at(NOW)).unwrap();
         assert_eq!((found(&old), old.in_use), (vec![4], 1));
     }
 
     #[test]
-    fn a_clock_that_leaps_ahead_makes_nothing_old() {
+    fn a_clock_that_is_set_makes_nothing_old_over_restarts_too_and_time_that_passes_does() {
         let folder = tempfile::tempdir().unwrap();
-        // By the wall it is years later than this daemon's start and run tell.
-        let housekeeping = housekeeping(folder.path(), lifetimes());
-        assert!(housekeeping.now() < NOW + HOUR_MS);
+        let mut store = Store::open(folder.path()).unwrap();
+        let clock = Arc::new(Mutex::new(Shown { boot: "1".to_owned(), wall_ms: NOW, up_ms: DAY }));
+        let pass = |ms: u64| {
+            let mut clock = clock.lock().unwrap();
+            clock.wall_ms += ms;
+            clock.up_ms += ms;
+        };
+        let set = |by_ms: i64| {
+            let mut clock = clock.lock().unwrap();
+            clock.wall_ms = clock.wall_ms.saturating_add_signed(by_ms);
+        };
+        let reader = store.reader();
+        // A daemon each time.
+        let look = || {
+            let shown = Arc::clone(&clock);
+            let ages = Ages::with(folder.path(), Box::new(move || shown.lock().unwrap().clone()));
+            Housekeeping::new(Artifacts::open(folder.path()).unwrap(), lifetimes(), ages).look(&reader).unwrap()
+        };
+        let before = look();
+        assert_eq!((before.scanned, found(&before)), (0, vec![]));
+
+        let (mut changes, address) = store_samples::a_job_with_its_artifact(1, NOW);
+        changes.extend(store_samples::its_end(1, NOW));
+        changes.push(stored(4, "decode", NOW));
+        store.commit(&changes).unwrap();
+        let artifacts = Artifacts::open(folder.path()).unwrap();
+        let dated = |path: &Path, at_ms: u64| {
+            let at = UNIX_EPOCH + std::time::Duration::from_millis(at_ms);
+            fs::File::open(path).unwrap().set_modified(at).unwrap();
+        };
+        let leftover = artifacts.folder(&ContentHash([7; 32]));
+        fs::create_dir_all(&leftover).unwrap();
+        dated(&leftover, NOW);
+        for (number, at_ms) in [(8, NOW), (9, 55_000), (10, NOW + 9_000 * DAY)] {
+            let piece = artifacts.checkpoint(&ContentHash([number; 32]));
+            fs::write(&piece, "piece").unwrap();
+            dated(&piece, at_ms);
+        }
+        let nothing = |why: &str| {
+            let old = look();
+            // Two artifacts, the leftover, three pieces, a batch.
+            assert_eq!((found(&old), old.batches.len(), old.scanned), (vec![], 0, 7), "{why}");
+        };
+        let years = 10 * 365 * DAY as i64;
+        nothing("all is new");
+        set(years);
+        nothing("the clock leaps ahead");
+        nothing("… and the daemon starts anew");
+        set(-2 * years);
+        nothing("it is set back behind all");
+        set(years + 300_000);
+        nothing("… and right again, but for some minutes");
+        pass(DAY - HOUR_MS);
+        nothing("a day has not passed");
+        pass(2 * HOUR_MS);
+        let old = look();
+        let mut expected = vec![address.0[0], 4, 7];
+        expected.sort_unstable();
+        assert_eq!((found(&old), old.batches.len()), (expected.clone(), 0), "what is temporary is a day old");
+        pass(30 * DAY);
+        let old = look();
+        expected.push(8);
+        expected.sort_unstable();
+        let why = "all but what has no date, or one that has not been yet";
+        assert_eq!((found(&old), old.batches.len()), (expected, 1), "{why}");
     }
 
     #[test]
@@ -272,8 +330,8 @@ mod tests {
         std::os::unix::fs::symlink(&ours, artifacts.join("07").join(ContentHash([0x70; 32]).to_string())).unwrap();
         fs::create_dir_all(folder.path().join("checkpoints").join(ContentHash([9; 32]).to_string())).unwrap();
         let later = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-        assert_eq!(found(&housekeeping.look_at(&store.reader(), later).unwrap()), [0; 0], "too young");
-        let old = housekeeping.look_at(&store.reader(), later + 31 * DAY).unwrap();
+        assert_eq!(found(&housekeeping.look_at(&store.reader(), &Now::at(later)).unwrap()), [0; 0], "too young");
+        let old = housekeeping.look_at(&store.reader(), &Now::at(later + 31 * DAY)).unwrap();
         assert_eq!(found(&old), [7, 8]);
         let artifact = OldFiles { is_artifact: true, artifact_bytes: 100, checkpoint_bytes: None };
         assert_eq!(old.addresses[&address], artifact);

@@ -1,5 +1,6 @@
 //! `spindled`: the daemon. Holds the queue, starts the workers, answers the socket; never opens a media file.
 
+mod ages;
 mod artifacts;
 mod conductor;
 mod config;
@@ -167,7 +168,7 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
     };
     let listener = {
         let _entered = runtime.enter();
-        server::bind(&socket, config.socket_mode(), config.daemon.socket_group.as_deref())?
+        server::bind(&socket, config.socket_mode(service), config.daemon.socket_group.as_deref())?
     };
     let reload = reload::Reload::new(Arc::clone(&live), {
         let (inbox, supervisor) = (inbox.clone(), Arc::clone(&supervisor));
@@ -207,11 +208,15 @@ fn run(args: &Args, service: Service, config: Config, log: logs::Log) -> Result<
         folders: Arc::clone(&watched),
         folder_lock: tokio::sync::Mutex::default(),
         firing: Arc::clone(&firing),
-        users: Arc::new(server::Users::new(paths::user_id(), config.daemon.admin_group.clone())),
+        users: Arc::new(server::Users::new(paths::user_id(), config.admin_group(service))),
         gpus: Gpus::new(gpus),
         spool: spool.clone(),
         clients: AtomicUsize::new(0),
-        housekeeping: housekeeping::Housekeeping::new(artifacts.clone(), (&config.housekeeping).into(), now.wall),
+        housekeeping: housekeeping::Housekeeping::new(
+            artifacts.clone(),
+            (&config.housekeeping).into(),
+            ages::Ages::open(&state_dir),
+        ),
         chore: tokio::sync::Mutex::default(),
         config: live,
         reload: Arc::clone(&reload),

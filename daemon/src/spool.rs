@@ -24,6 +24,7 @@ use spindle_shared::output::FILE_NAME_BYTES_MAX;
 use spindle_shared::wire::request::Upload;
 use spindle_shared::wire::response::{Refusal, RefusalKind, Response, SpoolView};
 
+use crate::ages::Now;
 use crate::config;
 use crate::machine;
 
@@ -42,11 +43,12 @@ pub struct Spool {
     user_bytes_max: u64,
     input_bytes_max: u64,
     keep_ms: u64,
-    now: Mutex<Now>,
+    ledger: Mutex<Ledger>,
 }
 
+/// What is known of what lies there without looking.
 #[derive(Default)]
-struct Now {
+struct Ledger {
     /// What lies there or is on its way, by user: by the last look through the folders, and what has changed since.
     used: HashMap<u32, u64>,
     /// Folders that something is just being sent into: they are not old.
@@ -76,14 +78,14 @@ impl Spool {
             user_bytes_max: config.user_mib << 20,
             input_bytes_max: config.input_max_mib << 20,
             keep_ms: config.keep_days * 24 * 3_600_000,
-            now: Mutex::default(),
+            ledger: Mutex::default(),
         };
         spool.count();
         Ok(spool)
     }
 
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a batch's files are, of this owner and under this key.
@@ -175,7 +177,7 @@ impl Spool {
     }
 
     pub fn view(&self, peer: Peer) -> SpoolView {
-        let used_bytes = self.now().used.get(&peer.owner.0).copied().unwrap_or(0);
+        let used_bytes = self.ledger().used.get(&peer.owner.0).copied().unwrap_or(0);
         SpoolView { used_bytes, user_bytes_max: self.user_bytes_max, input_bytes_max: self.input_bytes_max }
     }
 
@@ -266,8 +268,8 @@ impl Spool {
 
     /// Counts so many bytes more for a user, if there is room for them.
     fn take_room(&self, owner: Owner, bytes: u64) -> Result<(), Refusal> {
-        let mut now = self.now();
-        let used = now.used.entry(owner.0).or_default();
+        let mut ledger = self.ledger();
+        let used = ledger.used.entry(owner.0).or_default();
         if used.saturating_add(bytes) > self.user_bytes_max {
             let message = format!(
                 "what you have in the spool takes {} MiB, and {} more pass spool.user_mib = {}",
@@ -323,8 +325,8 @@ impl Spool {
             tracing::warn!(folder = %folder.display(), "failed to clear the spool: {error}");
             return;
         }
-        let mut now = self.now();
-        if let Some(used) = now.used.get_mut(&owner.0) {
+        let mut ledger = self.ledger();
+        if let Some(used) = ledger.used.get_mut(&owner.0) {
             *used = used.saturating_sub(bytes);
         }
     }
@@ -333,13 +335,13 @@ impl Spool {
     /// `standing` says how the batch of a folder stands.
     pub fn old<E>(
         &self,
-        now: u64,
+        now: &Now,
         unknown_ms: u64,
         mut standing: impl FnMut(&Path) -> Result<Standing, E>,
     ) -> Result<Vec<OldFolder>, E> {
         let mut old = Vec::new();
         for (owner, folder) in self.folders() {
-            if self.now().busy.contains_key(&folder) {
+            if self.is_busy(&folder) {
                 continue;
             }
             let changed = fs::metadata(&folder).map_or(u64::MAX, |meta| meta.mtime().max(0) as u64 * 1_000);
@@ -349,9 +351,9 @@ impl Spool {
             };
             match standing(&folder)? {
                 Standing::Open => {}
-                Standing::Unknown if now.saturating_sub(changed) > unknown_ms => take(folder),
+                Standing::Unknown if now.age_ms(changed) > unknown_ms => take(folder),
                 Standing::Unknown => {}
-                Standing::Ended { at, .. } if now.saturating_sub(at) > self.keep_ms => take(folder),
+                Standing::Ended { at, .. } if now.age_ms(at) > self.keep_ms => take(folder),
                 Standing::Ended { well: true, .. } => {
                     for kind in [SENT, PARTS] {
                         Some(folder.join(kind)).filter(|path| path.exists()).into_iter().for_each(&mut take);
@@ -365,11 +367,16 @@ impl Spool {
 
     /// Removes what was found to be old, unless something is being sent there by now.
     pub fn remove(&self, old: &OldFolder) -> bool {
-        let busy = self.now().busy.keys().any(|folder| old.path.starts_with(folder));
+        let busy = self.is_busy(&old.path);
         if !busy {
             self.drop_batch(old.owner, &old.path);
         }
         !busy && !old.path.exists()
+    }
+
+    /// Whether something is just being sent there.
+    pub fn is_busy(&self, path: &Path) -> bool {
+        self.ledger().busy.keys().any(|folder| path.starts_with(folder))
     }
 
     /// Looks anew at what everybody has here.
@@ -378,13 +385,14 @@ impl Spool {
         for (owner, folder) in self.folders() {
             *used.entry(owner.0).or_default() += tree_bytes(&folder);
         }
-        self.now().used = used;
+        self.ledger().used = used;
     }
 
     /// Folders of batches; what is not named as the daemon names it is not ours.
     fn folders(&self) -> Vec<(Owner, PathBuf)> {
         let mut folders = Vec::new();
-        for user in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+        let users = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        for user in users.filter(|user| user.file_type().is_ok_and(|kind| kind.is_dir())) {
             let Some(owner) =
                 user.file_name().to_str().filter(|name| is_owner(name.as_bytes())).and_then(|name| name.parse().ok())
             else {
@@ -417,18 +425,18 @@ struct Busy {
 
 impl Busy {
     fn enter(spool: &Arc<Spool>, owner: Owner, folder: &Path) -> Busy {
-        *spool.now().busy.entry(folder.to_owned()).or_default() += 1;
+        *spool.ledger().busy.entry(folder.to_owned()).or_default() += 1;
         Busy { spool: Arc::clone(spool), owner, folder: folder.to_owned() }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut now = self.spool.now();
-        if let Some(count) = now.busy.get_mut(&self.folder) {
+        let mut ledger = self.spool.ledger();
+        if let Some(count) = ledger.busy.get_mut(&self.folder) {
             *count -= 1;
             if *count == 0 {
-                now.busy.remove(&self.folder);
+                ledger.busy.remove(&self.folder);
             }
         }
     }
@@ -501,8 +509,8 @@ impl Receiving {
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let mut now = self.spool.now();
-        if let Some(used) = now.used.get_mut(&self.owner.0) {
+        let mut ledger = self.spool.ledger();
+        if let Some(used) = ledger.used.get_mut(&self.owner.0) {
             *used = used.saturating_sub(self.counted);
         }
     }
@@ -780,7 +788,7 @@ mod tests {
         let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
         let look = |now: u64| {
             let mut found: Vec<(String, u64)> = spool
-                .old(now, DAY, |folder| {
+                .old(&Now::at(now), DAY, |folder| {
                     Ok::<_, Infallible>(match places[folder] {
                         "open" => Standing::Open,
                         "well" => Standing::Ended { at: now, well: true },

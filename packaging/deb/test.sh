@@ -166,6 +166,35 @@ working() {
     expect "what is kept lies in the home, and is its user's alone" sh -c 'test "$(stat -c %a "$1"/home/ann/.local/state/spindle/queue.redb)" = 600' _ "$there"
 }
 
+# The system's service as the package leaves it, without a systemd to start it: for whoever is in its group, and nobody else.
+serving() {
+    say "a service for several users"
+    inside sh -ec 'useradd --create-home --shell /bin/sh bob; useradd --create-home --shell /bin/sh eve; usermod -aG spindle ann; usermod -aG spindle,spindle-admin eve'
+    expect "users in its group, strangers, administrators" inside sh -ec '
+        as() { user=$1; shift; setpriv --reuid "$user" --regid "$user" --init-groups env HOME="/home/$user" sh -ec "cd; $*"; }
+        install -d -o spindle -g spindle -m 755 /run/spindle
+        setpriv --reuid spindle --regid spindle --init-groups --no-new-privs spindled --system --foreground >/tmp/service.log 2>&1 &
+        until spindlectl --system -q health >/dev/null 2>&1; do kill -0 $! || { cat /tmp/service.log; exit 1; }; sleep 0.1; done
+        trap "tail -n 20 /tmp/service.log" EXIT
+        test "$(stat -c %U:%G:%a /run/spindle/spindled.sock)" = spindle:spindle:660
+        as ann spindlectl --system submit convert --to mp3 --wait digits.wav
+        test "$(stat -c %U:%G /home/ann/digits.mp3)" = ann:ann
+        as ann spindlectl submit convert --to flac --wait digits.wav      # it is found without being named
+        test -s /home/ann/digits.flac
+        code=0; as bob spindlectl --system list 2>/tmp/said || code=$?
+        test $code = 5; grep -q "usermod -aG spindle" /tmp/said
+        code=0; as ann spindlectl --system gc --dry-run 2>/dev/null || code=$?
+        test $code = 11
+        as eve spindlectl --system gc --dry-run
+        test "$(as eve spindlectl --system list | grep -c convert)" = 2
+        spindlectl --system remove --purge 1 2
+        spindlectl --system shutdown
+        wait $!
+        trap - EXIT
+        rm -rf /tmp/said /tmp/service.log'
+    inside sh -c 'userdel --remove bob; userdel --remove eve; gpasswd -d ann spindle; rm -f /home/ann/digits.mp3 /home/ann/digits.flac' >/dev/null 2>&1 || true
+}
+
 # Under the package's own systemd, where one may be booted.
 booted() {
     if [ "${SPINDLE_TEST_BOOT:-}" != 1 ]; then
@@ -207,6 +236,7 @@ if [ "$failed" = 0 ]; then
     standing
     units
     working
+    serving
     booted
     removing
 fi

@@ -106,6 +106,8 @@ pub const PAGE_JOBS: u32 = 10_000;
 pub const STATS_ROWS_MAX: usize = 100;
 /// Old things of one kind that one cleaning takes; the next takes the rest.
 pub const SWEEP_MAX: usize = 1_000_000;
+/// Settings of the clock that are told apart; of older ones what is known is less exact.
+pub const LEAPS_MAX: usize = 256;
 /// Artifacts that one command removes: their files go within the conductor's turn.
 pub const PURGE_MAX: usize = 16;
 /// Operations on one picture.

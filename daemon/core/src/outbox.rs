@@ -18,6 +18,8 @@ const FIRST_WAIT_MS: u64 = 5 * SECOND_MS;
 const LONGEST_WAIT_MS: u64 = 3_600 * SECOND_MS;
 /// An endpoint that is down for so long has lost what was meant for it.
 const GIVE_UP_MS: u64 = 72 * LONGEST_WAIT_MS;
+/// … and has been tried as often as in two days at least: a clock that is set ahead gives nothing up, nor does a daemon that was away for days.
+const GIVE_UP_TRIES: u32 = 48;
 /// A command that fails is tried so often: what is wrong with it is on this machine, and a person's to mend.
 const COMMAND_TRIES: u32 = 3;
 
@@ -162,7 +164,7 @@ impl Outbox {
             Tried::Stopped => (0, None),
             Tried::Failed { why, wait_ms } => {
                 delivery.tries += 1;
-                let late = now.0.saturating_sub(delivery.created_at.0) >= GIVE_UP_MS;
+                let late = now.0.saturating_sub(delivery.created_at.0) >= GIVE_UP_MS && delivery.tries >= GIVE_UP_TRIES;
                 let spent = matches!(delivery.target, Notify::Command(_)) && delivery.tries >= COMMAND_TRIES;
                 if late || spent {
                     self.leave(id);
@@ -327,6 +329,21 @@ mod tests {
         assert!(waits.windows(2).all(|pair| pair[1] > pair[0] || pair[1] >= HOUR), "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= HOUR * 13 / 10), "{waits:?}");
         assert!((72 * HOUR..75 * HOUR).contains(times.last().unwrap()), "{times:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_ahead_gives_nothing_up() {
+        let mut world = World::new();
+        world.tell(1, &url("down"), "batch");
+        world.run(HOUR, |_, _| failed());
+        // A year ahead; the endpoint is down for another day.
+        let set = 365 * 24 * HOUR;
+        world.now = set;
+        world.restart();
+        world.run(set + 24 * HOUR, |_, _| failed());
+        assert_eq!((world.rows.len(), world.came.len()), (1, 0));
+        world.run(set + 26 * HOUR, |_, _| Tried::Delivered);
+        assert_eq!((world.rows.len(), world.came.len()), (0, 1));
     }
 
     #[test]

@@ -5,16 +5,20 @@ use spindle_shared::paths::Service;
 
 use super::Config;
 
+/// Group of the administrators of the system's service: packages make it, with nobody in it.
+pub const ADMINISTRATORS: &str = "spindle-admin";
+
 /// Who may talk to the daemon.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Daemon {
     /// Group of the socket; default: the daemon's own.
     pub socket_group: Option<String>,
-    /// Who may connect; default: 0660 where a group is named, else 0600.
+    /// Who may connect; default: 0660 for the system's service and where a group is named, else 0600.
     #[serde(deserialize_with = "socket_mode")]
     pub socket_mode: Option<u32>,
-    /// Whoever is in it may do what the daemon's user and root may, but name files of this machine.
+    /// Whoever is in it may do what the daemon's user and root may, but name files of this machine; default: [`ADMINISTRATORS`] for the system's
+    /// service.
     pub admin_group: Option<String>,
 }
 
@@ -44,14 +48,21 @@ pub struct Limits {
 }
 
 impl Config {
-    /// Mode of the socket.
-    pub fn socket_mode(&self) -> u32 {
-        self.daemon.socket_mode.unwrap_or(if self.daemon.socket_group.is_some() { 0o660 } else { 0o600 })
+    /// Mode of the socket. The system's service is there for those in its group.
+    pub fn socket_mode(&self, service: Service) -> u32 {
+        let to_a_group = service == Service::System || self.daemon.socket_group.is_some();
+        self.daemon.socket_mode.unwrap_or(if to_a_group { 0o660 } else { 0o600 })
+    }
+
+    /// The group of administrators. Where the machine has no such group, nobody is in it.
+    pub fn admin_group(&self, service: Service) -> Option<String> {
+        let usual = (service == Service::System).then(|| ADMINISTRATORS.to_owned());
+        self.daemon.admin_group.clone().or(usual)
     }
 
     /// Whether inputs and outputs go through the spool: always where others than its own user may reach the daemon, because it opens no file that
     /// they name.
     pub fn spools(&self, service: Service) -> bool {
-        service == Service::System || self.socket_mode() & 0o077 != 0
+        service == Service::System || self.socket_mode(service) & 0o077 != 0
     }
 }

@@ -44,14 +44,21 @@ fn errors_point_at_line_and_key() {
 
 #[test]
 fn a_socket_that_is_open_to_others_spools() {
-    let spools = |text: &str| load(text).map(|config| (config.socket_mode(), config.spools(Service::User)));
+    let of = |text: &str, service| load(text).map(|config| (config.socket_mode(service), config.spools(service)));
+    let spools = |text: &str| of(text, Service::User);
     assert_eq!(spools("").unwrap(), (0o600, false));
     assert_eq!(spools("[daemon]\nsocket_group = \"media\"\n").unwrap(), (0o660, true));
     assert_eq!(spools("[daemon]\nsocket_mode = \"0666\"\n").unwrap(), (0o666, true));
     // As it comes from the environment.
     assert_eq!(spools("[daemon]\nsocket_mode = 660\n").unwrap(), (0o660, true));
     assert_eq!(spools("[daemon]\nsocket_group = \"media\"\nsocket_mode = \"0600\"\n").unwrap(), (0o600, false));
-    assert!(load("").unwrap().spools(Service::System));
+    let system = |text: &str| of(text, Service::System);
+    assert_eq!(system("").unwrap(), (0o660, true), "to those in its group");
+    assert_eq!(system("[daemon]\nsocket_mode = \"0600\"\n").unwrap(), (0o600, true));
+    let group = |text: &str, service| load(text).unwrap().admin_group(service);
+    assert_eq!(group("", Service::User), None);
+    assert_eq!(group("", Service::System).as_deref(), Some(daemon::ADMINISTRATORS));
+    assert_eq!(group("[daemon]\nadmin_group = \"wheel\"\n", Service::System).as_deref(), Some("wheel"));
     for wrong in ["\"0777\"", "\"rw\"", "0o660", "true"] {
         let error = load(&format!("[daemon]\nsocket_mode = {wrong}\n")).unwrap_err().to_string();
         assert!(error.contains("0660") && error.contains("line 2"), "{error}");

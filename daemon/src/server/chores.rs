@@ -64,6 +64,9 @@ pub async fn reload(house: &Arc<House>) -> Result<Vec<Response>, Broken> {
     })
 }
 
+/// So often it is looked whether somebody has set the clock.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
+
 /// Cleans for ever. The first time comes late, so that a machine that has just started has its clock right by then.
 pub async fn clean_regularly(house: Arc<House>) {
     let mut changes = house.config.changes();
@@ -72,6 +75,10 @@ pub async fn clean_regularly(house: Arc<House>) {
         let every = Duration::from_secs(house.config.get().housekeeping.every_minutes * 60);
         tokio::select! {
             () = tokio::time::sleep_until(last + every) => last = Instant::now(),
+            () = tokio::time::sleep(CLOCK_EVERY) => {
+                house.housekeeping.now();
+                continue;
+            }
             Ok(()) = changes.changed() => continue,
         }
         // Whoever is at it already does as much.
@@ -118,8 +125,9 @@ async fn clean(house: &Arc<House>, dry_run: bool) -> Result<Collected, Broken> {
         done.in_use += counted.in_use;
         done.failed += counted.failed;
     }
-    let (spooled, spool_bytes) = on_store(house, move |house| clean_spool(house, dry_run)).await?;
-    (done.spooled, done.spool_bytes) = (spooled, spool_bytes);
+    let spool = on_store(house, move |house| clean_spool(house, dry_run)).await?;
+    (done.spooled, done.spool_bytes) = (spool.spooled, spool.spool_bytes);
+    (done.scanned, done.failed) = (done.scanned + spool.scanned, done.failed + spool.failed);
     for (id, jobs) in old.batches {
         let folders = read::spool_folders(house, vec![id]).await?;
         // The owner is looked up again when it is removed; one that was retried meanwhile is refused.
@@ -152,15 +160,16 @@ async fn clean(house: &Arc<House>, dry_run: bool) -> Result<Collected, Broken> {
     Ok(done)
 }
 
-/// Removes what is old in the spool: folders, and their bytes.
-fn clean_spool(house: &House, dry_run: bool) -> Result<(u64, u64), StoreError> {
-    let Some(spool) = &house.spool else { return Ok((0, 0)) };
+/// Removes what is old in the spool.
+fn clean_spool(house: &House, dry_run: bool) -> Result<Collected, StoreError> {
+    let mut done = Collected::default();
+    let Some(spool) = &house.spool else { return Ok(done) };
     let mut batches: HashMap<PathBuf, BatchId> = HashMap::new();
     house.reader.each_key(|owner, key, id| {
         batches.insert(spool.folder(owner, key), id);
     })?;
-    let (now, unknown_ms) = house.housekeeping.now_and_temporary();
-    let old = spool.old(now, unknown_ms, |folder| {
+    let old = spool.old(&house.housekeeping.now(), house.housekeeping.temporary_ms(), |folder| {
+        done.scanned += 1;
         let Some(id) = batches.get(folder) else { return Ok::<_, StoreError>(Standing::Unknown) };
         let view = house.reader.batch(*id)?;
         Ok(match view.map(|view| (view.state, view.finished_at)) {
@@ -171,12 +180,17 @@ fn clean_spool(house: &House, dry_run: bool) -> Result<(u64, u64), StoreError> {
             Some(_) => Standing::Open,
         })
     })?;
-    let gone = old.iter().filter(|old| dry_run || spool.remove(old));
-    let counted = gone.fold((0, 0), |(folders, bytes), old| (folders + 1, bytes + old.bytes));
+    for old in old {
+        match dry_run || spool.remove(&old) {
+            true => (done.spooled, done.spool_bytes) = (done.spooled + 1, done.spool_bytes + old.bytes),
+            // Something comes into it by now, or it can't be removed.
+            false => done.failed += u64::from(!spool.is_busy(&old.path)),
+        }
+    }
     if !dry_run {
         spool.count();
     }
-    Ok(counted)
+    Ok(done)
 }
 
 /// The daemon itself.
@@ -214,6 +228,7 @@ fn begin(house: &House) -> Result<MutexGuard<'_, ()>, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::atomic::AtomicUsize;
 
     use spindle_core::change::{Change, StoredArtifact};
@@ -222,6 +237,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::ages::Ages;
     use crate::artifacts::Artifacts;
     use crate::config::Config;
     use crate::housekeeping::Housekeeping;
@@ -232,7 +248,7 @@ mod tests {
 
     const DAY: u64 = 86_400_000;
 
-    fn house(folder: &std::path::Path, changes: &[Change], now: u64) -> (Arc<House>, Store, mpsc::Receiver<Message>) {
+    fn house(folder: &std::path::Path, changes: &[Change]) -> (Arc<House>, Store, mpsc::Receiver<Message>) {
         let mut store = Store::open(folder).unwrap();
         store.commit(changes).unwrap();
         let (inbox, receiver) = Inbox::new();
@@ -257,7 +273,7 @@ mod tests {
             users: Arc::new(Users::new(1_000, None)),
             spool: None,
             clients: AtomicUsize::new(0),
-            housekeeping: Housekeeping::new(artifacts, lifetimes, WallMs(now)),
+            housekeeping: Housekeeping::new(artifacts, lifetimes, Ages::open(folder)),
             chore: tokio::sync::Mutex::default(),
             reload: Arc::new(crate::reload::Reload::new(Arc::clone(&config), |_| Err("a test has no file".to_owned()))),
             config,
@@ -291,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn the_conductor_is_asked_for_little_at_a_time_and_may_refuse() {
         let folder = tempfile::tempdir().unwrap();
-        let (house, _store, mut receiver) = house(folder.path(), &old_things(now()), now());
+        let (house, _store, mut receiver) = house(folder.path(), &old_things(now()));
         let conductor = tokio::spawn(async move {
             let mut asked = Vec::new();
             while let Some(Message::Command { peer, command, reply }) = receiver.recv().await {
@@ -324,9 +340,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_stays_where_it_is_counts_as_failed_and_what_is_taken_up_again_as_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = |number: u8| {
+            let artifact = StoredArtifact {
+                stage: "decode".to_owned(),
+                files: Vec::new(),
+                detail: Detail::default(),
+                created_at: WallMs(now() - 2 * DAY),
+            };
+            Change::ArtifactStored(ContentHash([number; 32]), artifact)
+        };
+        // 1 has no files; 2 can't be removed; 3 is wanted again before its turn has come.
+        let (house, mut store, mut receiver) = house(folder.path(), &[stored(1), stored(2), stored(3)]);
+        let artifacts = Artifacts::open(folder.path()).unwrap();
+        for number in [2, 3] {
+            fs::create_dir_all(artifacts.folder(&ContentHash([number; 32]))).unwrap();
+        }
+        let conductor = tokio::spawn(async move {
+            while let Some(Message::Command { command, reply, .. }) = receiver.recv().await {
+                let Command::Purge(addresses) = command else { panic!("{command:?}") };
+                let gone = addresses.into_iter().filter(|address| address.0[0] != 3);
+                store.commit(&gone.map(Change::ArtifactDropped).collect::<Vec<_>>()).unwrap();
+                drop(reply.send(Answer::Frames(vec![Response::End])));
+            }
+            store
+        });
+        let done = clean(&house, false).await.unwrap();
+        assert_eq!((done.scanned, done.artifacts, done.failed, done.in_use), (3, 1, 1, 1), "{done:?}");
+        drop(house);
+        drop(conductor.await.unwrap());
+    }
+
+    #[tokio::test]
     async fn a_dry_run_asks_nobody_and_chores_go_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let (house, _store, mut receiver) = house(folder.path(), &old_things(now()), now());
+        let (house, _store, mut receiver) = house(folder.path(), &old_things(now()));
         let frames = collect(&house, true).await.unwrap();
         let Some(Response::Collected(done)) = frames.first() else { panic!("{frames:?}") };
         assert_eq!((done.dry_run, done.artifacts, done.batches), (true, PURGE_MAX as u64 + 1, 2));

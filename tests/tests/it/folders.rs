@@ -79,3 +79,35 @@ fn a_file_that_grows_is_left_alone_and_a_folder_that_is_gone_is_told_and_taken_u
     taken(&daemon, 2);
     daemon.say("health").expect(0);
 }
+
+#[test]
+fn more_than_a_submission_may_have_goes_in_several_and_what_was_refused_is_forgotten_with_its_files() {
+    let limited = Daemon::scripted().set("folders.stable_seconds", 1).set("folders.rescan_seconds", 1);
+    let daemon = limited.set("limits.max_inputs", 2).set("limits.user_jobs", 3).start();
+    let inbox = daemon.media().join("inbox");
+    fs::create_dir(&inbox).unwrap();
+    for name in ["1", "2", "3"] {
+        fs::write(inbox.join(format!("ok{name}.wav")), name).unwrap();
+    }
+    // It will never be anything; nothing waits for it.
+    fs::write(inbox.join("empty.wav"), "").unwrap();
+    daemon.say("folder add inbox subtitles").expect(0);
+    taken(&daemon, 3);
+    let totals: u64 =
+        daemon.json("list").as_array().unwrap().iter().map(|batch| batch["total"].as_u64().unwrap()).sum();
+    assert_eq!((totals, daemon.json("list").as_array().unwrap().len()), (3, 2));
+
+    // As many as that may never be open.
+    daemon.say("pause").expect(0);
+    for name in ["4", "5", "6", "7"] {
+        fs::write(inbox.join(format!("ok{name}.wav")), name).unwrap();
+    }
+    let trouble = || daemon.json("folder list")[0]["trouble"].as_str().map(str::to_owned);
+    assert!(eventually("the folder is unwell", &trouble).contains("user_jobs"), "{:?}", trouble());
+    let left = daemon.json("folder list")[0]["taken"].as_u64().unwrap();
+    for name in ["4", "5", "6", "7"] {
+        fs::remove_file(inbox.join(format!("ok{name}.wav"))).unwrap();
+    }
+    eventually("the folder is well again", || trouble().is_none().then_some(()));
+    assert_eq!(daemon.json("folder list")[0]["taken"], left);
+}
