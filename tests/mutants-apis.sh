@@ -70,7 +70,7 @@ mutant 'retry-after: it is not heard' $apis 's/            api\.be_silent\(wait_
 mutant 'retry-after: a shorter one takes the longer back' $api 's/self\.silent_until = self\.silent_until\.max\((.*?)\);/self.silent_until = $1;/'
 mutant 'retry-after: resume does not try at once' $api 's/        self\.silent_until = MonoMs\(0\);\n    \}/        let _ = self.silent_until;\n    }/'
 mutant 'retry-after: a 429 costs a try' daemon/core/src/retry.rs 's/FailureKind::RateLimited => /FailureKind::RateLimited if false => /'
-mutant 'idempotency: the same key submits again' $commands 's/if let Some\(repeats\) = repeats/if let Some(repeats) = repeats.filter(|_| false)/'
+mutant 'idempotency: the same key submits again' $commands 's/if let Some\(view\) = repeats \{/if let Some(view) = repeats.filter(|_| false) {/'
 mutant 'cost: one run more than it may cost' $apis 's/batch\.cost \+ each \* \(asking \+ 1\) as f64 <= most/batch.cost + each * asking as f64 <= most/'
 mutant 'cost: no limit before the first price is known' $apis 's/            None if asking > 0 => Err\(Hold::Wait\(None\)\),\n//'
 mutant 'cost: what a failed run has asked is free' $apis 's/let known = Some\(asked\.usage\)\.filter\(\|usage\| usage\.calls > 0\);/let known: Option<Usage> = None;/'

@@ -1,16 +1,17 @@
 //! An object store of a test's own on loopback: believes nobody who doesn't sign, shows no object before all of it is there, and stops in the middle
 //! of an upload as told. Written from the protocol's side of the store; shares no code with whoever signs.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
+
+use crate::web;
 
 pub const ACCESS_KEY: &str = "AKIATESTACCESS00001";
 pub const SECRET_KEY: &str = "teSt/sEcret+kEy/0123456789abcdefghijklmn";
@@ -48,16 +49,9 @@ pub struct Bucket {
 impl Bucket {
     /// Has these buckets.
     pub fn start(buckets: &'static [&'static str]) -> Bucket {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a port for us");
-        let address = listener.local_addr().expect("it is bound").to_string();
         let (held, silent_from): (Arc<Mutex<Held>>, _) = (Arc::default(), Arc::new(AtomicUsize::new(usize::MAX)));
         let (inner, silent) = (Arc::clone(&held), Arc::clone(&silent_from));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (held, silent) = (Arc::clone(&inner), Arc::clone(&silent));
-                thread::spawn(move || serve(stream, buckets, &held, &silent));
-            }
-        });
+        let address = web::listen(move |stream| serve(stream, buckets, &inner, &silent)).to_string();
         Bucket { address, held, silent_from }
     }
 
@@ -125,7 +119,7 @@ struct Request {
     path: String,
     /// Names and values as they stand there.
     query: Vec<(String, String)>,
-    headers: BTreeMap<String, String>,
+    headers: HashMap<String, String>,
     body: Vec<u8>,
 }
 
@@ -173,20 +167,7 @@ fn serve(mut stream: TcpStream, buckets: &[&str], held: &Mutex<Held>, silent: &A
 }
 
 fn receive(reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let mut words = line.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+    let web::Request { method, target, headers, body } = web::receive(reader)?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));

@@ -2,11 +2,12 @@
 //! for byte. Knows nothing of Spindle.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
+
+use crate::web::{self, Request};
 
 /// One request, as it came.
 #[derive(Debug, Clone)]
@@ -30,16 +31,9 @@ pub struct Ear {
 impl Ear {
     /// Answers each request with the status that the script gives it.
     pub fn start(script: impl Fn(&Heard) -> u16 + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
         let heard: Arc<(Mutex<Vec<Heard>>, Condvar)> = Arc::default();
         let (known, script): (_, Arc<Script>) = (Arc::clone(&heard), Arc::new(script));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (known, script) = (Arc::clone(&known), Arc::clone(&script));
-                thread::spawn(move || serve(stream, &known, &*script));
-            }
-        });
+        let address = web::listen(move |stream| serve(stream, &known, &*script)).to_string();
         Ear { address, heard }
     }
 
@@ -67,26 +61,7 @@ impl Ear {
 fn serve(mut stream: TcpStream, known: &(Mutex<Vec<Heard>>, Condvar), script: &Script) {
     let Ok(copy) = stream.try_clone() else { return };
     let mut reader = BufReader::new(copy);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        let mut headers = HashMap::new();
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            let Some((name, value)) = line.trim_end().split_once(':') else { break };
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
+    while let Some(Request { target: path, headers, body, .. }) = web::receive(&mut reader) {
         let heard = {
             let mut all = known.0.lock().unwrap_or_else(PoisonError::into_inner);
             let heard = Heard { number: all.len() + 1, path, headers, body };

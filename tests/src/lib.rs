@@ -10,3 +10,4 @@ pub mod sim;
 pub mod site;
 pub mod terminal;
 pub mod users;
+mod web;

@@ -2,14 +2,16 @@
 //! nothing of Spindle.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::web::{self, Request};
 
 /// One question, as it came.
 #[derive(Debug, Clone)]
@@ -77,17 +79,10 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (known, busy, script): (_, Arc<AtomicUsize>, Arc<Script>) =
             (Arc::clone(&asked), Arc::default(), Arc::new(script));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (known, busy, script) = (Arc::clone(&known), Arc::clone(&busy), Arc::clone(&script));
-                thread::spawn(move || serve(stream, &known, &busy, &*script));
-            }
-        });
+        let address = web::listen(move |stream| serve(stream, &known, &busy, &*script)).to_string();
         Oracle { address, asked }
     }
 
@@ -108,7 +103,8 @@ fn serve(mut stream: TcpStream, known: &Mutex<Vec<Asked>>, busy: &AtomicUsize, s
     let Ok(copy) = stream.try_clone() else { return };
     let mut reader = BufReader::new(copy);
     // One connection may bring several questions.
-    while let Some((path, headers, body)) = receive(&mut reader) {
+    while let Some(Request { target: path, headers, body, .. }) = web::receive(&mut reader) {
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let at_once = busy.fetch_add(1, Ordering::SeqCst) + 1;
         let asked = {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,23 +118,6 @@ fn serve(mut stream: TcpStream, known: &Mutex<Vec<Asked>>, busy: &AtomicUsize, s
             return;
         }
     }
-}
-
-fn receive(reader: &mut BufReader<TcpStream>) -> Option<(String, HashMap<String, String>, Value)> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let path = line.split(' ').nth(1)?.to_owned();
-    let mut headers = HashMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((path, headers, serde_json::from_slice(&body).unwrap_or(Value::Null)))
 }
 
 /// Gives whether the connection goes on.

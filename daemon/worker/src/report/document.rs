@@ -134,14 +134,39 @@ fn youtube_id(link: &str) -> Option<&str> {
     fits.then_some(id)
 }
 
-/// A text from outside in Markdown: no HTML of its own, no picture from elsewhere.
+/// A text from outside in Markdown: no HTML of its own, no picture from elsewhere, and links to nothing but pages.
 fn harmless(text: &str) -> String {
-    text.replace('<', "&lt;").replace("![", "!\\[")
+    let text = text.replace('<', "&lt;").replace("![", "!\\[").replace("]:", "]\\:");
+    let mut parts = text.split("](");
+    let mut harmless = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let to = part.trim_start().to_ascii_lowercase();
+        let to_page = to.starts_with("https://") || to.starts_with("http://");
+        harmless.push_str(if to_page { "](" } else { "]\\(" });
+        harmless.push_str(part);
+    }
+    harmless
 }
 
-/// Of one line: no heading, no list and no fence begins in the middle of ours.
+/// Of one line, and all of it text: no heading, list, fence or link begins in it.
 fn harmless_line(text: &str) -> String {
-    harmless(&one_line(text)).replace('`', "\\`").replace('[', "\\[").replace(']', "\\]")
+    let text = one_line(text);
+    let mut harmless = String::with_capacity(text.len());
+    // `1.` begins a list as `-` does: the sign behind the number is what does it.
+    let number = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    for (at, c) in text.char_indices() {
+        let begins = match at {
+            0 => matches!(c, '#' | '>' | '-' | '+' | '*' | '=' | '~'),
+            at => at == number && matches!(c, '.' | ')'),
+        };
+        match c {
+            '<' => harmless.push_str("&lt;"),
+            '\\' | '`' | '[' | ']' => harmless.extend(['\\', c]),
+            _ if begins => harmless.extend(['\\', c]),
+            c => harmless.push(c),
+        }
+    }
+    harmless
 }
 
 fn harmless_lesson(lesson: &Lesson) -> Lesson {
@@ -403,6 +428,52 @@ mod tests {
         let json = serde_json::to_value(DocumentJson::of(&draft)).unwrap();
         assert_eq!(json["title"], lesson.title.as_str());
         assert_eq!(json["without_model"], true);
+    }
+
+    #[test]
+    fn no_line_of_a_text_becomes_anything_but_a_text() {
+        let shown = |text: &str| {
+            let mut page = String::new();
+            html::push_html(
+                &mut page,
+                Parser::new_ext(&format!("- {}\n", harmless_line(text)), Options::ENABLE_TABLES),
+            );
+            page.trim().to_owned()
+        };
+        for (text, as_shown) in [
+            ("# one", "# one"),
+            ("- one", "- one"),
+            ("* one", "* one"),
+            ("> one", "&gt; one"),
+            ("12. one", "12. one"),
+            ("12) one", "12) one"),
+            ("12", "12"),
+            ("--- one", "--- one"),
+            ("~~~ one", "~~~ one"),
+            ("```rust", "```rust"),
+            ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+            // Backslashes that would take ours away.
+            (r"\[x\](https://e.example)", r"\[x\](https://e.example)"),
+            (r"\\[x\\](https://e.example)", r"\\[x\\](https://e.example)"),
+            (r"!\[x](https://e.example/p.png)", r"!\[x](https://e.example/p.png)"),
+            ("<img src=x onerror=y>", "&lt;img src=x onerror=y&gt;"),
+            (r"\<b>", r"\&lt;b&gt;"),
+        ] {
+            assert_eq!(shown(text), format!("<ul>\n<li>{as_shown}</li>\n</ul>"), "{text}");
+        }
+    }
+
+    #[test]
+    fn longer_texts_link_to_pages_only() {
+        for (text, kept) in [
+            ("see [it](https://a.example/x)", "see [it](https://a.example/x)"),
+            ("see [it](javascript:x)", "see [it]\\(javascript:x)"),
+            ("see [it]( JavaScript:x)", "see [it]\\( JavaScript:x)"),
+            ("see [it][a]\n\n[a]: data:text/html,x", "see [it][a]\n\n[a]\\: data:text/html,x"),
+            ("![p](https://a.example/p.png)", "!\\[p](https://a.example/p.png)"),
+        ] {
+            assert_eq!(harmless(text), kept);
+        }
     }
 
     #[test]

@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use super::lesson::{Lesson, Section, Timestamp, one_line};
 use super::rank;
 use crate::highlights::analysis::Scene;
-use crate::language::script::{Ending, ending_of, is_cjk};
+use crate::language::atoms::{Border, Widths, atoms};
+use crate::language::script::is_cjk;
 use crate::language::transcript::Transcript;
 
 /// A sentence is over where nobody speaks for so long, whatever signs there are.
 const PAUSE_SECONDS: f64 = 1.5;
-/// Without signs and pauses it goes on no longer.
-const SENTENCE_SECONDS_MAX: f64 = 30.0;
+/// Without a sign of its end it ends with a clause or a phrase after so long, and with any word after twice that.
+const SENTENCE_SECONDS: f64 = 15.0;
+/// Longer than any word: nothing is broken in lines here.
+const UNBROKEN: Widths = Widths { spaced: 10_000, cjk: 10_000 };
 const SECTIONS_MAX: usize = 12;
 const SECTION_SECONDS_MIN: f64 = 20.0;
 /// Two sections for each so many seconds, more or less.
@@ -83,26 +86,33 @@ fn joined(texts: &[&str]) -> String {
     whole
 }
 
+/// Whole sentences: a phrase of the transcript may hold several, and end in the middle of one.
 fn sentences(transcript: &Transcript) -> Vec<Sentence> {
     let mut sentences: Vec<Sentence> = Vec::new();
     let mut open: Option<Sentence> = None;
-    for segment in transcript.segments.iter().filter(|segment| !segment.text.trim().is_empty()) {
-        open = match open.take() {
-            Some(mut sentence)
-                if segment.start - sentence.end < PAUSE_SECONDS
-                    && segment.end - sentence.start <= SENTENCE_SECONDS_MAX =>
-            {
-                sentence.text = joined(&[&sentence.text, &segment.text]);
-                sentence.end = segment.end;
-                Some(sentence)
-            }
+    for atom in atoms(transcript, UNBROKEN) {
+        let (start, end) = (atom.start_ms as f64 / 1_000.0, atom.end_ms as f64 / 1_000.0);
+        let mut sentence = match open.take() {
+            Some(sentence) if start - sentence.end < PAUSE_SECONDS => sentence,
             before => {
                 sentences.extend(before);
-                Some(Sentence { start: segment.start, end: segment.end, text: segment.text.trim().to_owned() })
+                Sentence { start, end, text: String::new() }
             }
         };
-        if ending_of(&segment.text) == Ending::Sentence {
-            sentences.extend(open.take());
+        if atom.space_before && !sentence.text.is_empty() {
+            sentence.text.push(' ');
+        }
+        sentence.text.push_str(&atom.text);
+        sentence.end = end;
+        let seconds = end - sentence.start;
+        let is_over = match atom.after {
+            Border::Sentence => true,
+            Border::Clause | Border::Segment => seconds > SENTENCE_SECONDS,
+            _ => seconds > 2.0 * SENTENCE_SECONDS,
+        };
+        match is_over {
+            true => sentences.push(sentence),
+            false => open = Some(sentence),
         }
     }
     sentences.extend(open);
@@ -235,6 +245,29 @@ mod tests {
         assert!(
             !lesson.summary.is_empty() && lesson.important_timestamps.windows(2).all(|w| w[0].seconds <= w[1].seconds)
         );
+    }
+
+    #[test]
+    fn key_sentences_are_whole_however_the_model_cut_its_phrases() {
+        let transcript = said(&[
+            (0.0, 6.0, "Dr. Agassiz looked at glaciers. A glacier moves"),
+            (6.0, 12.0, "about 3.5 metres a day! Nobody"),
+            (12.0, 14.0, "believed him?"),
+        ]);
+        let texts: Vec<String> = sentences(&transcript).into_iter().map(|sentence| sentence.text).collect();
+        let whole =
+            ["Dr. Agassiz looked at glaciers.", "A glacier moves about 3.5 metres a day!", "Nobody believed him?"];
+        assert_eq!(texts, whole);
+        let starts: Vec<f64> = sentences(&transcript).iter().map(|sentence| sentence.start.floor()).collect();
+        assert!(starts[0] == 0.0 && (3.0..6.0).contains(&starts[1]) && (9.0..12.0).contains(&starts[2]), "{starts:?}");
+        let chinese = said(&[(0.0, 5.0, "冰川搬运石头。河流"), (5.0, 9.0, "穿过山谷。")]);
+        let texts: Vec<String> = sentences(&chinese).into_iter().map(|sentence| sentence.text).collect();
+        assert_eq!(texts, ["冰川搬运石头。", "河流穿过山谷。"]);
+        // Without any sign none goes on for ever.
+        let endless: Vec<(f64, f64, &str)> =
+            (0..40).map(|at| (f64::from(at) * 3.0, f64::from(at) * 3.0 + 3.0, "and so it goes")).collect();
+        let long = sentences(&said(&endless));
+        assert!(long.iter().all(|sentence| sentence.end - sentence.start <= 19.0) && long.len() > 5, "{long:?}");
     }
 
     #[test]

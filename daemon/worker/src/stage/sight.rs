@@ -28,6 +28,14 @@ const JPEG_QUALITY: u8 = 80;
 /// Into a scene, so that what blends into it is over.
 const INTO_SCENE_SECONDS: f64 = 1.0;
 
+/// For each picture so many are looked at, so far apart; a later one must be clearer by this factor.
+const TRIES: usize = 4;
+const TRY_SECONDS: f64 = 0.5;
+const CLEARER: f64 = 1.3;
+/// Light below it is black (video's own black is 16 of 255, and has noise); of a black picture no more than one in so many pixels is brighter.
+const BLACK: i32 = 24;
+const BLACK_SHARE: usize = 200;
+
 /// What the pictures are of.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sighted {
@@ -59,19 +67,28 @@ pub fn run(context: &Context, stage: &Sight) -> Result<Done, Halt> {
         let size = fit((video.width, video.height), (1, 1), Some((stage.side, stage.side)));
         (sighted.width, sighted.height) = size;
         let source = Source { file, name: &name, cancel: context.cancel_flag() };
-        let mut taken: Vec<(f64, Vec<u8>)> = Vec::new();
-        let mut failed = None;
-        let decoded = sheet::at(&source, &times, size, &mut |seconds, rows| match jpeg(&rows, size) {
-            Ok(bytes) => taken.push((seconds, bytes)),
-            Err(error) => failed = Some(error),
+        let tries = tries(&times, &sighted.scenes, video.seconds);
+        let seconds: Vec<f64> = tries.iter().map(|(_, seconds)| *seconds).collect();
+        let mut best: Vec<Option<Look>> = times.iter().map(|_| None).collect();
+        let mut of = tries.iter().map(|(picture, _)| *picture);
+        let decoded = sheet::at(&source, &seconds, size, &mut |seconds, rows| {
+            let look = Look { seconds, clear: clearness(&rows, size), rows };
+            if let Some(place) = of.next().and_then(|picture| best.get_mut(picture))
+                && place.as_ref().is_none_or(|before| look.clear > before.clear * CLEARER)
+            {
+                *place = Some(look);
+            }
         });
         decoded.map_err(|error| halt_for(error, &name, None))?;
-        if let Some(error) = failed {
-            return Err(
-                Failure::new(FailureKind::Internal, format!("failed to make a picture of {name}: {error}")).into()
-            );
+        let mut looks: Vec<Look> = best.into_iter().flatten().collect();
+        // What is black shows nothing, unless that is all there is.
+        if looks.iter().any(|look| look.clear > 0.0) {
+            looks.retain(|look| look.clear > 0.0);
         }
-        for (number, (seconds, bytes)) in (1..).zip(taken) {
+        for (number, Look { seconds, rows, .. }) in (1..).zip(looks) {
+            let bytes = jpeg(&rows, size).map_err(|error| {
+                Failure::new(FailureKind::Internal, format!("failed to make a picture of {name}: {error}"))
+            })?;
             let file = picture_file(number);
             files.push(context.write_artifact(&file, |to| {
                 to.write_all(&bytes).map_err(|error| disk_failure(&error, context.scratch()).into())
@@ -148,6 +165,54 @@ fn times(scenes: &[Scene], seconds: f64, most: usize) -> Vec<f64> {
     if times.is_empty() { vec![seconds / 2.0] } else { times }
 }
 
+/// A picture that may be taken.
+struct Look {
+    seconds: f64,
+    /// As [`clearness`] has it.
+    clear: f64,
+    rows: Vec<u8>,
+}
+
+/// Each of these times, by its number, and some close behind it in the same scene: a picture that is black, or blurred by motion, has a better
+/// one beside it.
+fn tries(times: &[f64], scenes: &[Scene], seconds: f64) -> Vec<(usize, f64)> {
+    let mut tries = Vec::new();
+    for (number, time) in times.iter().enumerate() {
+        let scene = scenes.iter().rfind(|scene| scene.start_time <= *time);
+        let end = scene.map_or(seconds, |scene| scene.end_time) - TRY_SECONDS / 2.0;
+        let next = times.get(number + 1).copied().unwrap_or(f64::INFINITY);
+        let close = (1..TRIES).map(|nth| time + TRY_SECONDS * nth as f64).take_while(|at| *at < end && *at < next);
+        tries.extend([*time].into_iter().chain(close).map(|at| (number, at)));
+    }
+    tries
+}
+
+/// How much there is to see in rows of RGB: the mean difference of a pixel's light from its neighbours'; 0 = it is black.
+fn clearness(rows: &[u8], (width, height): (u32, u32)) -> f64 {
+    let light: Vec<i32> = rows
+        .chunks_exact(3)
+        .map(|rgb| (i32::from(rgb[0]) * 299 + i32::from(rgb[1]) * 587 + i32::from(rgb[2]) * 114) / 1_000)
+        .collect();
+    let (width, height) = (width as usize, height as usize);
+    if light.len() < width * height || width < 3 || height < 3 {
+        return 1.0;
+    }
+    let bright = light.iter().filter(|light| **light >= BLACK).count();
+    if bright * BLACK_SHARE < light.len() {
+        return 0.0;
+    }
+    let mut sum = 0_u64;
+    for y in 1..height - 1 {
+        for x in 1..width - 1 {
+            let at = y * width + x;
+            let around = light[at - 1] + light[at + 1] + light[at - width] + light[at + width];
+            sum += u64::from((4 * light[at] - around).unsigned_abs());
+        }
+    }
+    // What has one colour all over is no black.
+    1.0 + sum as f64 / ((width - 2) * (height - 2)) as f64
+}
+
 fn jpeg(rows: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).write_image(
@@ -162,6 +227,28 @@ fn jpeg(rows: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, image::Imag
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clear_picture_is_told_from_a_blurred_and_a_black_one() {
+        let picture = |light: &dyn Fn(usize, usize) -> u8| -> Vec<u8> {
+            (0..48 * 64).flat_map(|at| [light(at % 64, at / 64); 3]).collect()
+        };
+        let size = (64, 48);
+        let sharp = clearness(&picture(&|x, y| if (x / 4 + y / 4) % 2 == 0 { 200 } else { 40 }), size);
+        let soft = clearness(&picture(&|x, _| (x * 3) as u8 + 30), size);
+        let grey = clearness(&picture(&|_, _| 90), size);
+        let black = clearness(&picture(&|x, y| 16 + ((x + y) % 3) as u8), size);
+        assert!(sharp > soft * CLEARER && soft >= grey && grey > 0.0 && black == 0.0, "{sharp} {soft} {grey} {black}");
+    }
+
+    #[test]
+    fn other_tries_stay_in_the_scene_and_before_the_next_picture() {
+        let scene = |start_time: f64, end_time: f64| Scene { start_time, end_time, ..Scene::default() };
+        let scenes = [scene(0.0, 2.0), scene(2.0, 40.0)];
+        let told = tries(&[1.0, 3.0, 3.8], &scenes, 40.0);
+        assert_eq!(told, [(0, 1.0), (0, 1.5), (1, 3.0), (1, 3.5), (2, 3.8), (2, 4.3), (2, 4.8), (2, 5.3)]);
+        assert_eq!(tries(&[0.1], &[], 0.4), [(0, 0.1)]);
+    }
 
     #[test]
     fn pictures_are_of_the_scenes_and_all_over_the_video() {
