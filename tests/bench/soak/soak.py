@@ -5,7 +5,9 @@ filled up and watchers fall asleep. Then: does it leak, and is everything accoun
     soak.py [--seconds 1200] [--bin target/release] [--seed N] [--disk-mib 768]
 
 The daemon itself is killed (SIGKILL) again and again in the first third of the time; the life that follows is measured: resident memory and
-open descriptors of the daemon, and of its workers taken together, once a second, after a warm-up of a quarter of that life. Told are the
+open descriptors of the daemon, and of its workers taken together, once a second, after a warm-up of a quarter of that life. The queue holds
+a cancelled batch of 60,000 from the beginning, which each life reads once: the daemon's cache of the queue (16 MiB) is full then, and what it
+would take to fill up isn't taken for a leak. Told are the
 Theil-Sen slopes in percent of the median a minute; the aim is below 1 %. Root is needed for the disk of its own (a tmpfs) that is filled.
 Exit code 1: it leaked, or something was not accounted for."""
 
@@ -34,6 +36,7 @@ RECIPES = {
     "report": ([], ["wav"]),
     "highlights": (["--target-duration", "5"], ["y4m"]),
 }
+QUEUE_INPUTS = 60_000
 ENDED = {"completed", "partial", "failed", "cancelled"}
 
 
@@ -116,6 +119,26 @@ class Soak:
                 raise SystemExit(f"the daemon ended at its start with {self.daemon.returncode}: see {self.root}/spindled.log")
             time.sleep(0.1)
         self.born = time.monotonic()
+        if self.batches:
+            self.ctl("jobs", self.batches[0][0])
+
+    def fill_queue(self):
+        """More records than the daemon keeps in memory."""
+        many = self.root / "many"
+        many.mkdir()
+        listing = self.root / "many.txt"
+        with open(listing, "w") as lines:
+            for n in range(QUEUE_INPUTS):
+                path = many / f"a name as long as names of recordings are {n:06}.bmp"
+                os.link(self.media / f"picture{n % 12}.bmp", path)
+                lines.write(f"{path}\n")
+        self.ctl("pause")
+        said = self.ctl("submit", "images", "--op", "convert=png", "--from", listing, "-o", self.out / "many")
+        id = json.loads(said.stdout)["batch_id"]
+        self.batches.append((id, QUEUE_INPUTS, self.out / "many"))
+        self.ctl("cancel", id)
+        self.ctl("resume")
+        self.ctl("jobs", id)
 
     def ctl(self, *words, timeout=120):
         command = [self.bin / "spindlectl", "--json", "--quiet", *map(str, words)]
@@ -159,7 +182,7 @@ class Soak:
         return found
 
     def act(self):
-        recent = [id for id, _, _ in self.batches[-12:]]
+        recent = [id for id, _, _ in self.batches[1:][-12:]]
         one = self.rng.choice(recent) if recent else None
         what = self.rng.choices(
             ["submit", "cancel", "pause", "resume", "retry", "prioritize", "kill worker", "reload", "fill disk", "sleepy watcher", "look"],
@@ -243,6 +266,7 @@ class Soak:
     def run(self):
         self.make_media()
         self.start()
+        self.fill_queue()
         threading.Thread(target=self.sample, daemon=True).start()
         begun, seconds = time.monotonic(), self.options.seconds
         next_kill = begun + min(30, seconds / 10)
