@@ -1,6 +1,7 @@
 //! Intake: what a person names (files, folders, lists) to inputs with their facts, and which output names are taken. Knows no
 //! recipe; opens no media.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -110,6 +111,7 @@ impl Intake<'_> {
             inputs: Inputs::default(),
             problems: Vec::new(),
             known: HashMap::new(),
+            resolved: HashMap::new(),
             urls: HashMap::new(),
         };
         for argument in arguments {
@@ -349,8 +351,10 @@ struct Gathering<'a> {
     intake: &'a Intake<'a>,
     inputs: Inputs,
     problems: Vec<Problem>,
-    /// Device and inode to what was found with them; more than one are hard links of one file, or one file with other parameters.
-    known: HashMap<(u64, u64), Vec<usize>>,
+    /// Device and inode to what was found first with them; others are hard links of one file, or one file with other parameters.
+    known: HashMap<(u64, u64), usize>,
+    /// Of those that have more than one: by where their names lead to. Looked up, because a file may have a hundred thousand links.
+    resolved: HashMap<PathBuf, Vec<usize>>,
     urls: HashMap<Url, Vec<usize>>,
 }
 
@@ -461,17 +465,25 @@ impl Gathering<'_> {
     }
 
     fn found(&mut self, found: Found) {
-        let inputs = &mut self.inputs.found;
-        let known = match &found.input {
-            Input::File { identity, .. } => self.known.entry((identity.dev, identity.inode)).or_default(),
-            Input::Url(url) => self.urls.entry(url.clone()).or_default(),
+        let at = self.inputs.found.len();
+        let alike = match &found.input {
+            Input::File { identity, .. } => match self.known.entry((identity.dev, identity.inode)) {
+                Entry::Vacant(place) => {
+                    place.insert(at);
+                    None
+                }
+                Entry::Occupied(first) => {
+                    let first = *first.get();
+                    let one = leads_to(&self.inputs.found[first].path);
+                    self.resolved.entry(one).or_insert_with(|| vec![first]);
+                    Some(self.resolved.entry(leads_to(&found.path)).or_default())
+                }
+            },
+            Input::Url(url) => Some(self.urls.entry(url.clone()).or_default()),
             Input::Name(_) => return,
         };
-        let twin = known.iter().any(|at| {
-            let other = &inputs[*at];
-            let alike = matches!(found.input, Input::Url(_)) || resolve_alike(&other.path, &found.path);
-            other.overrides == found.overrides && (other.path == found.path || alike)
-        });
+        let inputs = &mut self.inputs.found;
+        let twin = alike.as_ref().is_some_and(|alike| alike.iter().any(|at| inputs[*at].overrides == found.overrides));
         if twin {
             let Found { path, input, origin, .. } = found;
             let shown = if matches!(input, Input::Url(_)) { PathBuf::from(input.to_string()) } else { path };
@@ -481,7 +493,9 @@ impl Gathering<'_> {
             let why = format!("more than {INPUTS_MAX} inputs; split them over several batches");
             self.problems.push(Problem { origin: Origin::Argument, path: None, why });
         }
-        known.push(inputs.len());
+        if let Some(alike) = alike {
+            alike.push(at);
+        }
         inputs.push(found);
     }
 
@@ -563,9 +577,9 @@ fn file(path: &Path, meta: &Metadata) -> Input {
     Input::File { path: path.into(), identity: FileIdentity::of(meta) }
 }
 
-/// Two names lead to one file through links; two hard links don't: each has its own place for outputs.
-fn resolve_alike(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+/// The name behind all links. Two names may lead to one file through links; two hard links don't: each has its own place for outputs.
+fn leads_to(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn readable(path: &Path) -> io::Result<()> {
