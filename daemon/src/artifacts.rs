@@ -205,7 +205,7 @@ mod tests {
         fs::create_dir_all(artifacts.artifacts.join("ab").join(&name)).unwrap();
         symlink(&elsewhere, artifacts.artifacts.join("cd")).unwrap();
         let found: Vec<String> = artifacts.stored().map(|(address, _)| address.to_string()).collect();
-        assert_eq!(found, [name.clone()]);
+        assert_eq!(found, std::slice::from_ref(&name));
 
         // What lies in an artifact's place or in its folder, and leads away, goes itself.
         let address: ContentHash = name.parse().unwrap();

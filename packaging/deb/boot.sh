@@ -62,8 +62,9 @@ else
     wrong "hung, it is left as it is"
 fi
 spindlectl --system list | grep -q subtitles && well "the queue is as it was" || wrong "the queue is gone"
-ann spindlectl --system remove --purge 1 2 3 4 >/dev/null && test -z "$(find /var/lib/spindle/spool -type f)" && well "removed, nothing of it is left" ||
-    wrong "something is left"
+said=$(ann spindlectl --system remove --purge 1 2 3 4 2>&1)
+left=$(find /var/lib/spindle/spool -type f)
+test -z "$left" && well "removed, nothing of it is left" || wrong "something is left: $said; $left"
 
 begun=$(milliseconds)
 systemctl stop spindled
@@ -103,5 +104,8 @@ if [ ! -s "$there/var/spindle-check" ]; then
     tail -n 20 "$log"
     die "no systemd could be booted"
 fi
-cat "$there/var/spindle-check"
-[ "$(tail -n 1 "$there/var/spindle-check")" = end ] && ! grep -q '^wrong' "$there/var/spindle-check"
+said=$(cat "$there/var/spindle-check")
+rm -f "$there/var/spindle-check" "$log"
+printf '%s\n' "$said"
+# Once more at the end, where it is seen.
+! printf '%s\n' "$said" | grep '^wrong' && [ "$(printf '%s\n' "$said" | tail -n 1)" = end ]

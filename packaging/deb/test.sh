@@ -217,7 +217,7 @@ removing() {
         mkdir -p /etc/systemd/system/multi-user.target.wants && ln -s /lib/systemd/system/spindled.service /etc/systemd/system/multi-user.target.wants/'
     expect "purged" inside dpkg --purge spindle
     expect "of the state, what was made for users and not fetched is left, and nothing else" \
-        test "$(cd "$there/var/lib/spindle" && find . -type f)" = ./spool/1000/k1/out/talk.en.srt
+        sh -c 'cd "$1" && left=$(find . -type f) && [ "$left" = ./spool/1000/k1/out/talk.en.srt ] || { echo "$left"; exit 1; }' _ "$there/var/lib/spindle"
     rm -rf "$there/var/lib/spindle"
     files >"$work/before"
     expect "installed once more, removed and purged at once" inside sh -c 'dpkg -i /spindle.deb && dpkg --purge spindle'
