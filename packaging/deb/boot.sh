@@ -62,7 +62,7 @@ else
     wrong "hung, it is left as it is"
 fi
 spindlectl --system list | grep -q subtitles && well "the queue is as it was" || wrong "the queue is gone"
-said=$(ann spindlectl --system remove --purge 1 2 3 4 2>&1)
+said=$(ann spindlectl --system remove --purge --all 2>&1)
 left=$(find /var/lib/spindle/spool -type f)
 test -z "$left" && well "removed, nothing of it is left" || wrong "something is left: $said; $left"
 

@@ -169,18 +169,15 @@ fn text_of(value: Option<&Value>) -> String {
     plain.collect::<String>().trim().to_owned()
 }
 
-/// Of one line, whatever was in it.
+/// Of one line, whatever was in it; what is too long ends with its last whole word, and says so.
 pub fn one_line(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c });
     let plain: String = plain.collect();
-    plain
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(LINE_CHARS_MAX)
-        .collect()
+    let line = plain.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let Some((end, _)) = line.char_indices().nth(LINE_CHARS_MAX) else { return line };
+    // Scripts without spaces are cut where they are.
+    let words = line[..end].rfind(' ').filter(|at| *at * 2 > end).unwrap_or(end);
+    format!("{}…", &line[..words])
 }
 
 fn line(value: Option<&Value>) -> String {
@@ -211,6 +208,17 @@ mod tests {
         assert_eq!(lesson.content_sections[0].content, "Text\nmore");
         assert_eq!(lesson.content_sections[0].key_points, ["a"]);
         assert_eq!(lesson.important_timestamps.iter().map(|t| t.seconds).collect::<Vec<_>>(), [3.0, 120.0]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_ends_with_a_whole_word() {
+        assert_eq!(one_line(" a\n b\t"), "a b");
+        let exact = "x".repeat(LINE_CHARS_MAX);
+        assert_eq!(one_line(&exact), exact);
+        let line = one_line(&"seven ".repeat(LINE_CHARS_MAX));
+        assert!(line.ends_with("seven…") && line.chars().count() <= LINE_CHARS_MAX, "{line}");
+        let unspaced = one_line(&"字".repeat(LINE_CHARS_MAX + 1));
+        assert_eq!(unspaced, format!("{}…", "字".repeat(LINE_CHARS_MAX)));
     }
 
     #[test]
