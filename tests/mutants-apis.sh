@@ -67,6 +67,7 @@ mutant 'quota: second calls are not counted' $api 's/self\.calls = self\.calls\.
 mutant 'quota: calls of the day that no disk knows of' $apis 's/self\.changes\.push\(Change::ApiUsed\(name\.to_owned\(\), key as u32, api\.used\(\)\)\);/let _ = Change::ApiUsed(name.to_owned(), key as u32, api.used());/'
 mutant 'quota: a spent key fails the job' $apis 's/if failure\.kind != FailureKind::Quota \|\| stopping/if failure.kind == FailureKind::Quota || stopping/'
 mutant 'retry-after: it is not heard' $apis 's/            api\.be_silent\(wait_ms, now\);/            let _ = (api, wait_ms);/'
+# shellcheck disable=SC2016  # what perl puts there
 mutant 'retry-after: a shorter one takes the longer back' $api 's/self\.silent_until = self\.silent_until\.max\((.*?)\);/self.silent_until = $1;/'
 mutant 'retry-after: resume does not try at once' $api 's/        self\.silent_until = MonoMs\(0\);\n    \}/        let _ = self.silent_until;\n    }/'
 mutant 'retry-after: a 429 costs a try' daemon/core/src/retry.rs 's/FailureKind::RateLimited => /FailureKind::RateLimited if false => /'
