@@ -231,7 +231,7 @@ fn the_time_for_an_upload_chooses_the_profile_by_what_was_measured() {
     let daemon = house(&section(&store, "media", "talks", "")).start();
     let clip = daemon.media().join("clip.mp4");
     let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=4", "-c:v", "libx264"])
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=5:duration=60", "-c:v", "libx264"])
         .args(["-preset", "ultrafast", "-pix_fmt", "yuv420p"])
         .arg(&clip)
         .status()
@@ -248,7 +248,7 @@ fn the_time_for_an_upload_chooses_the_profile_by_what_was_measured() {
     let checked = daemon.ctl(["--json", "stores", "check"]).expect(0).json();
     let measured = checked[0]["measured_bytes_per_second"].as_u64().unwrap();
     assert_eq!(daemon.json("stores list")[0]["bytes_per_second"], measured);
-    // Ten hours are enough for any, a thousandth of a second for none (loopback would have to take 282 MB a second).
+    // Ten hours are enough for any, a thousandth of a second for none (loopback would have to take 4 GB a second).
     submit(&["--max-upload-time", "10h"]).expect(0);
     submit(&["--max-upload-time", "1ms"]).expect(0);
     assert_eq!(store.objects(), ["talks/small/clip.aggressive.mp4", "talks/small/clip.conservative.mp4"]);
@@ -260,7 +260,7 @@ fn the_time_for_an_upload_chooses_the_profile_by_what_was_measured() {
     // What is shown is whole bytes a second.
     let shown = (measured * 36_000) as f64;
     assert!((shown..=shown + 36_000.0).contains(&budget), "{budget} {shown}: {why}");
-    assert!(why.contains("conservative: 4 s of it are 1.6 MB at most; 36000 s of upload take"), "{why}");
+    assert!(why.contains("conservative: 60 s of it are 23.9 MB at most; 36000 s of upload take"), "{why}");
     let (_, why) = told(3);
-    assert!(why.contains("aggressive, the smallest: 4 s of it may be 0.3 MB, which is too much"), "{why}");
+    assert!(why.contains("aggressive, the smallest: 60 s of it may be 4.2 MB, which is too much"), "{why}");
 }
